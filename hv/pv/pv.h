@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of pv/ offer each other and the layers above. */
+#ifndef SERAI_PV_PV_H
+#define SERAI_PV_PV_H
+
+#include "domain/domain.h"
+#include "x86/pte.h"
+
+/* --- pv/cpu.c: the PV virtual CPU --- */
+
+/* Loads v's CR3 for its present mode.  @v is current. */
+void pv_load_cr3(struct vcpu *v);
+/* Kernel to user or back: swaps page tables and the GS bases. */
+void pv_toggle_mode(struct vcpu *v);
+/*
+ * A frame on the guest kernel's stack, as the CPU would push it, and RIP at @cb: SS RSP RFLAGS CS(+saved mask) RIP [error] R11 RCX.
+ * A stack that cannot be written crashes the domain (or injects failsafe where the ABI says so).
+ */
+void pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code);
+/* Delivers what is pending and not masked: event upcall, NMI.  Called on the way out. */
+void pv_deliver_pending(struct vcpu *v);
+s64 hypercall_iret(u64 *arg);
+
+/* --- pv/trap.c --- */
+/* Bounces exception @vector into the guest kernel through its trap table; crashes the domain when it has no handler. */
+void pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code);
+void pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code);
+s64 hypercall_set_trap_table(u64 *arg);
+s64 hypercall_set_callbacks(u64 *arg);
+s64 hypercall_callback_op(u64 *arg);
+s64 hypercall_nmi_op(u64 *arg);
+
+/* --- pv/emulate.c: privileged instructions, after #GP or #UD --- */
+/* True when the instruction was emulated and RIP moved on. */
+bool pv_emulate_privileged(struct cpu_user_regs *regs);
+/* The forced-emulation prefix of the ABI: ud2a; .ascii "xen"; cpuid. */
+bool pv_emulate_forced_invalid_op(struct cpu_user_regs *regs);
+/* "int $n" that faulted on the IDT's DPL: bounce if the trap table allows. */
+s64 hypercall_fpu_taskswitch(u64 *arg);
+s64 hypercall_set_debugreg(u64 *arg);
+s64 hypercall_get_debugreg(u64 *arg);
+s64 hypercall_set_segment_base(u64 *arg);
+s64 hypercall_stack_switch(u64 *arg);
+
+/* --- pv/cpuid.c, pv/msr.c --- */
+void pv_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf, u32 ret_regs[4]);
+bool pv_rdmsr(struct vcpu *v, u32 msr, u64 *ret_value);
+bool pv_wrmsr(struct vcpu *v, u32 msr, u64 value);
+
+/* --- pv/mmu.c: page tables --- */
+/* A guest's page fault on an address it owns: GDT/LDT window, trapped write to a page table.  True when mended. */
+bool pv_mmu_fault(struct vcpu *v, u64 va, u32 error_code, struct cpu_user_regs *regs);
+/* MMUEXT_NEW_BASEPTR, also for set_context and emulated CR3 writes. */
+int pv_set_kernel_cr3(struct vcpu *v, mfn_t l4);
+int pv_set_user_cr3(struct vcpu *v, mfn_t l4);
+/* Gives up the page tables that v runs on; -ERESTART. */
+int pv_drop_cr3(struct vcpu *v);
+int pv_type_validate(struct domain *d, struct frame *frame, u64 type);
+int pv_type_devalidate(struct domain *d, struct frame *frame, u64 type);
+
+/* --- pv/descriptor.c: GDT and LDT --- */
+int pv_set_gdt(struct vcpu *v, const u64 *frames, unsigned entries);
+void pv_drop_gdt(struct vcpu *v);
+int pv_set_ldt(struct vcpu *v, u64 base, unsigned entries);
+void pv_drop_ldt(struct vcpu *v);
+/* Puts v's GDT frames into this CPU's window, on a context switch. */
+void pv_load_gdt(struct vcpu *v);
+/* Maps the page of the LDT that faulted; true when the access may be retried. */
+bool pv_map_ldt_page(struct vcpu *v, unsigned page);
+/* Whether a descriptor may stand in a guest's table; fixes its RPL-like fields as the ABI does. */
+bool pv_descriptor_check(u64 *desc);
+s64 hypercall_set_gdt(u64 *arg);
+s64 hypercall_update_descriptor(u64 *arg);
+
+/* Selectors a guest may load: RPL forced to 3, nothing of the hypervisor's. */
+static inline u16
+pv_fix_selector(u16 sel)
+{
+    return (sel & ~3u) ? sel | 3 : sel;
+}
+
+/* --- pv/build.c --- */
+struct pv_image {
+    const void *kernel;
+    u64 kernel_size;
+    const void *ramdisk;
+    u64 ramdisk_size;
+    mfn_t ramdisk_mfn;
+    const char *cmdline;
+    u64 memory_pages, memory_max_pages;
+};
+/* Loads dom0: unpacks the kernel, reads its ELF notes, lays out and types its memory, start info, first vCPU's registers. */
+int pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason);
+
+#endif
