@@ -6,6 +6,7 @@
 #ifndef SERAI_ABI_XEN_H
 #define SERAI_ABI_XEN_H
 
+#include <assert.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <stdbool.h>
