@@ -163,6 +163,7 @@ struct domain {
     u32 create_flags;            /* (c) XEN_DOMCTL_CDF_* */
     struct xen_domctl_createdomain config; /* (c) a checked copy */
     u32 shutdown_code;           /* (a) SHUTDOWN_* or -1 */
+    u32 pause_count;             /* (a) pauses of the whole domain; no vCPU runs while it is not zero */
     u32 controller_pause_count;  /* (l) XEN_DOMCTL_pausedomain nests */
     u64 vm_assist;               /* (a) VMASST bits */
     s32 time_offset_seconds;     /* (l) */
@@ -224,6 +225,8 @@ int domain_kill(struct domain *d);
 /* The guest asked to stop, or was found in a state it cannot leave.  Pauses its vCPUs, tells the toolstack by VIRQ_DOM_EXC. */
 void domain_shutdown(struct domain *d, u8 reason);
 void domain_resume(struct domain *d);
+/* A vCPU of a domain that is shutting down left its CPU: the last one completes the shutdown. */
+void domain_shutdown_progress(struct domain *d);
 /* A guest did what no correct guest does: logs why, and shuts it down as crashed.  Never the hypervisor's end. */
 void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 
@@ -237,6 +240,7 @@ int domain_unpause_by_controller(struct domain *d);
 /* domain/vcpu.c */
 int vcpu_create(struct domain *d, unsigned id, struct vcpu **ret_vcpu);
 void vcpu_destroy(struct vcpu *v);
+struct vcpu *vcpu_create_idle(unsigned cpu); /* of domain_idle; for sched_cpu_init() */
 struct vcpu *vcpu_find(struct domain *d, unsigned id); /* NULL: no such vCPU; bounds checked, speculation-safe */
 void vcpu_pause(struct vcpu *v);
 void vcpu_pause_nosync(struct vcpu *v);
