@@ -258,7 +258,7 @@ context_switch(struct vcpu *prev, struct vcpu *next)
         __asm__ volatile("clts");
         fpu_save(prev->fpu, prev->xcr0);
     }
-    cpu->current = next;
+    cpu->vcpu = next;
     if (next->is_idle) {
         cpu->cr3 = mfn_x(paging_idle_l4()) << PAGE_SHIFT;
         write_cr3(cpu->cr3);

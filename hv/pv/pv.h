@@ -21,6 +21,8 @@ void pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error
 void pv_deliver_pending(struct vcpu *v);
 /* HYPERVISOR_iret, called by the dispatcher before all others: it sets RAX itself. */
 void pv_iret(struct vcpu *v, struct cpu_user_regs *regs);
+/* What a CPU does with nothing to run; never returns. */
+void idle_loop(void) __noreturn;
 /* CR0.TS of this CPU, for the vCPU that is current. */
 void pv_fpu_set_ts(bool set);
 
