@@ -121,7 +121,7 @@ frame_is_memory(const struct frame *frame)
 static inline u64
 m2p_get(mfn_t mfn)
 {
-    return ((const u64 *)M2P_START)[mfn_x(mfn)];
+    return ((const u64 *)M2P_RW_START)[mfn_x(mfn)]; /* the guests' view is a user page: SMAP */
 }
 
 static inline void
