@@ -79,17 +79,26 @@ pv_fix_selector(u16 sel)
     return (sel & ~3u) ? sel | 3 : sel;
 }
 
-/* --- pv/build.c --- */
+/* --- pv/hypercall-page.c --- */
+/* Writes the entry points of all hypercalls into a page of a guest's (32 bytes each). */
+void pv_hypercall_page_fill(void *page);
+
+/* --- pv/build.c: dom0 --- */
 struct pv_image {
-    const void *kernel;
+    const void *kernel; /* an ELF file, unpacked */
     u64 kernel_size;
-    const void *ramdisk;
+    const void *ramdisk; /* NULL: none */
     u64 ramdisk_size;
-    mfn_t ramdisk_mfn;
     const char *cmdline;
-    u64 memory_pages, memory_max_pages;
+    u64 memory_pages; /* what the domain gets */
+    const struct dom0_vga_console_info *console; /* NULL: none */
+    /* Called once kernel and ramdisk are copied, so that their memory can become the domain's. */
+    void (*release)(const struct pv_image *image);
 };
-/* Loads dom0: unpacks the kernel, reads its ELF notes, lays out and types its memory, start info, first vCPU's registers. */
+/*
+ * Loads a kernel into @d, which is empty and has vCPU 0: reads its ELF notes, lays out and types its memory, writes start info, sets the first
+ * registers.  On failure the domain is half built, and *@ret_reason is a sentence for the console.
+ */
 int pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason);
 
 #endif
