@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * CPU policies: every CPUID leaf and policy MSR that a guest sees, as one object, and its form on the wire to a toolstack
- * (XEN_SYSCTL_get_cpu_policy, XEN_DOMCTL_{get,set}_cpu_policy).
+ * CPU policies: every CPUID leaf and policy MSR that a guest sees, as one object, and its form on the wire
+ * to a toolstack (XEN_SYSCTL_get_cpu_policy, XEN_DOMCTL_{get,set}_cpu_policy).
  *
- * A policy is plain data.  The machine's own are written once at boot and only read after; a domain's (d->cpuid, NULL:
- * the machine's default for its kind) is replaced as a whole while the domain has not run yet.
+ * A policy is plain data.  The machine's own are written once at boot and only read after; a domain's
+ * (d->cpuid, NULL: the machine's default for its kind) is replaced as a whole while the domain has not run
+ * yet.
  */
 #ifndef SERAI_DOMAIN_CPU_POLICY_H
 #define SERAI_DOMAIN_CPU_POLICY_H
@@ -53,7 +54,10 @@ extern const struct cpuid_policy *cpu_policy_system[CPU_POLICY_SYSTEM_COUNT];
 /* Boot: reads all leaves of the CPU through @cpuid (leaf, subleaf, EAX EBX ECX EDX). */
 void cpu_policy_read(struct cpuid_policy *policy, void (*cpuid)(u32 leaf, u32 subleaf, u32 ret_regs[4]));
 
-/* The registers of a leaf below 0x40000000 or from 0x80000000 on; NULL when the policy has no such leaf (all zeros). */
+/*
+ * The registers of a leaf below 0x40000000 or from 0x80000000 on; NULL when the policy has no such leaf
+ * (all zeros).
+ */
 const struct cpuid_regs *cpu_policy_find(const struct cpuid_policy *policy, u32 leaf, u32 subleaf);
 
 /* What @d sees: its own policy or the default for its kind. */
@@ -63,13 +67,16 @@ const struct cpuid_policy *cpu_policy_of(const struct domain *d);
 #define CPU_FEATURESET_WORDS 19u
 void cpu_policy_featureset(const struct cpuid_policy *policy, u32 ret_words[CPU_FEATURESET_WORDS]);
 
-/* Leaves and MSRs in the wire's order; at most CPU_POLICY_LEAVES_MAX (CPU_POLICY_MSRS_MAX); the count is the result. */
+/*
+ * Leaves and MSRs in the wire's order; at most CPU_POLICY_LEAVES_MAX (CPU_POLICY_MSRS_MAX); the count is
+ * the result.
+ */
 unsigned cpu_policy_to_leaves(const struct cpuid_policy *policy, struct xen_cpuid_leaf *leaves);
 unsigned cpu_policy_to_msrs(const struct cpuid_policy *policy, struct xen_msr_entry *msrs);
 
 /*
- * One leaf or MSR of the wire into @policy.  -ERANGE: no room for such a leaf or MSR; -EINVAL: a reserved field is set;
- * -EOVERFLOW: the value has bits that the policy cannot hold.
+ * One leaf or MSR of the wire into @policy.  -ERANGE: no room for such a leaf or MSR; -EINVAL: a reserved
+ * field is set; -EOVERFLOW: the value has bits that the policy cannot hold.
  */
 int cpu_policy_set_leaf(struct cpuid_policy *policy, const struct xen_cpuid_leaf *leaf);
 int cpu_policy_set_msr(struct cpuid_policy *policy, const struct xen_msr_entry *msr);
@@ -84,11 +91,12 @@ struct cpu_policy_error {
 #define CPU_POLICY_NO_ERROR {~0u, ~0u, ~0u}
 
 /* Whether a guest may be promised @guest on a machine that can give @max; -EINVAL, *@ret_error says why. */
-int cpu_policy_check(const struct cpuid_policy *max, const struct cpuid_policy *guest, struct cpu_policy_error *ret_error);
+int cpu_policy_check(const struct cpuid_policy *max, const struct cpuid_policy *guest,
+    struct cpu_policy_error *ret_error);
 
 /*
- * Takes from @guest each feature that @max lacks, so that a toolstack cannot promise what is not there.  Topology, cache
- * and brand leaves stay as given.
+ * Takes from @guest each feature that @max lacks, so that a toolstack cannot promise what is not there.
+ * Topology, cache and brand leaves stay as given.
  */
 void cpu_policy_clamp(struct cpuid_policy *guest, const struct cpuid_policy *max);
 

@@ -19,7 +19,10 @@ bool iomem_permitted(const struct domain *d, u64 mfn_first, u64 mfn_last);
 bool ioport_permitted(const struct domain *d, u32 first, u32 last);
 bool irq_permitted(const struct domain *d, u32 irq);
 
-/* -EINVAL for an empty or oversized range, -ENOMEM, -ENOSPC past PERMISSION_RANGES_MAX; on failure nothing changed. */
+/*
+ * -EINVAL for an empty or oversized range, -ENOMEM, -ENOSPC past PERMISSION_RANGES_MAX; on failure nothing
+ * changed.
+ */
 int iomem_permit(struct domain *d, u64 mfn_first, u64 mfn_last);
 int iomem_deny(struct domain *d, u64 mfn_first, u64 mfn_last);
 int ioport_permit(struct domain *d, u32 first, u32 last);
@@ -27,7 +30,10 @@ int ioport_deny(struct domain *d, u32 first, u32 last);
 int irq_permit(struct domain *d, u32 irq);
 int irq_deny(struct domain *d, u32 irq);
 
-/* The hardware domain's start: every port, every frame, every interrupt.  iomem_deny() and the rest then take away. */
+/*
+ * The hardware domain's start: every port, every frame, every interrupt.  iomem_deny() and the rest then
+ * take away.
+ */
 int permission_init_hardware(struct domain *d);
 
 /* Frees the three sets; for domain_destroy.  A domain that was never given anything has none. */
