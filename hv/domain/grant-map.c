@@ -4,7 +4,7 @@
  *
  * Who holds what for one mapping of a frame F granted by G to the mapper M:
  *
- *   host mapping      M's page table entry owns a reference to F, and a writable type reference unless read-only
+ *   host mapping      M's page table entry owns a reference to F, writable unless read-only
  *   device mapping    the handle owns the same
  *   either            one pin each in G's active entry (read or write)
  *

@@ -330,7 +330,8 @@ static const struct grant_op grant_ops[] = {
     [GNTTABOP_transfer] = {gnttabop_transfer,          sizeof(struct gnttab_transfer), MANY},
     [GNTTABOP_copy] = {gnttabop_copy,              sizeof(struct gnttab_copy), FEW},
     [GNTTABOP_query_size] = {gnttabop_query_size,        sizeof(struct gnttab_query_size), ONE},
-    [GNTTABOP_unmap_and_replace] = {gnttabop_unmap_and_replace, sizeof(struct gnttab_unmap_and_replace), MANY},
+    [GNTTABOP_unmap_and_replace] =
+        {gnttabop_unmap_and_replace, sizeof(struct gnttab_unmap_and_replace), MANY},
     [GNTTABOP_set_version] = {gnttabop_set_version,       sizeof(struct gnttab_set_version), ONE},
     [GNTTABOP_get_status_frames] = {gnttabop_get_status_frames, sizeof(struct gnttab_get_status_frames), ONE},
     [GNTTABOP_get_version] = {gnttabop_get_version,       sizeof(struct gnttab_get_version), ONE},
