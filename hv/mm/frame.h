@@ -81,7 +81,7 @@ bool frame_valid(mfn_t mfn);
 static inline u64
 m2p_get(mfn_t mfn)
 {
-    return ((const u64 *)M2P_START)[mfn_x(mfn)];
+    return ((const u64 *)M2P_RW_START)[mfn_x(mfn)]; /* the guests' view is a user page: SMAP */
 }
 
 static inline void
