@@ -92,6 +92,10 @@ extern unsigned fake_cpu_flushes[FAKE_CPU_MAX];    /* full flushes of each CPU *
 extern unsigned fake_cpu_va_flushes[FAKE_CPU_MAX]; /* flushes of one page */
 extern u64 fake_flush_va;                   /* the last such page */
 
+/* --- heap.c --- */
+/* When not 0, counts down with each allocation; the one that reaches 0 fails. */
+extern unsigned fake_heap_fail_in;
+
 /* --- guest.c --- */
 /* Called before each access to guest memory; may change memory, to catch values that are read twice. */
 extern void (*fake_guest_access_hook)(u64 address, size_t size, bool write);

@@ -17,6 +17,7 @@ __thread struct cpu *fake_cpu = &fake_cpus[0];
 
 FAKE unsigned cpu_limit;
 FAKE u64 frame_limit;
+FAKE u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
 FAKE cpumask_t cpu_online;
 
 static void
@@ -47,6 +48,9 @@ fake_machine_init(u64 pages, unsigned cpus)
         frame->next = frame->prev = FRAME_NONE;
     }
     frame_limit = pages;
+    memset(frame_groups, 0, sizeof(frame_groups));
+    for (u64 group = 0; group <= (pages - 1) >> FRAME_GROUP_SHIFT; group++)
+        frame_groups[group / 64] |= 1ull << (group % 64);
 
     if (!cpus || cpus > FAKE_CPU_MAX)
         abort();
