@@ -10,7 +10,7 @@
 #include "mm/frame-alloc.h"
 #include "x86/cpu.h"
 #include "x86/memory-range.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tlb.h"
 
 #define FLAGS_TABLE (PTE_P | PTE_RW | PTE_US | PTE_A)

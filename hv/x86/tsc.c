@@ -6,7 +6,7 @@
 #include "x86/acpi-info.h"
 #include "x86/cpu.h"
 #include "x86/paging.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tsc-init.h"
 
 #define CALIBRATE_NS 50000000ull
