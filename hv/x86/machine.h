@@ -8,6 +8,9 @@
 /* noreboot on the command line: errors and dom0's crash end in a halt that leaves the console readable. */
 extern bool machine_noreboot;
 
+/* Boot: panics and log stamps work from now on. */
+void machine_init(void);
+
 void machine_reboot(void) __noreturn;
 void machine_halt(void) __noreturn;
 void machine_power_off(void) __noreturn;
@@ -20,7 +23,8 @@ void machine_shutdown(u8 reason) __noreturn;
 
 /* Stops all other CPUs where they are. */
 void machine_stop_others(void);
-unsigned machine_cpu_for_log(void);
+bool machine_is_stopping(void);
+void machine_halt_this_cpu(void) __noreturn;
 void machine_log_stack(void);
 
 /*
