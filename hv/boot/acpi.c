@@ -183,9 +183,9 @@ fadt_parse(const u8 *table, u32 length)
 static void
 mcfg_parse(const u8 *table, u32 length)
 {
-    for (u32 at = 44; at + 16 <= length && acpi_info.mcfg_count < MCFG_MAX; at += 16)
-        acpi_info.mcfg[acpi_info.mcfg_count++] =
-            (struct mcfg_info){get64(table + at), get16(table + at + 8), table[at + 10], table[at + 11]};
+    for (u32 at = 44; at + 16 <= length && acpi_info.mmcfg_count < MMCFG_MAX; at += 16)
+        acpi_info.mmcfg[acpi_info.mmcfg_count++] =
+            (struct mmcfg_info){get64(table + at), get16(table + at + 8), table[at + 10], table[at + 11]};
 }
 
 static void

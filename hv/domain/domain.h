@@ -31,7 +31,7 @@
 #include "x86/percpu.h"
 #include "x86/pv-vcpu.h"
 #include "x86/softirq.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/fpu.h"
 #include "domain/timer.h"
 #include "domain/time.h"
@@ -86,6 +86,7 @@ struct vcpu {
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn */
     spinlock_t virq_lock;        /* (m) evtchn */
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
+    u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
     bool initialised;            /* (l) has been given registers */
     bool down_by_guest;          /* (a) VCPUOP_down; what XEN_DOMCTL_getvcpuinfo calls online inverted */

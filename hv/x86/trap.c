@@ -92,7 +92,7 @@ iret_fault(const struct cpu_user_regs *regs)
     memmove(&cpu->guest, regs, offsetof(struct cpu_user_regs, error_code));
     cpu->guest.error_code = 0;
     cpu->guest.entry_vector = 0;
-    pv_iret_fault(cpu->current);
+    pv_iret_fault(cpu->vcpu);
     stack_reset_to_guest();
 }
 
