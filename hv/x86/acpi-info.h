@@ -7,7 +7,7 @@
 
 #define IOAPIC_MAX        128u
 #define IRQ_OVERRIDES_MAX 32u
-#define MMCFG_MAX         32u
+#define MMCFG_MAX         16u
 
 struct ioapic_info {
     u32 id;
