@@ -35,6 +35,9 @@ void log_raw(const char *s, size_t n);
 size_t log_read(u32 *index, char *buf, size_t size);
 void log_clear(void);
 
+/* For panic() only: the holder of the log's lock will not come back. */
+void log_break_lock(void);
+
 /* Logs file and line where an error is born (debug builds), and gives it back. */
 #ifndef NDEBUG
 int log_error_at(int rc, const char *file, int line);

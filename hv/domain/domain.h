@@ -86,6 +86,7 @@ struct vcpu {
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn */
     spinlock_t virq_lock;        /* (m) evtchn */
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
+    u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
     bool initialised;            /* (l) has been given registers */
     bool down_by_guest;          /* (a) VCPUOP_down; what XEN_DOMCTL_getvcpuinfo calls online inverted */

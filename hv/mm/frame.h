@@ -59,7 +59,22 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_TYPE_LOCKED    (1ull << 56) /* one CPU is changing entries of this page table */
 #define FRAME_TYPE_COUNT     ((1ull << 40) - 1)
 
+/*
+ * The table is mapped in groups of 2^16 frames: 256 MiB of memory, one 2 MiB page of the frame table, 512 KiB of the M2P.  A group
+ * that has any memory has its part of both tables; its frames that are not memory are BROKEN and owned by DOMID_IO.
+ */
+#define FRAME_GROUP_SHIFT 16
+#define FRAME_GROUP       (1ull << FRAME_GROUP_SHIFT)
+#define FRAME_LIMIT_MAX   (1ull << 32) /* 16 TiB: the lists link frames by 32-bit numbers */
+
 extern u64 frame_limit; /* one past the highest frame number that has a struct frame */
+extern u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
+
+/*
+ * Says that [@start, @start + @count) is memory; it comes in state HEAP.  The caller has mapped the frame table and the M2P for
+ * every group that the range touches.  Boot and memory hot-plug only.
+ */
+void frame_table_add(mfn_t start, u64 count);
 
 static inline struct frame *
 frame_of(mfn_t mfn)
@@ -73,15 +88,40 @@ frame_mfn(const struct frame *frame)
     return _mfn((u64)(frame - (struct frame *)FRAME_TABLE_START));
 }
 
-/* Whether @mfn is memory with a struct frame.  Any number a guest can write may be asked. */
-bool frame_valid(mfn_t mfn);
+/* The struct frame of any number that a guest can write, or NULL; speculation gets no further than the table. */
+static inline struct frame *
+frame_find(mfn_t mfn)
+{
+    u64 n = mfn_x(mfn);
+
+    if (unlikely(n >= frame_limit))
+        return NULL;
+    n = index_nospec(n, frame_limit);
+    if (unlikely(!(frame_groups[n >> FRAME_GROUP_SHIFT >> 6] >> (n >> FRAME_GROUP_SHIFT & 63) & 1)))
+        return NULL;
+    return frame_of(_mfn(n));
+}
+
+/* Whether @mfn has a struct frame.  Any number a guest can write may be asked. */
+static inline bool
+frame_valid(mfn_t mfn)
+{
+    return frame_find(mfn) != NULL;
+}
+
+/* Whether a frame with a struct frame is memory at all; the rest are holes, firmware and devices. */
+static inline bool
+frame_is_memory(const struct frame *frame)
+{
+    return READ_ONCE(frame->owner) != DOMID_IO;
+}
 
 /* The machine-to-physical table: the guest's own number for @mfn, as the guest set it. */
 #define M2P_INVALID (~0ull)
 static inline u64
 m2p_get(mfn_t mfn)
 {
-    return ((const u64 *)M2P_START)[mfn_x(mfn)];
+    return ((const u64 *)M2P_RW_START)[mfn_x(mfn)]; /* the guests' view is a user page: SMAP */
 }
 
 static inline void

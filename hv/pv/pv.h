@@ -19,7 +19,12 @@ void pv_toggle_mode(struct vcpu *v);
 void pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code);
 /* Delivers what is pending and not masked: event upcall, NMI.  Called on the way out. */
 void pv_deliver_pending(struct vcpu *v);
-s64 hypercall_iret(u64 *arg);
+/* HYPERVISOR_iret, called by the dispatcher before all others: it sets RAX itself. */
+void pv_iret(struct vcpu *v, struct cpu_user_regs *regs);
+/* What a CPU does with nothing to run; never returns. */
+void idle_loop(void) __noreturn;
+/* CR0.TS of this CPU, for the vCPU that is current. */
+void pv_fpu_set_ts(bool set);
 /* Loads CR4 and DR7 as v's changed pv.cr4 and pv.dr[7] ask.  @v is current. */
 void pv_load_cr4(struct vcpu *v);
 void pv_load_debugregs(struct vcpu *v);
@@ -80,6 +85,9 @@ int pv_set_ldt(struct vcpu *v, u64 base, unsigned entries);
 void pv_drop_ldt(struct vcpu *v);
 /* Puts v's GDT frames into this CPU's window, on a context switch. */
 void pv_load_gdt(struct vcpu *v);
+/* The LDT register and its window: set up on a switch to v, emptied on a switch away. */
+void pv_load_ldt(struct vcpu *v);
+void pv_unload_ldt(struct vcpu *v);
 /* Maps the page of the LDT that faulted; true when the access may be retried. */
 bool pv_map_ldt_page(struct vcpu *v, unsigned page);
 /* Whether a descriptor may stand in a guest's table; fixes its RPL-like fields as the ABI does. */

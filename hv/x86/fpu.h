@@ -5,6 +5,9 @@
 
 #include "base/types.h"
 
+/* Each CPU, at boot: turns XSAVE on and reads the sizes. */
+void fpu_cpu_init(void);
+
 struct fpu_area; /* an XSAVE area, 64-byte aligned */
 
 extern u32 fpu_area_size;   /* bytes; 512 + 64 + extensions */
@@ -25,5 +28,9 @@ void fpu_area_set_legacy(struct fpu_area *area, const void *buf512);
 
 /* The whole area, for XEN_DOMCTL_{get,set}vcpuextstate; false when the header claims what we do not offer. */
 bool fpu_area_set(struct fpu_area *area, const void *xsave, u32 size, u64 xcr0);
+
+
+/* The area's bytes, fpu_area_size of them, in XSAVE's standard layout. */
+const void *fpu_area_raw(const struct fpu_area *area);
 
 #endif

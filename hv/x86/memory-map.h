@@ -30,11 +30,13 @@
 
 /*
  * A CPU's window: 512 pages of address space whose L1 table it writes alone.
- * Pages 0-15: the GDT (guest's 14 frames, then the CPU's own two); 16-31: the guest's LDT; 32-: mm/map.c.
+ * Pages 0-15: the GDT (guest's 14 frames, then the CPU's own two); 16-31: the guest's LDT; 32-510: mm/map.c;
+ * 511: the SYSCALL stub.
  */
 #define WINDOW_GDT 0u
 #define WINDOW_LDT 16u
 #define WINDOW_MAP 32u
+#define WINDOW_STUB 511u
 #define WINDOW_PAGES 512u
 
 static inline void *

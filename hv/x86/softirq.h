@@ -17,6 +17,7 @@ enum softirq {
     SOFTIRQ_COUNT,
 };
 
+void softirq_init(void);
 void softirq_register(enum softirq nr, void (*handler)(void));
 
 /* Marks @nr pending on @cpu and, where that is another CPU, interrupts it. */

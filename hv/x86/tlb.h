@@ -13,6 +13,7 @@
 
 u32 tlb_clock(void);
 
+void tlb_answer(void); /* VECTOR_FLUSH: does what other CPUs asked of this one */
 void tlb_flush_local(void);
 void tlb_flush_local_va(u64 va);
 
