@@ -3,18 +3,16 @@
  * The CPUID that PV guests see: the machine's, less what the hypervisor keeps (paging modes, virtualization, power), plus the
  * hypervisor's own leaves.
  *
- * A leaf comes from the machine through a row of masks, or from the policy that the tools have set, which can
- * only take away; then what depends on the vCPU is put in.  The machine's values are read when they are asked for: the
- * CPUs are alike.  Policies change only before a domain runs, so no lock is needed.
+ * The default policy is read from the boot CPU once, each leaf through a row of masks; the tools may replace it for a domain
+ * that has not run (domain/cpu-policy.c), which can only take away.  When a guest asks, what depends on the vCPU
+ * is put in.  Policies do not change under a running domain, so no lock is needed.
  *
  * Leaves by number: SDM vol. 2, CPUID; APM vol. 3, appendix E; xen/arch-x86/cpuid.h.
  */
-#include "pv/cpuid.h"
-
 #include <xen/arch-x86/cpuid.h>
 
+#include "domain/cpu-policy.h"
 #include "mm/frame.h"
-#include "mm/heap.h"
 #include "pv/pv.h"
 #include "x86/cpu.h"
 #include "x86/tsc.h"
@@ -66,25 +64,25 @@ enum { EAX, EBX, ECX, EDX };
 static const struct leaf_mask {
     u32 leaf, subleaf;
     u32 mask[4];
-    bool is_features; /* the tools' policy may clear bits of it, but never set any */
 } leaf_masks[] = {
-    {0x0, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x1, ANY_SUBLEAF, {ALL, 0x00ffffff, LEAF1_ECX, LEAF1_EDX}, true},
-    {0x2, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x4, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x7, 0, {0, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX}, true},
-    {LEAF_XSTATE, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false}, /* see xstate_leaf() */
-    {0x80000000, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000001, ANY_SUBLEAF, {ALL, ALL, EXT1_ECX, EXT1_EDX}, true},
-    {0x80000002, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000003, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000004, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000005, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000006, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, false},
-    {0x80000007, ANY_SUBLEAF, {0, 0, 0, BIT(8)}, true},
-    {0x80000008, ANY_SUBLEAF, {0xffff, BIT(0) | BIT(2) | BIT(26) | BIT(29) | BIT(30), 0xffff, 0}, true},
-    {0x80000019, ANY_SUBLEAF, {ALL, ALL, 0, 0}, false},
-    {0x80000021, ANY_SUBLEAF, {BIT(2) | BIT(6), 0, 0, 0}, true},
+    {0x0, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x1, ANY_SUBLEAF, {ALL, 0x00ffffff, LEAF1_ECX, LEAF1_EDX}},
+    {0x2, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x4, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x7, 0, {ALL, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX}},
+    {0x7, 1, {BIT(4) | BIT(5) | BIT(10) | BIT(11) | BIT(12), 0, 0, 0}},
+    {LEAF_XSTATE, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}}, /* see xstate_leaf() */
+    {0x80000000, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000001, ANY_SUBLEAF, {ALL, ALL, EXT1_ECX, EXT1_EDX}},
+    {0x80000002, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000003, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000004, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000005, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000006, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}},
+    {0x80000007, ANY_SUBLEAF, {0, 0, 0, BIT(8)}},
+    {0x80000008, ANY_SUBLEAF, {0xffff, BIT(0) | BIT(2) | BIT(26) | BIT(29) | BIT(30), 0xffff, 0}},
+    {0x80000019, ANY_SUBLEAF, {ALL, ALL, 0, 0}},
+    {0x80000021, ANY_SUBLEAF, {BIT(2) | BIT(6), 0, 0, 0}},
 };
 
 static const struct leaf_mask *
@@ -168,6 +166,8 @@ default_leaf(u32 leaf, u32 subleaf, u32 regs[4])
         regs[EAX] = MIN(regs[EAX], LEAF_MAX_BASIC);
     else if (leaf == 1)
         regs[ECX] |= LEAF1_ECX_HYPERVISOR;
+    else if (leaf == 7 && !subleaf)
+        regs[EAX] = MIN(regs[EAX], 1u);
     else if (leaf == LEAF_XSTATE)
         xstate_leaf(subleaf, regs);
     else if (leaf == LEAF_EXTENDED)
@@ -176,36 +176,17 @@ default_leaf(u32 leaf, u32 subleaf, u32 regs[4])
         regs[EDX] |= BIT(8);
 }
 
-/* The tools' policy in place of the default; features that the default does not have stay away. */
-static void
-configured_leaf(const struct cpuid_policy *policy, u32 leaf, u32 subleaf, u32 regs[4])
+static struct cpuid_policy raw_policy, pv_policy;
+
+void
+pv_cpuid_init(void)
 {
-    const struct leaf_mask *row = find_mask(leaf, subleaf);
-    u32 offered[4];
-
-    default_leaf(leaf, subleaf, offered);
-    regs[EAX] = regs[EBX] = regs[ECX] = regs[EDX] = 0;
-    if (!row || leaf == LEAF_XSTATE) {
-        for (unsigned i = 0; i < 4; i++)
-            regs[i] = offered[i];
-        return;
-    }
-    for (unsigned i = 0; i < policy->count; i++) {
-        const xen_cpuid_leaf_t *l = &policy->leaves[i];
-
-        if (l->leaf != leaf || (l->subleaf != XEN_CPUID_NO_SUBLEAF && l->subleaf != subleaf))
-            continue;
-        regs[EAX] = l->a;
-        regs[EBX] = l->b;
-        regs[ECX] = l->c;
-        regs[EDX] = l->d;
-        break;
-    }
-    if (leaf == 0 || leaf == LEAF_EXTENDED)
-        regs[EAX] = MIN(regs[EAX], offered[EAX]);
-    if (row->is_features)
-        for (unsigned i = leaf == 1 || leaf == 0x80000001 || leaf == 0x80000008 ? ECX : EAX; i < 4; i++)
-            regs[i] &= offered[i];
+    cpu_policy_read(&raw_policy, cpuid_count);
+    cpu_policy_read(&pv_policy, default_leaf);
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_raw] = &raw_policy;
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_host] = &raw_policy;
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_max] = &pv_policy;
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_default] = &pv_policy;
 }
 
 /* --- the hypervisor's leaves --- */
@@ -300,112 +281,19 @@ void
 pv_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf, u32 ret_regs[4])
 {
     const struct domain *d = v->domain;
+    const struct cpuid_regs *regs;
 
+    ret_regs[EAX] = ret_regs[EBX] = ret_regs[ECX] = ret_regs[EDX] = 0;
     if (leaf >= LEAF_HYPERVISOR && leaf <= LEAF_HYPERVISOR + 0xff) {
         hypervisor_leaf(d, leaf, subleaf, ret_regs);
         return;
     }
-    if (d->cpuid)
-        configured_leaf(d->cpuid, leaf, subleaf, ret_regs);
-    else
-        default_leaf(leaf, subleaf, ret_regs);
+    regs = cpu_policy_find(cpu_policy_of(d), leaf, subleaf);
+    if (!regs)
+        return;
+    ret_regs[EAX] = regs->a;
+    ret_regs[EBX] = regs->b;
+    ret_regs[ECX] = regs->c;
+    ret_regs[EDX] = regs->d;
     adjust_leaf(v, leaf, subleaf, ret_regs);
-}
-
-/* --- the tools --- */
-
-static void
-add_leaf(xen_cpuid_leaf_t *leaves, unsigned *count, u32 leaf, u32 subleaf, const u32 regs[4])
-{
-    if (*count < CPUID_LEAVES_MAX)
-        leaves[(*count)++] = (xen_cpuid_leaf_t){leaf, subleaf, regs[EAX], regs[EBX], regs[ECX], regs[EDX]};
-}
-
-/* How many subleaves the tools expect of a leaf; 0: it has none. */
-static unsigned
-subleaf_count(u32 leaf)
-{
-    switch (leaf) {
-    case 0x4:
-        return 6;
-    case 0x7:
-        return 2;
-    case 0xb:
-        return 2;
-    case LEAF_XSTATE:
-        return 63;
-    default:
-        return 0;
-    }
-}
-
-static unsigned
-list_leaves(const struct domain *d, bool raw, xen_cpuid_leaf_t *leaves)
-{
-    static const struct {
-        u32 first, last;
-    } ranges[] = {{0, LEAF_MAX_BASIC}, {LEAF_EXTENDED, LEAF_MAX_EXTENDED}};
-    unsigned count = 0;
-
-    for (unsigned r = 0; r < ARRAY_SIZE(ranges); r++) {
-        u32 limit[4];
-
-        cpuid_count(ranges[r].first, 0, limit);
-        for (u32 leaf = ranges[r].first; leaf <= MIN(ranges[r].last, limit[EAX]); leaf++) {
-            unsigned subleaves = subleaf_count(leaf);
-
-            for (u32 i = 0; i < MAX(subleaves, 1u); i++) {
-                u32 regs[4];
-
-                if (raw)
-                    cpuid_count(leaf, i, regs);
-                else if (d && d->cpuid)
-                    configured_leaf(d->cpuid, leaf, i, regs);
-                else
-                    default_leaf(leaf, i, regs);
-                if (subleaves && !(regs[EAX] | regs[EBX] | regs[ECX] | regs[EDX]) && i > 1)
-                    continue;
-                add_leaf(leaves, &count, leaf, subleaves ? i : XEN_CPUID_NO_SUBLEAF, regs);
-            }
-        }
-    }
-    return count;
-}
-
-unsigned
-cpuid_policy_get(const struct domain *d, xen_cpuid_leaf_t leaves[CPUID_LEAVES_MAX])
-{
-    return list_leaves(d, false, leaves);
-}
-
-unsigned
-cpuid_raw_get(xen_cpuid_leaf_t leaves[CPUID_LEAVES_MAX])
-{
-    return list_leaves(NULL, true, leaves);
-}
-
-int
-cpuid_policy_set(struct domain *d, const xen_cpuid_leaf_t *leaves, unsigned count)
-{
-    struct cpuid_policy *policy;
-
-    if (count > CPUID_LEAVES_MAX)
-        return -EINVAL;
-    policy = heap_zalloc(sizeof(*policy));
-    if (!policy)
-        return -ENOMEM;
-    for (unsigned i = 0; i < count; i++)
-        policy->leaves[i] = leaves[i];
-    policy->count = count;
-
-    cpuid_policy_fini(d);
-    d->cpuid = policy;
-    return 0;
-}
-
-void
-cpuid_policy_fini(struct domain *d)
-{
-    heap_free(d->cpuid);
-    d->cpuid = NULL;
 }

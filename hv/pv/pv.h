@@ -63,6 +63,8 @@ s64 hypercall_set_segment_base(u64 *arg);
 s64 hypercall_stack_switch(u64 *arg);
 
 /* --- pv/cpuid.c, pv/msr.c --- */
+/* Boot: reads the machine's policies into cpu_policy_system[]; after the FPU's state components are known. */
+void pv_cpuid_init(void);
 void pv_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf, u32 ret_regs[4]);
 bool pv_rdmsr(struct vcpu *v, u32 msr, u64 *ret_value);
 bool pv_wrmsr(struct vcpu *v, u32 msr, u64 value);
