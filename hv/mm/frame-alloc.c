@@ -26,7 +26,6 @@
 
 #define ZONES      33u
 #define BLOCK_HEAD (1ull << 63)
-#define BLOCK_ORDER 0xffull
 #define BLOCK_DIRTY (1ull << 8)
 
 struct zone {
@@ -44,6 +43,13 @@ static unsigned
 zone_of(u64 n)
 {
     return 64 - (unsigned)__builtin_clzll(n);
+}
+
+/* The one that comes later on the TLB clock, which may wrap; 0 is no time at all. */
+static u32
+later(u32 a, u32 b)
+{
+    return !a || (b && (s32)(b - a) > 0) ? b : a;
 }
 
 static void
@@ -100,7 +106,7 @@ block_insert(u64 n, unsigned order, bool dirty)
             frame->type != (BLOCK_HEAD | order | (dirty ? BLOCK_DIRTY : 0)))
             break;
         list_remove(buddy, order, dirty);
-        stamp = MAX(stamp, frame->stamp);
+        stamp = later(stamp, frame->stamp);
         n &= ~(1ull << order);
         order++;
     }
@@ -214,7 +220,7 @@ free_block(u64 n, unsigned order, bool dirty)
     for (u64 i = 0; i < count; i++) {
         struct frame *frame = frame_of(_mfn(n + i));
 
-        stamp = MAX(stamp, frame->stamp);
+        stamp = later(stamp, frame->stamp);
         frame->type = 0;
         frame->owner = DOMID_INVALID;
         frame->count = FRAME_STATE_FREE;

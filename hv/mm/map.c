@@ -17,7 +17,7 @@ map_frame_beyond(mfn_t mfn)
     unsigned page = WINDOW_MAP + depth[cpu_id()]++;
     u64 va = paging_window_va(page);
 
-    ASSERT(page < WINDOW_PAGES);
+    ASSERT(page < WINDOW_STUB);
     WRITE_ONCE(paging_window()[page], pte_make(mfn, PTE_P | PTE_RW | PTE_A | PTE_D | PTE_NX));
     return (void *)va;
 }

@@ -19,12 +19,24 @@ void pv_toggle_mode(struct vcpu *v);
 void pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code);
 /* Delivers what is pending and not masked: event upcall, NMI.  Called on the way out. */
 void pv_deliver_pending(struct vcpu *v);
-s64 hypercall_iret(u64 *arg);
+/* HYPERVISOR_iret, called by the dispatcher before all others: it sets RAX itself. */
+void pv_iret(struct vcpu *v, struct cpu_user_regs *regs);
+/* What a CPU does with nothing to run; never returns. */
+void idle_loop(void) __noreturn;
+/* CR0.TS of this CPU, for the vCPU that is current. */
+void pv_fpu_set_ts(bool set);
+/* Loads CR4 and DR7 as v's changed pv.cr4 and pv.dr[7] ask.  @v is current. */
+void pv_load_cr4(struct vcpu *v);
+void pv_load_debugregs(struct vcpu *v);
 
 /* --- pv/trap.c --- */
 /* Bounces exception @vector into the guest kernel through its trap table; crashes the domain when it has no handler. */
 void pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code);
 void pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code);
+/* entry.S comes here with each page fault of a guest; pv_trap() (x86/upcalls.h) with everything else. */
+void pv_page_fault(struct cpu_user_regs *regs);
+/* One entry of the trap table, selector fixed; also for set_context. */
+void pv_set_trap(struct vcpu *v, const struct trap_info *info);
 s64 hypercall_set_trap_table(u64 *arg);
 s64 hypercall_set_callbacks(u64 *arg);
 s64 hypercall_callback_op(u64 *arg);
@@ -35,7 +47,13 @@ s64 hypercall_nmi_op(u64 *arg);
 bool pv_emulate_privileged(struct cpu_user_regs *regs);
 /* The forced-emulation prefix of the ABI: ud2a; .ascii "xen"; cpuid. */
 bool pv_emulate_forced_invalid_op(struct cpu_user_regs *regs);
-/* "int $n" that faulted on the IDT's DPL: bounce if the trap table allows. */
+
+/* --- pv/registers.c: the control and debug registers that a PV vCPU has for itself --- */
+/* What a guest may have in CR4, out of what it asks for; bits that are not its to change keep their value. */
+u64 pv_fix_cr4(const struct vcpu *v, u64 cr4);
+int pv_set_debugreg(struct vcpu *v, unsigned reg, u64 value);
+/* Clears what a guest may not watch (the hypervisor's addresses, I/O) out of a DR7 or an address; for set_context too. */
+bool pv_debugreg_check(unsigned reg, u64 *value);
 s64 hypercall_fpu_taskswitch(u64 *arg);
 s64 hypercall_set_debugreg(u64 *arg);
 s64 hypercall_get_debugreg(u64 *arg);
@@ -65,6 +83,9 @@ int pv_set_ldt(struct vcpu *v, u64 base, unsigned entries);
 void pv_drop_ldt(struct vcpu *v);
 /* Puts v's GDT frames into this CPU's window, on a context switch. */
 void pv_load_gdt(struct vcpu *v);
+/* The LDT register and its window: set up on a switch to v, emptied on a switch away. */
+void pv_load_ldt(struct vcpu *v);
+void pv_unload_ldt(struct vcpu *v);
 /* Maps the page of the LDT that faulted; true when the access may be retried. */
 bool pv_map_ldt_page(struct vcpu *v, unsigned page);
 /* Whether a descriptor may stand in a guest's table; fixes its RPL-like fields as the ABI does. */
@@ -79,17 +100,26 @@ pv_fix_selector(u16 sel)
     return (sel & ~3u) ? sel | 3 : sel;
 }
 
-/* --- pv/build.c --- */
+/* --- pv/hypercall-page.c --- */
+/* Writes the entry points of all hypercalls into a page of a guest's (32 bytes each). */
+void pv_hypercall_page_fill(void *page);
+
+/* --- pv/build.c: dom0 --- */
 struct pv_image {
-    const void *kernel;
+    const void *kernel; /* an ELF file, unpacked */
     u64 kernel_size;
-    const void *ramdisk;
+    const void *ramdisk; /* NULL: none */
     u64 ramdisk_size;
-    mfn_t ramdisk_mfn;
     const char *cmdline;
-    u64 memory_pages, memory_max_pages;
+    u64 memory_pages; /* what the domain gets */
+    const struct dom0_vga_console_info *console; /* NULL: none */
+    /* Called once kernel and ramdisk are copied, so that their memory can become the domain's. */
+    void (*release)(const struct pv_image *image);
 };
-/* Loads dom0: unpacks the kernel, reads its ELF notes, lays out and types its memory, start info, first vCPU's registers. */
+/*
+ * Loads a kernel into @d, which is empty and has vCPU 0: reads its ELF notes, lays out and types its memory, writes start info, sets the first
+ * registers.  On failure the domain is half built, and *@ret_reason is a sentence for the console.
+ */
 int pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason);
 
 #endif

@@ -5,8 +5,9 @@
 
 #include "base/cpumask.h"
 
-#define IOAPIC_MAX 64u
-#define MCFG_MAX 16u
+#define IOAPIC_MAX 128u
+#define MMCFG_MAX 32u
+#define IRQ_OVERRIDES_MAX 32u
 
 struct ioapic_info {
     u32 id;
@@ -21,7 +22,7 @@ struct irq_override {
     u16 flags;
 };
 
-struct mcfg_info {
+struct mmcfg_info {
     u64 address;
     u16 segment;
     u8 bus_first, bus_last;
@@ -32,10 +33,10 @@ struct acpi_info {
     u64 rsdp;                      /* machine address, 0 when there is none */
     struct ioapic_info ioapics[IOAPIC_MAX];
     unsigned ioapic_count;
-    struct irq_override overrides[16];
+    struct irq_override overrides[IRQ_OVERRIDES_MAX];
     unsigned override_count;
-    struct mcfg_info mcfg[MCFG_MAX];
-    unsigned mcfg_count;
+    struct mmcfg_info mmcfg[MMCFG_MAX];
+    unsigned mmcfg_count;
     u32 cpu_apic_ids[CPU_MAX];     /* enabled CPUs in MADT order */
     unsigned cpu_count;
     u64 lapic_address;
@@ -50,6 +51,8 @@ struct acpi_info {
     bool has_8042, has_pic;
     u8 s5_type_a, s5_type_b;       /* SLP_TYP for S5 from the DSDT, if found */
     bool s5_valid;
+    u16 serial_port;               /* the hypervisor's console */
+    u16 serial_port_size;          /* 0: it has none */
 };
 
 extern struct acpi_info acpi_info;

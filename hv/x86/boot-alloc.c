@@ -110,8 +110,9 @@ boot_release_rest(void)
         u64 start = MAX(ROUND_UP(memory_ranges[r].start, PAGE_SIZE), PAGE_SIZE);
         u64 end = ROUND_DOWN(memory_ranges[r].end, PAGE_SIZE), next;
 
-        if (memory_ranges[r].type != MEMORY_RAM)
+        if (memory_ranges[r].type != MEMORY_RAM || start >= end)
             continue;
+        frame_table_add(_mfn(start >> PAGE_SHIFT), (end - start) >> PAGE_SHIFT);
         for (; start < end; start = next) {
             u64 stop = free_stretch(start, end, &next);
 

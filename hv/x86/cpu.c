@@ -25,7 +25,7 @@ CHECK_REGS(ss);
 CHECK_REGS(es);
 static_assert(offsetof(struct cpu_user_regs, saved_upcall_mask) == REGS_upcall_mask, "entry-offsets.h");
 static_assert(offsetof(struct cpu, guest) == CPU_guest, "entry-offsets.h");
-static_assert(offsetof(struct cpu, current) == CPU_current, "entry-offsets.h");
+static_assert(offsetof(struct cpu, vcpu) == CPU_current, "entry-offsets.h");
 static_assert(offsetof(struct cpu, softirqs) == CPU_softirqs, "entry-offsets.h");
 static_assert(offsetof(struct cpu, scratch) == CPU_scratch, "entry-offsets.h");
 static_assert(sizeof(struct cpu) == CPU_SIZE, "entry-offsets.h");

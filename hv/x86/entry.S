@@ -132,21 +132,7 @@ guest_iret:
     call    pv_user_syscall
     jmp     exit_to_guest
 
-/*
- * An IRETQ to the guest faulted: its CS, SS or RIP cannot be loaded.  trap.c found RIP at guest_iret, has taken the
- * frame off, and goes on here with the guest's registers whole again in struct cpu.
- */
-
 /* --- exceptions and interrupts --- */
-
-.macro ENTRY_STUB vector has_error
-    .balign 16
-    .if !\has_error
-    push    $0
-    .endif
-    movl    $\vector, 4(%rsp)
-    jmp     common_entry
-.endm
 
     .balign 64
     .globl entry_stubs
@@ -175,11 +161,11 @@ common_entry:
     testb   $3, REGS_cs(%rsp)
     jz      .Lfrom_hypervisor
     movzbl  REGS_entry_vector(%rsp), %eax
-    cmp     $14, %eax
-    jne     1f
-    call    pv_page_fault
+    cmp     $32, %eax
+    jae     1f
+    call    pv_trap
     jmp     exit_to_guest
-1:  call    trap_from_guest
+1:  call    trap_interrupt
     jmp     exit_to_guest
 
 /* In the hypervisor itself: the idle loop's interrupts, NMI, machine check, faults with a fixup. */

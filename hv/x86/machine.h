@@ -20,6 +20,8 @@ void machine_shutdown(u8 reason) __noreturn;
 
 /* Stops all other CPUs where they are. */
 void machine_stop_others(void);
+bool machine_is_stopping(void);
+void machine_halt_this_cpu(void) __noreturn;
 unsigned machine_cpu_for_log(void);
 void machine_log_stack(void);
 

@@ -23,6 +23,8 @@ struct memory_range;
 
 /* Boot: the whole of memory gets its tables; @image is where this image was loaded. */
 void paging_init(const struct memory_range *ranges, unsigned count, maddr_t image);
+/* Where the image was loaded (machine address); boot/main.c. */
+u64 image_base(void);
 /* Boot: from now on tables come from the frame allocator. */
 void paging_allocator_ready(void);
 /* A page of zeroes, for windows whose owner has set nothing. */

@@ -25,7 +25,7 @@ struct sched_cpu;
 struct cpu {
     u64 pad;                    /* so that the hardware frame ends on 16 bytes, as the CPU aligns it */
     struct cpu_user_regs guest; /* of the current vCPU, while it is in the hypervisor */
-    struct vcpu *current;       /* never NULL after boot: the idle vCPU when nothing runs */
+    struct vcpu *vcpu;          /* never NULL after boot: the idle vCPU when nothing runs */
     u32 id;                     /* dense, 0 is the boot CPU */
     u32 softirqs;               /* (a) pending, one bit each */
     u64 scratch;                /* the SYSCALL stub's */
@@ -63,7 +63,7 @@ cpu_id(void)
     return this_cpu()->id;
 }
 
-#define current (this_cpu()->current)
+#define current (this_cpu()->vcpu)
 
 /* The guest registers of the current vCPU, as they were on its way in and will be on its way out. */
 #define guest_regs() (&this_cpu()->guest)

@@ -29,14 +29,14 @@ enum pv_callback_type {
 
 struct pv_vcpu {
     bool kernel_mode;     /* TF_kernel_mode: which of the guest's two rings-in-ring-3 it is in */
-    bool syscall32_disables_events, sysenter_disables_events; /* kept for vcpucontext round trips */
+    bool nmi_masked;      /* from an NMI's delivery to the next iret */
+    bool failsafe_due;    /* a selector could not be loaded on the way in */
     u64 kernel_ss, kernel_sp;
     u64 kernel_cr3, user_cr3; /* full CR3 values: what is loaded in kernel and in user mode */
     mfn_t kernel_l4, user_l4; /* the typed frames that back them; MFN_INVALID when unset */
     struct pv_callback callback[PV_CB_COUNT];
 
     struct trap_info *traps;  /* 256 of them; the virtual IDT */
-    struct trap_info pending_trap; /* unused by C outside pv/ */
 
     u64 gdt_frames[14];
     u32 gdt_entries;
@@ -54,7 +54,6 @@ struct pv_vcpu {
     u8 iopl;                /* virtual I/O privilege level, 0 to 3 */
     u8 *iobmp;              /* guest address of its I/O bitmap (PHYSDEVOP_set_iobitmap) */
     u32 iobmp_limit;
-    u64 vm_assist;          /* unused: per domain */
 };
 
 #endif

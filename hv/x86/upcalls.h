@@ -17,6 +17,13 @@ void pv_trap(struct cpu_user_regs *regs);
 /* pv/mmu.c: a page fault with CPL 0 that may be a hypervisor access to a guest page.  False: not ours to mend. */
 bool pv_page_fault_in_hypervisor(u64 va, u32 error_code);
 
+/* pv/cpu.c: SYSCALL in guest user mode; the way out to a guest with something pending. */
+void pv_user_syscall(struct vcpu *v);
+void pv_deliver_pending(struct vcpu *v);
+
+/* pv/cpu.c: the IRETQ to the guest refused its frame (a selector or RIP of the guest's); regs in struct cpu are whole again. */
+void pv_iret_fault(struct vcpu *v);
+
 /* domain/evtchn.c side of interrupts that belong to dom0's devices: the vector fired on this CPU. */
 void irq_handle(unsigned vector);
 

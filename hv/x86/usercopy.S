@@ -8,18 +8,22 @@
  */
         .text
 
+/* NOPs of three bytes, which cpu.c turns into STAC and CLAC where SMAP is on. */
+.macro smap_nop byte
+.Lnop\@:
+        nopl    (%rax)
+        .pushsection .smap_patch, "a"
+        .quad   .Lnop\@
+        .byte   0x0f, 0x01, \byte, 0, 0, 0, 0, 0
+        .popsection
+.endm
+
 .macro open_guest
-        cmpb    $0, cpu_has_smap(%rip)
-        je      .Lopen\@
-        stac
-.Lopen\@:
+        smap_nop 0xcb
 .endm
 
 .macro close_guest
-        cmpb    $0, cpu_has_smap(%rip)
-        je      .Lclose\@
-        clac
-.Lclose\@:
+        smap_nop 0xca
 .endm
 
 .macro may_fault at, fixup
@@ -111,9 +115,4 @@ usercopy_clear:
         may_fault 5b, .Lclear_words_fault
         may_fault 6b, .Lclear_bytes_fault
 
-        .bss
-        .globl  cpu_has_smap
-        .hidden cpu_has_smap
-cpu_has_smap:
-        .byte   0
         .section .note.GNU-stack, "", @progbits

@@ -8,9 +8,6 @@
 
 #include "base/types.h"
 
-/* Whether the CPUs run with CR4.SMAP; set before the first guest runs. */
-extern bool cpu_has_smap;
-
 size_t usercopy_in(void *dst, const void *src, size_t size);
 size_t usercopy_out(void *dst, const void *src, size_t size);
 size_t usercopy_clear(void *dst, size_t size);

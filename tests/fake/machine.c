@@ -59,7 +59,8 @@ fake_machine_init(u64 pages, unsigned cpus)
     cpu_limit = cpus;
     for (unsigned i = 0; i < cpus; i++) {
         fake_cpus[i].id = fake_cpus[i].apic_id = i;
-        fake_cpus[i].self = &fake_cpus[i];
+        list_init(&fake_cpus[i].work);
+        fake_cpus[i].is_up = true;
         cpumask_set(&cpu_online, i);
     }
     fake_cpu = &fake_cpus[0];

@@ -19,6 +19,7 @@
 #define WINDOW_GDT   0u
 #define WINDOW_LDT   16u
 #define WINDOW_MAP   32u
+#define WINDOW_STUB  511u
 #define WINDOW_PAGES 512u
 
 static inline void *

@@ -8,31 +8,40 @@
 
 #include "abi/xen.h"
 #include "base/cpumask.h"
+#include "base/list.h"
 
 #define STACK_SIZE (32 * 1024ull)
 
 struct vcpu;
 struct timer_queue;
 struct sched_cpu;
+struct tss;
 
 struct cpu {
-    struct cpu_user_regs guest;
-    struct vcpu *current;
-    u32 id;
-    u32 softirqs;
+    u64 pad;                    /* so that the hardware frame ends on 16 bytes, as the CPU aligns it */
+    struct cpu_user_regs guest; /* of the current vCPU, while it is in the hypervisor */
+    struct vcpu *vcpu;          /* never NULL after boot: the idle vCPU when nothing runs */
+    u32 id;                     /* dense, 0 is the boot CPU */
+    u32 softirqs;               /* (a) pending, one bit each */
+    u64 scratch;                /* the SYSCALL stub's */
     u32 apic_id;
-    u32 tlb_time;
+    u32 tlb_time;               /* (a) value of the TLB clock at the last full flush of this CPU */
     u64 cr4;
-    u64 tss_rsp0;
-    struct vcpu *fpu_owner;
+    u64 flush_requests;         /* (a) what other CPUs want of this one, tlb.c */
+    struct vcpu *fpu_owner;     /* whose registers the FPU holds */
     struct timer_queue *timers;
     struct sched_cpu *sched;
     struct vcpu *idle;
-    u64 quiesce_count;
-    u64 idle_ns;
-    struct cpu *self;
-    void *pad[3];
-};
+    u64 quiesce_count;          /* (a) times this CPU passed a point where it held no pointer */
+    struct list work;           /* queued struct work */
+    u64 *window;                /* its window's L1 table */
+    struct tss *tss;
+    u32 gdt_loaded;             /* guest pages of the GDT that are in the window */
+    u32 ldt_loaded;             /* entries the LDT register covers */
+    u64 cr3;                    /* as loaded */
+    bool dr7_loaded;
+    bool is_up;
+} __attribute__((aligned(64)));
 
 extern __thread struct cpu *fake_cpu;
 
@@ -48,7 +57,7 @@ cpu_id(void)
     return this_cpu()->id;
 }
 
-#define current (this_cpu()->current)
+#define current (this_cpu()->vcpu)
 #define guest_regs() (&this_cpu()->guest)
 
 struct cpu *cpu_at(unsigned id);
