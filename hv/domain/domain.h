@@ -129,6 +129,7 @@ struct domain {
     bool is_shutting_down;       /* (a) some vCPUs may not have stopped yet */
     bool is_paused_by_controller;/* (l) see controller_pause_count */
     bool debugger_attached;
+    bool creation_finished;      /* (a) the toolstack has let it run once */
     u32 refcount;                /* (a) */
     const struct domain_ops *ops;/* (c) */
 
