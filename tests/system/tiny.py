@@ -357,13 +357,13 @@ def main():
         talk(tiny, options.timeout if script else None)
 
 
-def talk(tiny, timeout):
+def talk(tiny, timeout, shell=True):
     """Copy the console to standard output, and lines of standard input to the console."""
     import select
     import time
     shown, limit = 0, timeout and time.monotonic() + timeout
     watched = [sys.stdin] if timeout is None else []
-    typed_shell = False
+    typed_shell = not shell
     while tiny.pump(0.1):
         sys.stdout.write(tiny.text[shown:])
         sys.stdout.flush()
