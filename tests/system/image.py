@@ -277,7 +277,7 @@ def _grub_bios(modules, early, disk, work):
     """What grub-bios-setup does: core image into its partition, boot sector into the first sector."""
     core = work / 'core.img'
     cache.run(['grub-mkimage', '-O', 'i386-pc', '-d', modules, '-o', core, '-p', '/boot/grub', '-c', early,
-               'biosdisk', 'part_gpt', 'ext2', 'search_fs_uuid', 'normal', 'configfile'])
+               'biosdisk', 'part_gpt', 'ext2', 'search_fs_uuid', 'normal', 'configfile', 'gzio'])
     image, first = bytearray(core.read_bytes()), (1 << 20) // SECTOR
     # The last twelve bytes of the core's first sector say where the rest is: start, length, segment.
     struct.pack_into('<Q', image, SECTOR - 12, first + 1)
@@ -297,7 +297,7 @@ def _grub_efi(modules, early, disk, work):
     """GRUB as the fallback loader of a FAT partition."""
     loader = work / 'bootx64.efi'
     cache.run(['grub-mkimage', '-O', 'x86_64-efi', '-d', modules, '-o', loader, '-p', '/boot/grub', '-c', early,
-               'part_gpt', 'ext2', 'search_fs_uuid', 'normal', 'configfile'])
+               'part_gpt', 'ext2', 'search_fs_uuid', 'normal', 'configfile', 'gzio'])
     where = f'{disk}@@{2 << 20}'
     cache.run(['mformat', '-i', where, '-T', (ESP_MIB << 20) // SECTOR, '-v', 'SERAI-ESP', '::'])
     cache.run(['mmd', '-i', where, '::EFI', '::EFI/BOOT'])
