@@ -240,7 +240,7 @@ def _plain(text):
 
 def main():
     import tiny
-    parser = argparse.ArgumentParser(description='Boot a host and talk to it.')
+    parser = argparse.ArgumentParser(description='Boot a host and talk to it.  What follows -- goes to QEMU.')
     parser.add_argument('kind', nargs='?', default='serai', choices=['serai', 'xen', 'bare'])
     parser.add_argument('-c', '--command', help='run this in dom0 over ssh, then end')
     parser.add_argument('-m', '--memory', type=int, default=2048)
@@ -255,7 +255,8 @@ def main():
     parser.add_argument('--file', action='append', default=[], metavar='PATH=FILE',
                         help='put FILE in the host as PATH before the boot')
     parser.add_argument('--log', help='keep the console\'s words here')
-    options, rest = parser.parse_known_args()
+    ours, rest = qemu.split_arguments(sys.argv[1:])
+    options = parser.parse_args(ours)
     host = Host(options.kind, memory=options.memory, dom0_memory=options.dom0_memory, cpus=options.cpus,
                 machine=options.machine, firmware=options.firmware, disk=options.disk,
                 stock=None if options.stock is None else [s for s in options.stock.split(',') if s],

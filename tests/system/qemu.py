@@ -122,3 +122,9 @@ def free_port():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
+
+
+def split_arguments(words):
+    """A command line as (what is ours, what follows "--")."""
+    at = words.index('--') if '--' in words else len(words)
+    return words[:at], words[at + 1:]

@@ -334,7 +334,7 @@ class Tiny(qemu.Qemu):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Boot a tiny dom0 and talk to it.')
+    parser = argparse.ArgumentParser(description='Boot a tiny dom0 and talk to it.  What follows -- goes to QEMU.')
     parser.add_argument('kind', nargs='?', default='serai', choices=['serai', 'xen', 'bare'])
     parser.add_argument('-c', '--command', help='run this in dom0, then power off')
     parser.add_argument('-m', '--memory', type=int, default=1024)
@@ -346,7 +346,8 @@ def main():
                         help='copy the program FILE with its libraries to PATH in dom0')
     parser.add_argument('--bzimage', action='store_true', help='let the hypervisor unpack the kernel')
     parser.add_argument('--timeout', type=int, default=300)
-    options, rest = parser.parse_known_args()
+    ours, rest = qemu.split_arguments(sys.argv[1:])
+    options = parser.parse_args(ours)
 
     script = None if options.command is None else options.command + '\n'
     tiny = Tiny(options.kind, script=script, memory=options.memory, cpus=options.cpus,
