@@ -31,7 +31,7 @@
 #include "x86/percpu.h"
 #include "x86/pv-vcpu.h"
 #include "x86/softirq.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/fpu.h"
 #include "domain/timer.h"
 #include "domain/time.h"

@@ -29,6 +29,7 @@ enum pv_callback_type {
 
 struct pv_vcpu {
     bool kernel_mode;     /* TF_kernel_mode: which of the guest's two rings-in-ring-3 it is in */
+    bool syscall32_disables_events, sysenter_disables_events; /* kept for vcpucontext round trips */
     bool nmi_masked;      /* from an NMI's delivery to the next iret */
     bool failsafe_due;    /* a selector could not be loaded on the way in */
     u64 kernel_ss, kernel_sp;
