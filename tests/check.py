@@ -45,7 +45,7 @@ class Checker:
     def __init__(self, options):
         self.options = options
         self.tally = Tally()
-        self.built = {}
+        self.configured, self.built = {}, {}
         self.started = time.monotonic()
 
     def say(self, text):
@@ -60,26 +60,38 @@ class Checker:
                                     stderr=subprocess.STDOUT, cwd=TOP, **kwargs).returncode
         return status, log
 
+    def configure(self, tier, directory, *options):
+        """Set DIRECTORY up for this tree; False, with one failure told, when that does not work."""
+        if directory not in self.configured:
+            arguments = [*options, *self.libvirt_source()]
+            if (directory / 'build.ninja').exists():
+                arguments = ['--reconfigure', *arguments]
+            status, log = self.logged(f'setup-{directory.name}', ['meson', 'setup', *arguments, directory])
+            self.configured[directory] = self.told(status, tier, f'setup of {directory.name}', log)
+        elif not self.configured[directory]:
+            self.tally.add(tier, f'setup of {directory.name}', 'failed', 'it failed before')
+        return self.configured[directory]
+
     def build(self, tier, directory, *options):
-        """Configure and compile DIRECTORY once; False, with one failure told, when that does not work."""
-        if directory in self.built:
-            if not self.built[directory]:
-                self.tally.add(tier, f'build in {directory.name}', 'failed', 'it failed before')
-            return self.built[directory]
-        self.say(f'building in {directory.name}')
-        name = f'build-{directory.name}'
-        arguments = [*options, *self.libvirt_source()]
-        if (directory / 'build.ninja').exists():
-            arguments = ['--reconfigure', *arguments]
-        status, log = self.logged(name + '-setup', ['meson', 'setup', *arguments, directory])
-        if status == 0:
-            status, log = self.logged(name, ['ninja', '-C', directory])
+        """Compile DIRECTORY once; False, with one failure told, when that does not work."""
+        if directory not in self.built:
+            if not self.configure(tier, directory, *options):
+                self.built[directory] = False
+                return False
+            self.say(f'building in {directory.name}')
+            status, log = self.logged(f'build-{directory.name}', ['ninja', '-C', directory])
+            self.built[directory] = self.told(status, tier, f'build in {directory.name}', log)
+        elif not self.built[directory]:
+            self.tally.add(tier, f'build in {directory.name}', 'failed', 'it failed before')
+        return self.built[directory]
+
+    def told(self, status, tier, what, log):
+        """True when STATUS is good, else a failure with the lines of LOG that say why."""
         if status:
-            tail = log.read_text(errors='replace').splitlines()
-            wrong = [line for line in tail if re.search(r'error|FAILED|undefined', line)][:12] or tail[-12:]
-            print('\n'.join(wrong), flush=True)
-            self.tally.add(tier, f'build in {directory.name}', 'failed', f'see {log}')
-        self.built[directory] = status == 0
+            text = log.read_text(errors='replace').splitlines()
+            print('\n'.join([line[:300] for line in text if re.search(r'error|ERROR|undefined', line)][:12]
+                            or text[-12:]), flush=True)
+            self.tally.add(tier, what, 'failed', f'see {log}')
         return status == 0
 
     def libvirt_source(self):
@@ -158,7 +170,7 @@ class Checker:
         report = LOGS / f'{tier}.junit.xml'
         report.unlink(missing_ok=True)
         LOGS.mkdir(parents=True, exist_ok=True)
-        command = ['python3', '-B', '-m', 'pytest', '-p', 'no:cacheprovider', '-v', '-rs', f'--junitxml={report}',
+        command = [sys.executable, '-B', '-m', 'pytest', '-p', 'no:cacheprovider', '-v', '-rs', f'--junitxml={report}',
                    *arguments]
         # Its progress is shown as it comes: these are the long ones.
         status = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, cwd=TOP).returncode
@@ -174,7 +186,7 @@ class Checker:
 
     def tier_style(self):
         """layering, headers alone, names in documents, spelling, formatter, static checkers"""
-        if self.plain('style'):
+        if self.configure('style', BUILD):
             self.meson('style', 'style', BUILD)
 
     def tier_unit(self):
