@@ -210,8 +210,6 @@ int domain_config_check(const struct xen_domctl_createdomain *config);
 
 /* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
-/* For the owner of a frame: the system domains too. */
-struct domain *domain_find_owner(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
 /* The next domain by id after @d (NULL: the first); same lifetime as domain_find().  Dying ones are included. */
