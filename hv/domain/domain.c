@@ -38,9 +38,6 @@
 #define CHUNK_COUNT DIV_ROUND_UP(DOMID_FIRST_RESERVED, CHUNK_SIZE)
 #define CONTROLLER_PAUSE_MAX 255u
 #define SHARED_INFO_BITS 42u /* within the direct map */
-#ifndef EUSERS
-#define EUSERS 87 /* Linux's number; the ABI's list has no name for it */
-#endif
 
 struct domain *domain_xen, *domain_io, *domain_idle;
 struct domain *hardware_domain;
@@ -509,7 +506,7 @@ domain_pause_by_controller(struct domain *d)
 
     do {
         if (old >= CONTROLLER_PAUSE_MAX)
-            return -EUSERS;
+            return -EOVERFLOW;
     } while (!atomic_cmpxchg(&d->controller_pause_count, &old, old + 1));
     WRITE_ONCE(d->is_paused_by_controller, true);
     domain_pause(d);

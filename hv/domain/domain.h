@@ -248,7 +248,7 @@ void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
-/* XEN_DOMCTL_pausedomain nests 255 times, then -EUSERS; -EINVAL when there is nothing to undo. */
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EOVERFLOW; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 
