@@ -109,7 +109,7 @@ domctl_hypercall_init(struct domain *d, struct xen_domctl *op)
 
     if (!frame_valid(mfn) || !page_get(frame, d))
         return -EINVAL;
-    if (page_get_type(frame, FRAME_TYPE_WRITABLE, false)) {
+    if (page_get_type(frame, FRAME_TYPE_WRITABLE)) {
         page_put(frame);
         return -EPERM;
     }
