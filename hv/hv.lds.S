@@ -60,6 +60,8 @@ SECTIONS
 
     .bss (NOLOAD) : AT(ADDR(.bss) - VIRT + LOAD) {
         bss_start = .;
+        . = ALIGN(0x8000);
+        *(.bss.stack)
         *(.bss.page_aligned)
         *(.bss .bss.* COMMON)
         . = ALIGN(4096);

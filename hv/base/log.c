@@ -4,9 +4,8 @@
  * One leaf lock orders writers; panic() may break it (log_break_lock()), for the last words matter more.
  */
 #include "base/log.h"
+#include "base/spinlock.h"
 #include "base/string.h"
-#include "x86/spinlock.h"
-#include "x86/tsc.h"
 
 #define LOG_SIZE (64 * 1024u)
 #define LINE_MAX 256
@@ -17,6 +16,7 @@
 
 enum log_level log_threshold = LOG_INFO, log_guest_threshold = LOG_WARN;
 void (*log_sink)(const char *s, size_t n);
+u64 (*log_clock)(void);
 
 static char ring[LOG_SIZE];
 static u32 log_head, log_start;
@@ -45,7 +45,7 @@ static void
 log_vline(bool echo, const char *fmt, va_list args)
 {
     char line[LINE_MAX];
-    u64 now = time_now_ns();
+    u64 now = (log_clock ? log_clock() : 0);
     int n;
 
     n = snprintf(line, sizeof(line), "(Serai) [%5u.%06u] ", (u32)(now / 1000000000), (u32)(now / 1000 % 1000000));
@@ -77,7 +77,7 @@ guest_line_allowed(void)
 {
     static u32 tokens = GUEST_BURST;
     static u64 filled_ns;
-    u64 now = time_now_ns();
+    u64 now = (log_clock ? log_clock() : 0);
     u64 earned = (now - filled_ns) / GUEST_LINE_NS;
 
     if (earned) {

@@ -25,6 +25,9 @@ extern enum log_level log_threshold, log_guest_threshold;
 /* What a character goes to on its way out: serial, VGA.  Set once at boot. */
 extern void (*log_sink)(const char *s, size_t n);
 
+/* Nanoseconds since boot, for the stamps; without one all stamps are 0. */
+extern u64 (*log_clock)(void);
+
 /* Characters as they come (a guest's console_io, or printf without a newline). */
 void log_raw(const char *s, size_t n);
 

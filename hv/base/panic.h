@@ -7,6 +7,9 @@
 
 void panic(const char *fmt, ...) __printf(1, 2) __noreturn;
 
+/* Logs @text with what it knows of the CPU, and ends the machine; set once at boot. */
+extern void (*panic_hook)(const char *text) __noreturn;
+
 /* True of our own state, always; finds bugs early, handles nothing. */
 #define ASSERT(cond)                                                                                         \
     do {                                                                                                     \

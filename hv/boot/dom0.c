@@ -144,7 +144,7 @@ release_images(const struct pv_image *image)
 {
     (void)image;
     if (!mfn_equal(unpacked_mfn, MFN_INVALID))
-        frame_free(unpacked_mfn, unpacked_order, false);
+        frame_free(unpacked_mfn, unpacked_order);
     unpacked_mfn = MFN_INVALID;
     free_module(kernel_module);
     free_module(ramdisk_module);

@@ -134,6 +134,7 @@ boot_main(u32 magic, u64 info, u64 image)
 {
     const char *reason = NULL;
 
+    machine_init();
     image_at = image;
     cpu_features_init();
     bool ok = multiboot_parse(magic, early_map(info, 8), 1u << 20, early_map, &reason);

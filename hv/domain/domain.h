@@ -6,7 +6,7 @@
  *
  *    domain_list_lock        the table of domains (domain.c); creation and destruction only
  *    d->lock                 slow changes to one domain: domctls, vCPU creation, pause by the toolstack
- *    d->page_table_lock      changes of a PV domain's page tables that touch more than one entry (mmu_update batches)
+ *    d->page_table_lock      a PV domain's page tables: their entries, and getting or losing a page table type
  *    grant locks             domain/grant.c: table, then active entries, then maptrack
  *    d->evtchn_lock          binding and closing; evtchn_send() takes none of it (domain/evtchn.c)
  *    d->page_lock            the list of the domain's frames and its page counts
@@ -31,7 +31,7 @@
 #include "x86/percpu.h"
 #include "x86/pv-vcpu.h"
 #include "x86/softirq.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/fpu.h"
 #include "domain/timer.h"
 #include "domain/time.h"
@@ -129,6 +129,7 @@ struct domain {
     bool is_shutting_down;       /* (a) some vCPUs may not have stopped yet */
     bool is_paused_by_controller;/* (l) see controller_pause_count */
     bool debugger_attached;
+    bool creation_finished;      /* (a) the toolstack has let it run once */
     u32 refcount;                /* (a) */
     const struct domain_ops *ops;/* (c) */
 
@@ -157,6 +158,7 @@ struct domain {
     u64 extra_count;             /* (p) */
     u64 page_max;                /* (p) allowance (XEN_DOMCTL_max_mem) */
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
+    s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
     u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
     /* state that the tools see */

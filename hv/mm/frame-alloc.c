@@ -21,7 +21,7 @@
 #include "base/string.h"
 #include "mm/frame-alloc.h"
 #include "mm/map.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tlb.h"
 
 #define ZONES      33u

@@ -14,7 +14,7 @@
 #include "base/string.h"
 #include "mm/frame-alloc.h"
 #include "mm/heap.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 #define SLAB  (1ull << 32)
 #define PAGES (2ull << 32)

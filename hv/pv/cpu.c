@@ -191,11 +191,23 @@ pv_context_save(struct vcpu *v)
     pv_unload_ldt(v);
 }
 
-static void
-debug_registers_load(struct pv_vcpu *pv)
+void
+pv_load_cr4(struct vcpu *v)
 {
-    if (!(pv->dr[7] & 0xff))
+    cpu_set_cr4((this_cpu()->cr4 & ~CR4_TSD) | (v->pv.cr4 & CR4_TSD));
+}
+
+void
+pv_load_debugregs(struct vcpu *v)
+{
+    struct pv_vcpu *pv = &v->pv;
+
+    if (!(pv->dr[7] & 0xff)) {
+        if (this_cpu()->dr7_loaded)
+            write_dr7(0);
+        this_cpu()->dr7_loaded = false;
         return;
+    }
     write_dr0(pv->dr[0]);
     write_dr1(pv->dr[1]);
     write_dr2(pv->dr[2]);
@@ -221,8 +233,9 @@ pv_context_load(struct vcpu *v)
     fsbase_write(pv->fs_base);
     gsbase_write(pv->kernel_mode ? pv->gs_base_kernel : pv->gs_base_user);
     wrmsr(MSR_SHADOW_GS_BASE, pv->kernel_mode ? pv->gs_base_user : pv->gs_base_kernel);
-    cpu_set_cr4((this_cpu()->cr4 & ~CR4_TSD) | (pv->cr4 & CR4_TSD));
-    debug_registers_load(pv);
+    pv_load_cr4(v);
+    if (unlikely(pv->dr[7] & 0xff))
+        pv_load_debugregs(v);
     if (unlikely(!ok) && pv->callback[PV_CB_FAILSAFE].rip)
         pv->failsafe_due = true;
 }

@@ -235,11 +235,13 @@ boot_gdtr:
     .skip 64
 boot_stack_top:
 
-    .section .bss.page_aligned, "aw", @nobits
-    .balign 1 << STACK_SHIFT
+    /* hv.lds.S aligns it to its size; a section's own alignment would push the image away in the file. */
+    .section .bss.stack, "aw", @nobits
     .globl boot_cpu_stack
 boot_cpu_stack:
     .skip 1 << STACK_SHIFT
+
+    .section .bss.page_aligned, "aw", @nobits
     .balign 4096
     .globl boot_l4, boot_l3, boot_l2, boot_l3_image, boot_l2_image
 boot_l4:

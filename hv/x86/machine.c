@@ -3,6 +3,7 @@
 #include "x86/machine.h"
 #include "abi/xen.h"
 #include "base/log.h"
+#include "base/panic.h"
 #include "x86/acpi-info.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -15,12 +16,6 @@ static bool stopping;
 /* PM1 control (ACPI 6.4, 4.8.3.2): SLP_TYP in bits 10-12, SLP_EN bit 13. */
 #define PM1_SLP_EN    (1u << 13)
 #define PM1_SLP_TYP_SHIFT 10
-
-unsigned
-machine_cpu_for_log(void)
-{
-    return cpu_id();
-}
 
 bool
 machine_is_stopping(void)
@@ -45,6 +40,28 @@ machine_stop_others(void)
     for_each_online_cpu(cpu)
         if (cpu != cpu_id())
             apic_send_nmi(cpu);
+}
+
+/* The first CPU to panic tells; the others have stopped by then. */
+static void __noreturn
+machine_panic(const char *text)
+{
+    static bool told;
+
+    if (!__atomic_exchange_n(&told, true, __ATOMIC_SEQ_CST)) {
+        machine_stop_others();
+        log_break_lock();
+        log_err("PANIC on CPU%u: %s", cpu_id(), text);
+        machine_log_stack();
+    }
+    machine_restart_after_error();
+}
+
+void
+machine_init(void)
+{
+    panic_hook = machine_panic;
+    log_clock = time_now_ns;
 }
 
 void

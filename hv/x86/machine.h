@@ -8,6 +8,9 @@
 /* noreboot on the command line: errors and dom0's crash end in a halt that leaves the console readable. */
 extern bool machine_noreboot;
 
+/* Boot: panics and log stamps work from now on. */
+void machine_init(void);
+
 void machine_reboot(void) __noreturn;
 void machine_halt(void) __noreturn;
 void machine_power_off(void) __noreturn;
@@ -22,7 +25,6 @@ void machine_shutdown(u8 reason) __noreturn;
 void machine_stop_others(void);
 bool machine_is_stopping(void);
 void machine_halt_this_cpu(void) __noreturn;
-unsigned machine_cpu_for_log(void);
 void machine_log_stack(void);
 
 /*

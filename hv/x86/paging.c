@@ -10,7 +10,7 @@
 #include "mm/frame-alloc.h"
 #include "x86/cpu.h"
 #include "x86/memory-range.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tlb.h"
 
 #define FLAGS_TABLE (PTE_P | PTE_RW | PTE_US | PTE_A)
@@ -196,7 +196,7 @@ paging_init(const struct memory_range *ranges, unsigned count, maddr_t image)
 
     boot_alloc_limit = DIRECT_END - DIRECT_START;
     for (unsigned i = 0; i < count; i++) {
-        if (!is_memory(&ranges[i]))
+        if (ranges[i].type != MEMORY_RAM)
             continue;
         back_table(FRAME_TABLE_START, 0, sizeof(struct frame), &ranges[i], 0);
         back_table(M2P_RW_START, M2P_START, sizeof(u64), &ranges[i], 0xff);

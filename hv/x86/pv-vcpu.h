@@ -29,6 +29,7 @@ enum pv_callback_type {
 
 struct pv_vcpu {
     bool kernel_mode;     /* TF_kernel_mode: which of the guest's two rings-in-ring-3 it is in */
+    bool syscall32_disables_events, sysenter_disables_events; /* kept for vcpucontext round trips */
     bool nmi_masked;      /* from an NMI's delivery to the next iret */
     bool failsafe_due;    /* a selector could not be loaded on the way in */
     u64 kernel_ss, kernel_sp;
@@ -43,6 +44,7 @@ struct pv_vcpu {
     u32 ldt_entries;
     u64 ldt_base;
     u32 ldt_mapped; /* bit n: page n of the LDT is in the CPU's window */
+    u64 leftover_table; /* pv/mmu.c: frame number of a table that is still to be taken apart; 0: none */
 
     u64 fs_base, gs_base_kernel, gs_base_user; /* while not on a CPU */
     u16 ds, es, fs, gs;

@@ -3,7 +3,7 @@
 #include "x86/serial.h"
 #include "base/string.h"
 #include "x86/asm.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 enum { REG_DATA = 0, REG_IER = 1, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_SCRATCH = 7 };
 

@@ -8,7 +8,7 @@
  */
 #include "x86/softirq.h"
 #include "x86/apic.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 static void (*handlers[SOFTIRQ_COUNT])(void);
 

@@ -10,7 +10,7 @@
 #include "x86/tlb.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 #define REQUEST_ALL   1ull
 #define REQUEST_VA    2ull

@@ -2,10 +2,11 @@
 /* The clock.  One scale for all CPUs; references in order: HPET, ACPI PM timer, PIT. */
 #include "x86/tsc.h"
 #include "base/log.h"
+#include "base/math.h"
 #include "x86/acpi-info.h"
 #include "x86/cpu.h"
 #include "x86/paging.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tsc-init.h"
 
 #define CALIBRATE_NS 50000000ull
@@ -36,7 +37,7 @@ time_now_ns(void)
 u64
 tsc_from_ns(u64 ns)
 {
-    return boot_tsc + (u64)((unsigned __int128)ns * tsc_khz / 1000000);
+    return boot_tsc + mul_div(ns, tsc_khz, 1000000);
 }
 
 struct reference {
@@ -111,7 +112,7 @@ calibrate_by(const struct reference *ref)
         elapsed = ((ref->read() & ref->mask) - first) & ref->mask;
         end = tsc_read();
     } while (elapsed < ticks && end - start < 100000000000ull);
-    return elapsed ? (u64)((unsigned __int128)(end - start) * ref->hz / elapsed) : 0;
+    return elapsed ? mul_div(end - start, ref->hz, elapsed) : 0;
 }
 
 static void
@@ -130,7 +131,7 @@ scale_set(u64 hz)
         shift++;
     }
     tsc_scale.shift = shift;
-    tsc_scale.mul = (u32)(((unsigned __int128)1000000000ull << 32) / scaled);
+    tsc_scale.mul = (u32)mul_div(1000000000ull, 1ull << 32, scaled);
     tsc_khz = hz / 1000;
 }
 
@@ -217,11 +218,16 @@ time_wallclock(u64 *ret_sec, u32 *ret_nsec)
 void
 time_set_wallclock(u64 sec, u32 nsec, u64 system_time_ns)
 {
-    unsigned __int128 total = (unsigned __int128)sec * 1000000000 + nsec;
+    u64 up_sec = system_time_ns / 1000000000, up_nsec = system_time_ns % 1000000000;
 
-    total = total > system_time_ns ? total - system_time_ns : 0;
+    sec += nsec / 1000000000;
+    nsec %= 1000000000;
+    if (nsec < up_nsec) {
+        nsec += 1000000000;
+        sec--;
+    }
     spin_lock(&wallclock_lock);
-    wallclock_sec = total / 1000000000;
-    wallclock_nsec = total % 1000000000;
+    wallclock_sec = sec > up_sec ? sec - up_sec : 0;
+    wallclock_nsec = nsec - up_nsec;
     spin_unlock(&wallclock_lock);
 }

@@ -2,7 +2,7 @@
 /* Pretend memory at the fixed addresses of x86/memory-map.h, and pretend CPUs. */
 #include "mm/frame.h"
 #include "x86/percpu.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "fake.h"
 #include "fake-private.h"
 
