@@ -188,6 +188,9 @@ struct domain {
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
     u64 ioreq_private;
+    spinlock_t console_lock;     /* leaf, above the log: the two below */
+    u32 console_length;          /* (m) console-io.c: a line that is not whole yet */
+    char console_line[128];
 };
 
 extern const struct domain_ops pv_domain_ops;
