@@ -45,10 +45,10 @@ SECTIONS
     .data : AT(ADDR(.data) - VIRT + LOAD) {
         *(.data .data.* .got .got.* .data.rel.ro .data.rel.ro.*)
         *(.tdata .tdata.* .tbss .tbss.*)
-        init_array_start = .; /* constructors of the libraries; boot/libc-shim.c runs them */
+        . = ALIGN(8);
+        init_array_start = .;
         KEEP(*(.init_array .init_array.*))
         init_array_end = .;
-        *(.fini_array .ctors)
         . = ALIGN(4096);
         data_end = .;
     } :image

@@ -139,6 +139,9 @@ hypercall_domctl(u64 *arg)
     struct domain *d;
     int rc;
 
+    /* A device model may do nothing here to its PV guest; its own calls are memory_op's and evtchn's. */
+    if (!current->domain->is_privileged)
+        return -EPERM;
     if (copy_from_guest(&op, arg[0], sizeof(op)))
         return -EFAULT;
     if (op.interface_version != XEN_DOMCTL_INTERFACE_VERSION)
