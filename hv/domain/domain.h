@@ -213,8 +213,6 @@ int domain_config_check(const struct xen_domctl_createdomain *config);
 
 /* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
-/* For the owner of a frame: the system domains too. */
-struct domain *domain_find_owner(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
 /* The next domain by id after @d (NULL: the first); same lifetime as domain_find().  Dying ones are included. */
@@ -253,7 +251,7 @@ void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
-/* XEN_DOMCTL_pausedomain nests 255 times, then -EUSERS; -EINVAL when there is nothing to undo. */
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EOVERFLOW; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 
