@@ -544,7 +544,12 @@ domain_shutdown_progress(struct domain *d)
         WRITE_ONCE(d->is_shutting_down, false);
     }
     spin_unlock(&d->shutdown_lock);
-    if (done)
+    if (!done)
+        return;
+    /* A toolstack that saves the domain may have asked to be told by a port of the domain's instead. */
+    if (d->shutdown_code == SHUTDOWN_suspend && d->suspend_port)
+        (void)evtchn_send(d, d->suspend_port);
+    else
         evtchn_send_host_virq(VIRQ_DOM_EXC);
 }
 

@@ -69,7 +69,6 @@ vcpu_alloc(struct domain *d, unsigned id)
     v->info_mfn = MFN_INVALID;
     v->pv.kernel_l4 = v->pv.user_l4 = MFN_INVALID;
     v->xcr0 = v->xcr0_accum = XCR0_AT_RESET;
-    spin_lock_init(&v->virq_lock);
     return v;
 }
 
