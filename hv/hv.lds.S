@@ -45,7 +45,10 @@ SECTIONS
     .data : AT(ADDR(.data) - VIRT + LOAD) {
         *(.data .data.* .got .got.* .data.rel.ro .data.rel.ro.*)
         *(.tdata .tdata.* .tbss .tbss.*)
-        *(.init_array .fini_array .ctors)
+        . = ALIGN(8);
+        init_array_start = .;
+        KEEP(*(.init_array .init_array.*))
+        init_array_end = .;
         . = ALIGN(4096);
         data_end = .;
     } :image

@@ -8,7 +8,7 @@ struct output {
 };
 
 struct spec {
-    bool left, zero, negative;
+    bool left, zero, negative, prefix;
     int width, precision;
     unsigned base;
     bool upper;
@@ -45,7 +45,8 @@ put_number(struct output *out, const struct spec *spec, u64 value)
 {
     const char *digits = spec->upper ? "0123456789ABCDEF" : "0123456789abcdef";
     char text[24];
-    int n = 0, zeros, total;
+    bool hex = spec->base == 16 && spec->prefix && value;
+    int n = 0, zeros, total, sign = spec->negative + 2 * hex;
 
     do {
         text[n++] = digits[value % spec->base];
@@ -54,12 +55,16 @@ put_number(struct output *out, const struct spec *spec, u64 value)
 
     zeros = spec->precision > n ? spec->precision - n : 0;
     if (spec->zero && !spec->left && spec->precision < 0)
-        zeros = MAX(spec->width - n - spec->negative, 0);
-    total = n + zeros + spec->negative;
+        zeros = MAX(spec->width - n - sign, 0);
+    total = n + zeros + sign;
     if (!spec->left)
         put_padding(out, spec->width - total, ' ');
     if (spec->negative)
         put(out, '-');
+    if (hex) {
+        put(out, '0');
+        put(out, 'x');
+    }
     put_padding(out, zeros, '0');
     while (n)
         put(out, text[--n]);
@@ -77,7 +82,9 @@ parse_spec(const char *fmt, struct spec *spec, va_list *args)
             spec->left = true;
         else if (*fmt == '0')
             spec->zero = true;
-        else if (*fmt != '#' && *fmt != '+' && *fmt != ' ')
+        else if (*fmt == '#')
+            spec->prefix = true;
+        else if (*fmt != '+' && *fmt != ' ')
             break;
     }
     if (*fmt == '*') {

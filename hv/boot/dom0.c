@@ -18,6 +18,7 @@
 #include "pv/image.h"
 #include "pv/pv.h"
 #include "x86/acpi-info.h"
+#include "x86/irq.h"
 
 /* --- dom0_mem= --- */
 
@@ -225,6 +226,9 @@ give_hardware(struct domain *d)
     /* The APIC's registers, and all that writing an interrupt message could reach. */
     if (!rc)
         rc = iomem_deny(d, 0xfee00000 >> PAGE_SHIFT, 0xfeefffff >> PAGE_SHIFT);
+    for (u32 gsi = 0; !rc && gsi < irq_gsi_count(); gsi++)
+        if (irq_is_ours(gsi))
+            rc = irq_deny(d, gsi);
     for (unsigned i = 0; !rc && i < acpi_info.ioapic_count; i++)
         rc = iomem_deny(d, acpi_info.ioapics[i].address >> PAGE_SHIFT,
                         acpi_info.ioapics[i].address >> PAGE_SHIFT);

@@ -6,6 +6,7 @@
 #include "boot/acpi.h"
 #include "boot/cmdline.h"
 #include "boot/multiboot.h"
+#include "boot/screen.h"
 #include "boot/smp.h"
 #include "boot/vga.h"
 #include "domain/domain.h"
@@ -103,16 +104,30 @@ boot_banner(void)
              cpu_features.family, cpu_features.model);
 }
 
+/* EFI firmware keeps its root pointer where the kernel cannot look for it: name it. */
+static const char *
+dom0_cmdline(void)
+{
+    char *text = boot_info.module_cmdline[0];
+    size_t length = strlen(text);
+
+    if (boot_info.rsdp_address && !strstr(text, "acpi_rsdp="))
+        snprintf(text + length, BOOT_TEXT_MAX - length, " acpi_rsdp=%#lx", boot_info.rsdp_address);
+    return text;
+}
+
 static struct domain *
 build_dom0(void)
 {
+    struct dom0_vga_console_info screen;
+    bool has_screen = screen_describe(&boot_info, &screen);
     const char *reason = NULL;
     struct domain *d;
 
     if (!boot_info.module_count)
         panic("no dom0 kernel: add a module2 line with the kernel after the multiboot2 line of the GRUB entry");
     d = dom0_create(&boot_info.modules[0], boot_info.module_count > 1 ? &boot_info.modules[1] : NULL,
-                    boot_info.module_cmdline[0], &cmdline.dom0, NULL, &reason);
+                    dom0_cmdline(), &cmdline.dom0, has_screen ? &screen : NULL, &reason);
     if (!d)
         panic("dom0 cannot be started: %s", reason ? reason : "no reason was given");
     return d;

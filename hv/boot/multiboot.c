@@ -110,6 +110,31 @@ mb1_parse(const struct mb1_info *info, const void *(*map)(u64, u64))
 
 /* --- multiboot 2 --- */
 
+/* UEFI 2.9, 4.3 and 4.6: the table's configuration entries, by GUID. */
+u64
+efi_find_rsdp(u64 address, const void *(*map)(u64, u64))
+{
+    static const u8 acpi20_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
+                                       0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81};
+    const u8 *table = address ? map(address, 120) : NULL, *entry;
+    u64 count, entries, rsdp;
+
+    if (!table || memcmp(table, "IBI SYST", 8))
+        return 0;
+    memcpy(&count, table + 104, 8);
+    memcpy(&entries, table + 112, 8);
+    for (u64 i = 0; i < MIN(count, 128ull); i++) {
+        entry = map(entries + i * 24, 24);
+        if (!entry)
+            return 0;
+        if (!memcmp(entry, acpi20_guid, 16)) {
+            memcpy(&rsdp, entry + 16, 8);
+            return rsdp;
+        }
+    }
+    return 0;
+}
+
 struct mb2_tag {
     u32 type, size;
 };
@@ -164,8 +189,10 @@ mb2_framebuffer(const u8 *tag, u32 size)
 }
 
 static void
-mb2_tag(const u8 *tag, u32 type, u32 size)
+mb2_tag(const u8 *tag, u32 type, u32 size, const void *(*map)(u64, u64))
 {
+    u64 address;
+
     switch (type) {
     case 1:
         text_copy(boot_info.cmdline, (const char *)tag + 8, size - 8);
@@ -179,9 +206,12 @@ mb2_tag(const u8 *tag, u32 type, u32 size)
     case 8:
         mb2_framebuffer(tag, size);
         break;
-    case 11:
-    case 12:
+    case 12: /* EFI system table, 64 bit */
+        if (size < 16)
+            break;
+        memcpy(&address, tag + 8, 8);
         boot_info.efi = true;
+        boot_info.rsdp_address = efi_find_rsdp(address, map);
         break;
     case 14:
     case 15: /* the newer root pointer wins, whichever comes first */
@@ -194,7 +224,7 @@ mb2_tag(const u8 *tag, u32 type, u32 size)
 }
 
 static void
-mb2_parse(const u8 *info, u64 size)
+mb2_parse(const u8 *info, u64 size, const void *(*map)(u64, u64))
 {
     u32 total;
 
@@ -206,7 +236,7 @@ mb2_parse(const u8 *info, u64 size)
         memcpy(&tag, info + at, sizeof(tag));
         if (!tag.type || tag.size < 8 || tag.size > size - at)
             break;
-        mb2_tag(info + at, tag.type, tag.size);
+        mb2_tag(info + at, tag.type, tag.size, map);
         at += ROUND_UP((u64)tag.size, 8ull);
     }
 }
@@ -218,7 +248,7 @@ multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(
     if (magic == MULTIBOOT1_MAGIC && size_limit >= sizeof(struct mb1_info)) {
         mb1_parse(info, map);
     } else if (magic == MULTIBOOT2_MAGIC && size_limit >= 8) {
-        mb2_parse(info, size_limit);
+        mb2_parse(info, size_limit, map);
     } else {
         *ret_reason = "Serai was not started by a multiboot loader: use GRUB's multiboot2 command";
         return false;

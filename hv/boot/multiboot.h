@@ -20,6 +20,7 @@ struct boot_info {
     u8 rsdp[36];
     size_t rsdp_size;                   /* 0: none passed */
     bool efi;
+    u64 rsdp_address;                   /* where the firmware keeps it; known on EFI only, else 0 */
     bool has_framebuffer;
     struct {
         u64 address;
@@ -30,12 +31,15 @@ struct boot_info {
 };
 extern struct boot_info boot_info;
 
+/* The root pointer's address out of the EFI system table at @address; 0 when the tables do not name one. */
+u64 efi_find_rsdp(u64 address, const void *(*map)(u64 address, u64 size));
+
 #define MULTIBOOT1_MAGIC 0x2badb002u
 #define MULTIBOOT2_MAGIC 0x36d76289u
 
 /*
- * Reads the information at @info (@size_limit bytes may be read from there) into boot_info; false, with a reason, when there is
- * nothing to go on with.  @text gives a string at a machine address, of at most BOOT_TEXT_MAX bytes.
+ * Reads the information at @info (of which @size_limit bytes may be read) into boot_info; false, with a reason, when there is
+ * nothing to go on with.  @map gives access to @size bytes at a machine address, or NULL.
  */
 bool multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(u64 address, u64 size), const char **ret_reason);
 

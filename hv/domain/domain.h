@@ -6,7 +6,7 @@
  *
  *    domain_list_lock        the table of domains (domain.c); creation and destruction only
  *    d->lock                 slow changes to one domain: domctls, vCPU creation, pause by the toolstack
- *    d->page_table_lock      changes of a PV domain's page tables that touch more than one entry (mmu_update batches)
+ *    d->page_table_lock      a PV domain's page tables: their entries, and getting or losing a page table type
  *    grant locks             domain/grant.c: table, then active entries, then maptrack
  *    d->evtchn_lock          binding and closing; evtchn_send() takes none of it (domain/evtchn.c)
  *    d->page_lock            the list of the domain's frames and its page counts
@@ -38,6 +38,7 @@
 
 #define DOMID_IDLE_SERAI DOMID_IDLE
 #define VCPU_MAX 128u /* of one PV domain */
+#define WATCHDOG_COUNT 2u /* of one domain, for SCHEDOP_watchdog */
 
 struct evtchn_domain;
 struct grant_table;
@@ -88,8 +89,11 @@ struct vcpu {
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
     u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
+    bool publish_pending;        /* (v) time_publish() has yet to do its work */
+    bool time_guest_stale;       /* (v) the secondary time area does not have the present contents */
     bool initialised;            /* (l) has been given registers */
     bool down_by_guest;          /* (a) VCPUOP_down; what XEN_DOMCTL_getvcpuinfo calls online inverted */
+    struct vcpu_info dummy_info; /* where info points while it has no other place */
 };
 
 enum domain_kind { DOMAIN_IDLE, DOMAIN_SYSTEM, DOMAIN_PV, DOMAIN_PVH, DOMAIN_HVM };
@@ -129,6 +133,7 @@ struct domain {
     bool is_shutting_down;       /* (a) some vCPUs may not have stopped yet */
     bool is_paused_by_controller;/* (l) see controller_pause_count */
     bool debugger_attached;
+    bool creation_finished;      /* (a) the toolstack has let it run once */
     u32 refcount;                /* (a) */
     const struct domain_ops *ops;/* (c) */
 
@@ -157,6 +162,7 @@ struct domain {
     u64 extra_count;             /* (p) */
     u64 page_max;                /* (p) allowance (XEN_DOMCTL_max_mem) */
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
+    s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
     u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
     /* state that the tools see */
@@ -164,6 +170,7 @@ struct domain {
     u32 create_flags;            /* (c) XEN_DOMCTL_CDF_* */
     struct xen_domctl_createdomain config; /* (c) a checked copy */
     u32 shutdown_code;           /* (a) SHUTDOWN_* or -1 */
+    u32 pause_count;             /* (a) pauses of the whole domain; no vCPU runs while it is not zero */
     u32 controller_pause_count;  /* (l) XEN_DOMCTL_pausedomain nests */
     u64 vm_assist;               /* (a) VMASST bits */
     s32 time_offset_seconds;     /* (l) */
@@ -171,13 +178,19 @@ struct domain {
     u64 suspend_port;            /* (m) evtchn */
     struct domain *target;       /* (l) XEN_DOMCTL_set_target: may act on it, holds a reference */
     u64 kill_stage, kill_progress; /* (l) where domain_kill() goes on */
+    bool is_being_killed;        /* (a) one CPU at a time is in domain_kill() */
+    bool is_quiescent;           /* (a) nobody uses pointers into its shared pages any more; see domain_kill() */
     struct work destroy_work;
-    struct timer watchdog[2];    /* (l) SCHEDOP_watchdog */
-    u32 watchdog_inuse;
+    struct timer watchdog[WATCHDOG_COUNT]; /* (m) watchdog.c */
+    u32 watchdog_inuse;          /* (m) */
+    spinlock_t watchdog_lock;    /* (m) */
     u64 virq_port_global[NR_VIRQS]; /* unused for per-vCPU VIRQs */
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
     u64 ioreq_private;
+    spinlock_t console_lock;     /* leaf, above the log: the two below */
+    u32 console_length;          /* (m) console-io.c: a line that is not whole yet */
+    char console_line[128];
 };
 
 extern const struct domain_ops pv_domain_ops;
@@ -185,6 +198,9 @@ extern const struct domain_ops pv_domain_ops;
 /* The domains that own no vCPU: DOMID_XEN owns what the hypervisor shares, DOMID_IO owns devices' pages. */
 extern struct domain *domain_xen, *domain_io, *domain_idle;
 extern struct domain *hardware_domain; /* dom0, once built */
+
+/* What a shutdown of the hardware domain does to the machine; set by boot/. */
+extern void (*hardware_domain_shutdown_hook)(u8 reason);
 
 void domain_init(void); /* at boot: system domains */
 
@@ -195,7 +211,10 @@ void domain_init(void); /* at boot: system domains */
 int domain_create(u16 id, const struct xen_domctl_createdomain *config, struct domain **ret_domain);
 int domain_config_check(const struct xen_domctl_createdomain *config);
 
+/* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
+/* For the owner of a frame: the system domains too. */
+struct domain *domain_find_owner(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
 /* The next domain by id after @d (NULL: the first); same lifetime as domain_find().  Dying ones are included. */
@@ -225,19 +244,23 @@ int domain_kill(struct domain *d);
 /* The guest asked to stop, or was found in a state it cannot leave.  Pauses its vCPUs, tells the toolstack by VIRQ_DOM_EXC. */
 void domain_shutdown(struct domain *d, u8 reason);
 void domain_resume(struct domain *d);
+/* A vCPU of a domain that is shutting down left its CPU: the last one completes the shutdown. */
+void domain_shutdown_progress(struct domain *d);
 /* A guest did what no correct guest does: logs why, and shuts it down as crashed.  Never the hypervisor's end. */
 void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 
-/* Nesting pauses; the _sync forms return when no vCPU of it is on a CPU.  Not to be called on the current domain. */
+/* Nesting pauses; but for the _nosync forms they return when no vCPU of it is on a CPU, so not to be called on the current domain. */
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EUSERS; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 
 /* domain/vcpu.c */
 int vcpu_create(struct domain *d, unsigned id, struct vcpu **ret_vcpu);
 void vcpu_destroy(struct vcpu *v);
+struct vcpu *vcpu_create_idle(unsigned cpu); /* of domain_idle; for sched_cpu_init() */
 struct vcpu *vcpu_find(struct domain *d, unsigned id); /* NULL: no such vCPU; bounds checked, speculation-safe */
 void vcpu_pause(struct vcpu *v);
 void vcpu_pause_nosync(struct vcpu *v);
@@ -247,7 +270,14 @@ int vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx);
 int vcpu_reset(struct vcpu *v);
 /* VCPUOP_register_vcpu_info. */
 int vcpu_register_info(struct vcpu *v, mfn_t mfn, unsigned offset);
+/* It uses its dummy from now on.  The frame stays referenced until vcpu_release_info(), when no CPU can still have the pointer. */
 void vcpu_unregister_info(struct vcpu *v);
+void vcpu_release_info(struct vcpu *v);
+
+/* domain/watchdog.c: SCHEDOP_watchdog.  The number of the timer for @id 0, else 0; -EINVAL, -ENOSPC. */
+void watchdog_domain_init(struct domain *d);
+void watchdog_domain_fini(struct domain *d); /* may be repeated */
+int watchdog_set(struct domain *d, u32 id, u32 timeout_seconds);
 
 #define for_each_vcpu(d, v)                                                                                  \
     for (unsigned i__ = 0; i__ < (d)->max_vcpus; i__++)                                                      \

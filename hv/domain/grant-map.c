@@ -4,9 +4,11 @@
  *
  * Who holds what for one mapping of a frame F granted by G to the mapper M:
  *
- *   host mapping      M's page table entry owns a reference to F, writable unless read-only
- *   device mapping    the handle owns the same
+ *   host mapping      the handle owns a reference to F, writable unless read-only, for M's page table entry
+ *   device mapping    the handle owns one more
  *   either            one pin each in G's active entry (read or write)
+ *
+ * So G's table and frame cannot go away while a handle speaks of them, whatever M does to its page tables.
  *
  * A handle is claimed by setting MAPTRACK_BUSY in one compare-and-exchange; only the claimer changes or
  * frees it.  Free handles are in a list of the vCPU that freed them, which nobody else touches, so a map or
@@ -206,7 +208,9 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
 
     granter = domain_find(entry.domid);
     if (unlikely(!granter || !granter->grants || entry.ref >= granter->grants->entries)) {
-        /* The mapper overwrote the entry itself, and the granter, held by nothing any more, is gone. */
+        /*
+         * Cannot be, since the handle's references hold the granter; nothing is known of what to give back.
+         */
         maptrack_free(gt, v, handle);
         return GNTST_bad_handle;
     }
@@ -267,24 +271,16 @@ grant_unmap_finish(const struct grant_unmapped *batch, unsigned count)
     }
 }
 
-/*
- * What a dying domain still had mapped.  Its page tables go later, and their entries put their own
- * references, so a host mapping only gives its pin back here.
- */
+/* What a dying domain still had mapped.  Its page tables go later; their entries for grants own nothing. */
 void
 maptrack_relinquish_entry(struct domain *d, union maptrack entry)
 {
     struct domain *granter = domain_find(entry.domid);
     bool writable = !(entry.flags & GNTMAP_readonly);
-    unsigned pins = !!(entry.flags & GNTMAP_host_map) + !!(entry.flags & GNTMAP_device_map);
+    unsigned refs = !!(entry.flags & GNTMAP_host_map) + !!(entry.flags & GNTMAP_device_map);
 
     if (!granter || !granter->grants || entry.ref >= granter->grants->entries)
         return;
-    /*
-     * A device mapping's references keep granter and frame as they were, so the active entry speaks of that
-     * frame.
-     */
-    if (entry.flags & GNTMAP_device_map)
-        grant_put_frame(pinned_frame(granter, entry.ref), writable, 1);
-    grant_unpin(granter, entry.ref, d->id, writable, pins);
+    grant_put_frame(pinned_frame(granter, entry.ref), writable, refs);
+    grant_unpin(granter, entry.ref, d->id, writable, refs);
 }

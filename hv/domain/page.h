@@ -29,26 +29,70 @@ bool page_release(struct frame *frame);
  */
 int page_steal(struct domain *d, struct frame *frame);
 
-/* A general reference, if @frame belongs to @d and is not about to be freed. */
-bool page_get(struct frame *frame, const struct domain *d);
-/* The same, whoever owns it; *@ret_owner without a reference of its own. */
-bool page_get_any(struct frame *frame, struct domain **ret_owner);
 void page_put(struct frame *frame);
 
+/* A general reference, if @frame belongs to domain number @owner and is not about to be freed. */
+static inline bool
+page_get_of(struct frame *frame, u16 owner)
+{
+    u64 old = atomic_read(&frame->count);
+
+    do {
+        if (unlikely((old & FRAME_STATE) != FRAME_STATE_DOMAIN || !(old & FRAME_COUNT_MASK) ||
+                     READ_ONCE(frame->owner) != owner))
+            return false;
+    } while (unlikely(!atomic_cmpxchg(&frame->count, &old, old + 1)));
+    /* It may have changed hands before the count held it. */
+    if (unlikely(READ_ONCE(frame->owner) != owner)) {
+        page_put(frame);
+        return false;
+    }
+    return true;
+}
+
+static inline bool
+page_get(struct frame *frame, const struct domain *d)
+{
+    return page_get_of(frame, d->id);
+}
+
+/* The same, whoever owns it; *@ret_owner without a reference of its own. */
+bool page_get_any(struct frame *frame, struct domain **ret_owner);
+
+/* Hypervisor frames (state HEAP) that privileged domains may map, read-only, as DOMID_XEN's: the M2P.  For ever. */
+void page_share_hypervisor(mfn_t start, u64 count);
+
 /*
- * A type reference: the frame is made @type (a FRAME_TYPE_* or FRAME_TYPE_WRITABLE) if it is not used as something else.  Page-table types are
- * validated through ops->type_validate.  0; -EINVAL: it is something else, or not valid as a table; -ERESTART: preempted, the frame is left
- * FRAME_TYPE_PARTIAL, and the call is to be repeated; -EBUSY: another CPU has it partial.
- * @preemptible false: validates in one go, for types whose work is bounded (L1, DESC, WRITABLE).
- * The caller holds a general reference.
+ * A type reference: the frame is made @type (FRAME_TYPE_*) if it is not used as something else.  The caller holds a general
+ * reference and, for all types but WRITABLE, the owner's page_table_lock.
+ *
+ *   0           it is ours; to be given back with page_put_type()
+ *   -EINVAL     it is something else, or cannot be such a table, or someone takes it apart just now
+ *   -ERESTART   preempted (types L2 to L4 only): no reference is held, but the frame keeps what was done so
+ *               far; to be repeated.  The work is counted against d->type_budget.
  */
-int page_get_type(struct frame *frame, u64 type, bool preemptible);
-int page_put_type(struct frame *frame, bool preemptible);
+int page_get_type(struct frame *frame, u64 type);
+
+/*
+ * Gives a type reference back.  -ERESTART (types L2 to L4 only): the reference is still held, the frame is partly taken
+ * apart; to be repeated by the same holder.
+ */
+int page_put_type(struct frame *frame);
+
+/* Undoes what a page_get_type() that was never repeated left; under page_table_lock; -ERESTART. */
+int page_drop_partial(struct frame *frame);
+
+/* What the domain may have in all, set aside now (XENMEM_claim_pages); 0 ends the claim.  -ENOMEM, -EINVAL. */
+int page_claim(struct domain *d, u64 pages);
+u64 page_claimed_total(void);
+
+/* Units of work in one call of page_relinquish_all(). */
+#define PAGE_RELINQUISH_BUDGET 2048
 
 static inline void
 page_put_writable(struct frame *frame)
 {
-    (void)page_put_type(frame, false); /* cannot fail: no tables below */
+    (void)page_put_type(frame); /* cannot fail: no tables below */
     page_put(frame);
 }
 

@@ -56,7 +56,7 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_TYPE_VALIDATED (1ull << 59)
 #define FRAME_TYPE_PINNED    (1ull << 58)
 #define FRAME_TYPE_PARTIAL   (1ull << 57) /* validated up to frame->partial, or devalidated down to it */
-#define FRAME_TYPE_LOCKED    (1ull << 56) /* one CPU is changing entries of this page table */
+#define FRAME_TYPE_FAILED    (1ull << 56) /* partial, and on its way back: an entry was refused */
 #define FRAME_TYPE_COUNT     ((1ull << 40) - 1)
 
 /*

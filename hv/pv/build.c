@@ -341,7 +341,7 @@ build_tables(struct build *b, mfn_t *ret_l4)
     if (!page_get(frame, b->d))
         return "dom0's page tables vanished.";
     do {
-        rc = page_get_type(frame, FRAME_TYPE_L4, true);
+        rc = page_get_type(frame, FRAME_TYPE_L4);
     } while (rc == -ERESTART);
     if (rc) {
         log_err("dom0's first page tables were refused: error %d", -rc);

@@ -7,6 +7,8 @@
 #include "pv/pv.h"
 
 #include "base/string.h"
+#include "domain/page.h"
+#include "mm/map.h"
 
 #define SLOT_SIZE 32u
 
@@ -40,4 +42,24 @@ pv_hypercall_page_fill(void *page)
         slot[4] = nr;
     }
     memcpy((u8 *)page + __HYPERVISOR_iret * SLOT_SIZE, iret, sizeof(iret));
+}
+
+int
+pv_hypercall_page_install(struct domain *d, mfn_t mfn)
+{
+    struct frame *frame;
+    void *page;
+    int rc;
+
+    if (!frame_valid(mfn))
+        return -EINVAL;
+    frame = frame_of(mfn);
+    rc = page_get_writable(frame, d);
+    if (rc)
+        return rc;
+    page = map_frame(mfn);
+    pv_hypercall_page_fill(page);
+    unmap_frame(page);
+    page_put_writable(frame);
+    return 0;
 }

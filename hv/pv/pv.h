@@ -52,6 +52,8 @@ bool pv_emulate_forced_invalid_op(struct cpu_user_regs *regs);
 /* What a guest may have in CR4, out of what it asks for; bits that are not its to change keep their value. */
 u64 pv_fix_cr4(const struct vcpu *v, u64 cr4);
 int pv_set_debugreg(struct vcpu *v, unsigned reg, u64 value);
+/* XSETBV: false where the state is not offered, or the combination is one that the CPU refuses. */
+bool pv_set_xcr0(struct vcpu *v, u64 xcr0);
 /* Clears what a guest may not watch (the hypervisor's addresses, I/O) out of a DR7 or an address; for set_context too. */
 bool pv_debugreg_check(unsigned reg, u64 *value);
 s64 hypercall_fpu_taskswitch(u64 *arg);
@@ -61,6 +63,8 @@ s64 hypercall_set_segment_base(u64 *arg);
 s64 hypercall_stack_switch(u64 *arg);
 
 /* --- pv/cpuid.c, pv/msr.c --- */
+/* Boot: reads the machine's policies into cpu_policy_system[]; after the FPU's state components are known. */
+void pv_cpuid_init(void);
 void pv_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf, u32 ret_regs[4]);
 bool pv_rdmsr(struct vcpu *v, u32 msr, u64 *ret_value);
 bool pv_wrmsr(struct vcpu *v, u32 msr, u64 value);
@@ -103,6 +107,8 @@ pv_fix_selector(u16 sel)
 /* --- pv/hypercall-page.c --- */
 /* Writes the entry points of all hypercalls into a page of a guest's (32 bytes each). */
 void pv_hypercall_page_fill(void *page);
+/* The same into frame @mfn, if it is @d's and may be written; for the MSR and XEN_DOMCTL_hypercall_init. */
+int pv_hypercall_page_install(struct domain *d, mfn_t mfn);
 
 /* --- pv/build.c: dom0 --- */
 struct pv_image {

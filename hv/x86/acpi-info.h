@@ -6,7 +6,7 @@
 #include "base/cpumask.h"
 
 #define IOAPIC_MAX 128u
-#define MMCFG_MAX 32u
+#define MMCFG_MAX 16u
 #define IRQ_OVERRIDES_MAX 32u
 
 struct ioapic_info {

@@ -44,6 +44,7 @@ struct pv_vcpu {
     u32 ldt_entries;
     u64 ldt_base;
     u32 ldt_mapped; /* bit n: page n of the LDT is in the CPU's window */
+    u64 leftover_table; /* pv/mmu.c: frame number of a table that is still to be taken apart; 0: none */
 
     u64 fs_base, gs_base_kernel, gs_base_user; /* while not on a CPU */
     u16 ds, es, fs, gs;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Segment registers and what selectors mean in the descriptor tables that are loaded. */
+/* Registers that a guest changes through the emulator: segments, and which vector state is on. */
 #ifndef SERAI_X86_SEGMENT_H
 #define SERAI_X86_SEGMENT_H
 
@@ -31,6 +31,13 @@ segment_load_inactive_gs(u16 sel)
                      : "+r"(sel)
                      :
                      : "memory");
+}
+
+/* XCR0 must be one that the CPU accepts. */
+static inline void
+xcr0_write(u64 xcr0)
+{
+    __asm__ volatile("xsetbv" : : "c"(0), "a"((u32)xcr0), "d"((u32)(xcr0 >> 32)));
 }
 
 #endif
