@@ -161,6 +161,8 @@ struct domain {
     u64 extra_count;             /* (p) */
     u64 page_max;                /* (p) allowance (XEN_DOMCTL_max_mem) */
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
+    void *memory_map;            /* (l) E820 entries from the toolstack (XENMEM_set_memory_map), of the heap; NULL: none */
+    u32 memory_map_entries;
     s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
     u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
