@@ -32,7 +32,8 @@
  * only a sole holder makes it so.
  *
  * Locks: the owner's page_table_lock for everything that concerns tables.  WRITABLE references come and go without a lock, by compare and
- * exchange; against them a table type holds its own by having a count, or PARTIAL.
+ * exchange; against them a table type holds its own by having a count, or PARTIAL.  DESC references may be given back without it, for the
+ * context switch does.
  */
 #include "base/panic.h"
 #include "domain/page.h"
@@ -44,6 +45,13 @@ static bool
 is_table(u64 type)
 {
     return (type & FRAME_TYPE) != FRAME_TYPE_WRITABLE;
+}
+
+/* Whether the type goes without a step: a table of descriptors refers to nothing. */
+static bool
+is_leaf(u64 type)
+{
+    return (type & FRAME_TYPE) >= FRAME_TYPE_DESC;
 }
 
 /* Sets state and count of a table that this CPU is working on.  Nobody else writes it: others' attempts see that it is in use. */
@@ -175,17 +183,20 @@ put_table(struct frame *frame, u64 old)
 int
 page_put_type(struct frame *frame)
 {
-    u64 old = atomic_read(&frame->type);
+    u64 old = atomic_read(&frame->type), new;
 
     do {
         ASSERT(old & FRAME_TYPE_COUNT);
+        new = old - 1;
         if (unlikely((old & FRAME_TYPE_COUNT) == 1)) {
-            if (is_table(old))
+            if (!is_leaf(old))
                 return put_table(frame, old);
             /* Before the count falls: the next user may look at it at once. */
             WRITE_ONCE(frame->stamp, tlb_clock());
+            if (is_table(old))
+                new &= ~FRAME_TYPE_VALIDATED;
         }
-    } while (unlikely(!atomic_cmpxchg(&frame->type, &old, old - 1)));
+    } while (unlikely(!atomic_cmpxchg(&frame->type, &old, new)));
     return 0;
 }
 

@@ -24,6 +24,9 @@
 #include "base/spinlock.h"
 #include "x86/tlb.h"
 
+/* Larger blocks are zeroed in idle time or not at all: the caller makes do with smaller ones. */
+#define SCRUB_ORDER_MAX 10u
+
 #define ZONES      33u
 #define BLOCK_HEAD (1ull << 63)
 #define BLOCK_DIRTY (1ull << 8)
@@ -172,7 +175,7 @@ alloc(unsigned order, unsigned address_bits, bool zeroed)
 
     spin_lock(&lock);
     n = block_take(order, top, dirty);
-    if (!n) {
+    if (!n && (!zeroed || order <= SCRUB_ORDER_MAX)) {
         dirty = !dirty;
         n = block_take(order, top, dirty);
     }

@@ -114,8 +114,10 @@ change_l4(struct vcpu *v, mfn_t *slot, u64 *cr3, mfn_t new)
         *slot = new;
         *cr3 = mfn_equal(new, MFN_INVALID) ? 0 : mfn_to_maddr(new).a;
     }
-    if (v == current && slot == &v->pv.kernel_l4)
+    if (v == current && slot == &v->pv.kernel_l4) {
         pv_load_cr3(v);
+        pv_unload_ldt(v); /* its address may mean other pages now */
+    }
     if (!mfn_equal(new, old) && !mfn_equal(old, MFN_INVALID))
         rc = pv_table_put(v, frame_of(old));
     spin_unlock(&d->page_table_lock);

@@ -6,12 +6,12 @@
  *      entry of     refers to                   general   type
  *      L1           a page, read-only           yes       -
  *      L1           a page, writable            yes       WRITABLE
- *      L1           a granted page (PTE_GRANT)  -         -          the grant table holds them
  *      L1           device memory               -         -          permitted by d->io_mem
  *      L2, L3, L4   a table of the level below  yes       that table's
  *
  * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel from its user programs by giving
- * them different L4 tables.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
+ * them different L4 tables.  A granted page is mapped by pv/grant-map.c, with the references of the first two rows; no update can make or copy such
+ * an entry, since the page is another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
  *
  * Tables are not linear (no L4 in an L4), have no large pages, and are their owner's own; L4 slots 256 to 271 are ours
  * and are neither read nor kept for the guest.
@@ -28,7 +28,7 @@
 #include "pv/table.h"
 #include "x86/paging.h"
 
-#define UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PS | PTE_G | PTE_GRANT)
+#define UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PS | PTE_G)
 
 /* Only those who drive devices have a reason to choose how memory is cached. */
 static bool
@@ -63,8 +63,8 @@ pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
 {
     struct frame *frame = frame_find(pte_mfn(*pte));
 
-    if (unlikely(*pte & (PTE_GRANT | PTE_CACHE | PTE_G))) {
-        if (*pte & PTE_GRANT || (*pte & PTE_CACHE && !may_choose_caching(d)))
+    if (unlikely(*pte & (PTE_CACHE | PTE_G))) {
+        if (*pte & PTE_CACHE && !may_choose_caching(d))
             return -EINVAL;
         *pte &= ~PTE_G;
     }
@@ -86,7 +86,7 @@ pv_l1_put(pte_t pte)
 {
     struct frame *frame;
 
-    if (!(pte & PTE_P) || unlikely(pte & PTE_GRANT))
+    if (!(pte & PTE_P))
         return;
     frame = frame_find(pte_mfn(pte));
     if (unlikely(!frame || !frame_is_memory(frame)))
@@ -306,7 +306,7 @@ pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool ke
         pv_l1_put(old);
         return 0;
     }
-    if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE | PTE_GRANT))) {
+    if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE))) {
         /* The same page in the same way: the references it has will do. */
         entry_write(entry, old, (new | PTE_US) & ~PTE_G, keep_ad);
         return 0;

@@ -9,12 +9,6 @@
 #include "domain/domain.h"
 #include "x86/pte.h"
 
-/*
- * Ours, in an L1 entry: it maps a grant, whose references the grant table holds and not the entry.  No guest can set it, so such an entry
- * cannot be copied or changed but only be removed.
- */
-#define PTE_GRANT (1ull << 52)
-
 /* Entries (of L1) that one call may make or unmake before it returns -ERESTART. */
 #define PV_TYPE_BUDGET 4096
 
