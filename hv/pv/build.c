@@ -342,7 +342,7 @@ build_tables(struct build *b, mfn_t *ret_l4)
         return "dom0's page tables vanished.";
     spin_lock(&b->d->page_table_lock);
     do {
-        b->d->type_budget = PTE_ENTRIES * PTE_ENTRIES;
+        b->d->type_budget = INT32_MAX; /* nobody waits: all in one go */
         rc = page_get_type(frame, FRAME_TYPE_L4);
     } while (rc == -ERESTART);
     spin_unlock(&b->d->page_table_lock);
