@@ -54,6 +54,12 @@ evtchn_vcpu_fini(struct vcpu *v)
 {
 }
 
+int
+evtchn_send(struct domain *d, u32 port)
+{
+    return 0;
+}
+
 void
 evtchn_send_vcpu_virq(struct vcpu *v, u32 virq)
 {
