@@ -338,19 +338,23 @@ relinquish(struct frame *frame)
 static struct frame *
 relinquish_next(struct domain *d, bool extra)
 {
-    struct frame *frame = NULL;
+    struct frame *frame;
+    bool got;
     u32 n;
 
-    spin_lock(&d->page_lock);
-    n = extra ? d->extra_first : d->pages_first;
-    while (n != FRAME_NONE && !(frame_of(_mfn(n))->count & FRAME_ALLOCATED))
-        n = extra ? frame_of(_mfn(n))->next : FRAME_NONE;
-    if (n != FRAME_NONE) {
+    do {
+        spin_lock(&d->page_lock);
+        n = extra ? d->extra_first : d->pages_first;
+        while (n != FRAME_NONE && frame_of(_mfn(n))->count & FRAME_RELINQUISHED)
+            n = extra ? frame_of(_mfn(n))->next : FRAME_NONE;
         frame = frame_of(_mfn(n));
-        atomic_inc(&frame->count); /* ALLOCATED is set and only we clear it: the count is not 0 */
-    }
-    spin_unlock(&d->page_lock);
-    return frame;
+        got = n == FRAME_NONE || page_get(frame, d);
+        spin_unlock(&d->page_lock);
+        /* One that cannot be had is on its way out of the list, on another CPU. */
+        if (!got)
+            cpu_relax_poll();
+    } while (!got);
+    return n == FRAME_NONE ? NULL : frame;
 }
 
 static int
@@ -367,10 +371,13 @@ relinquish_list(struct domain *d, bool extra, s32 *budget)
         *budget = d->type_budget - 1;
         spin_unlock(&d->page_table_lock);
 
-        if (!rc && !extra) {
+        if (!rc) {
+            atomic_or(&frame->count, FRAME_RELINQUISHED);
             spin_lock(&d->page_lock);
-            list_unlink(d, frame, frame->count);
-            list_append(d, frame);
+            if (!extra) {
+                list_unlink(d, frame, frame->count);
+                list_append(d, frame);
+            }
             spin_unlock(&d->page_lock);
         }
         page_put(frame);

@@ -40,6 +40,7 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_STATE_HEAP   (1ull << 60)
 #define FRAME_STATE_DOMAIN (2ull << 60)
 #define FRAME_STATE_BROKEN (3ull << 60)
+#define FRAME_RELINQUISHED (1ull << 56) /* its dying owner has given up what it held of it */
 #define FRAME_CACHE_SHIFT  57           /* three bits: the PAT index the owner maps it with */
 #define FRAME_CACHE        (7ull << 57)
 

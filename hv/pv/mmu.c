@@ -29,7 +29,9 @@ pv_l1_entry(const struct vcpu *v, u64 va)
 {
     mfn_t mfn = v->pv.kernel_l4;
 
-    if (unlikely((va >= HYPERVISOR_START && va < HYPERVISOR_END) || mfn_equal(mfn, MFN_INVALID)))
+    /* By the slot and not by the address: one that is not canonical can lead to our slots too. */
+    if (unlikely(pte_index(va, L4_SHIFT) - HYPERVISOR_FIRST_L4_SLOT <= HYPERVISOR_LAST_L4_SLOT - HYPERVISOR_FIRST_L4_SLOT ||
+                 mfn_equal(mfn, MFN_INVALID)))
         return NULL;
     for (unsigned shift = L4_SHIFT; shift > L1_SHIFT; shift -= 9) {
         const pte_t *table = map_frame(mfn);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Pretend memory at the fixed addresses of x86/memory-map.h, and pretend CPUs. */
 #include "mm/frame.h"
+#include "x86/memory-range.h"
 #include "x86/percpu.h"
 #include "base/spinlock.h"
 #include "fake.h"
@@ -19,6 +20,9 @@ FAKE unsigned cpu_limit;
 FAKE u64 frame_limit;
 FAKE u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
 FAKE cpumask_t cpu_online;
+
+FAKE struct memory_range memory_ranges[MEMORY_RANGE_MAX];
+FAKE unsigned memory_range_count;
 
 static void
 map_region(u64 start, size_t size)
