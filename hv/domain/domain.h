@@ -69,8 +69,8 @@ struct vcpu {
 
     enum vcpu_state state;       /* (s) */
     u32 pause_count;             /* (a) */
-    u32 poll_count;              /* (m) evtchn: ports in SCHEDOP_poll; 1 + bit in domain's poll mask */
-    u32 poll_port;
+    bool is_polling;             /* (v) evtchn: in SCHEDOP_poll; its bit in the domain's poll mask may be set */
+    u32 poll_port;               /* (v) the one port it polls for, or 0 */
     struct fpu_area *fpu;        /* (v) */
     u64 xcr0, xcr0_accum;        /* (v) */
     u32 tsc_aux;
@@ -85,7 +85,6 @@ struct vcpu {
     cpumask_t *hard_affinity, *soft_affinity; /* (s) owned by sched.c */
     cpumask_t *effective_affinity;            /* (s) */
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn */
-    spinlock_t virq_lock;        /* (m) evtchn */
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
     u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
@@ -186,7 +185,7 @@ struct domain {
     struct timer watchdog[WATCHDOG_COUNT]; /* (m) watchdog.c */
     u32 watchdog_inuse;          /* (m) */
     spinlock_t watchdog_lock;    /* (m) */
-    u64 virq_port_global[NR_VIRQS]; /* unused for per-vCPU VIRQs */
+    u32 virq_to_port[NR_VIRQS];  /* (m) evtchn: the VIRQs that a domain has only one of */
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
     u64 ioreq_private;
@@ -215,8 +214,6 @@ int domain_config_check(const struct xen_domctl_createdomain *config);
 
 /* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
-/* For the owner of a frame: the system domains too. */
-struct domain *domain_find_owner(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
 /* The next domain by id after @d (NULL: the first); same lifetime as domain_find().  Dying ones are included. */
@@ -255,7 +252,7 @@ void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
-/* XEN_DOMCTL_pausedomain nests 255 times, then -EUSERS; -EINVAL when there is nothing to undo. */
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EOVERFLOW; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 

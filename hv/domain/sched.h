@@ -30,6 +30,9 @@ void vcpu_kick(struct vcpu *v);
 void vcpu_sleep(struct vcpu *v);
 void vcpu_sleep_sync(struct vcpu *v);
 
+/* Whether @v is on a CPU; when it is paused already, a no stays true. */
+bool sched_is_running(struct vcpu *v);
+
 /*
  * SOFTIRQ_SCHEDULE.  Chooses and, if another vCPU is to run, calls context_switch(), which does not
  * return on the machine.

@@ -69,7 +69,6 @@ vcpu_alloc(struct domain *d, unsigned id)
     v->info_mfn = MFN_INVALID;
     v->pv.kernel_l4 = v->pv.user_l4 = MFN_INVALID;
     v->xcr0 = v->xcr0_accum = XCR0_AT_RESET;
-    spin_lock_init(&v->virq_lock);
     return v;
 }
 
@@ -184,9 +183,12 @@ vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx)
 {
     int rc = v->domain->ops->set_context(v, ctx);
 
-    if (!rc)
-        v->initialised = true;
-    return rc;
+    if (rc)
+        return rc;
+    v->initialised = true;
+    v->down_by_guest = !(ctx->flags & VGCF_online);
+    sched_set_state(v, v->down_by_guest ? VCPU_OFFLINE : VCPU_RUNNABLE);
+    return 0;
 }
 
 /* As it was before it was given registers; it stays where its vcpu_info is.  @v is paused, and not current. */
