@@ -25,7 +25,7 @@ page_get_any(struct frame *frame, struct domain **ret_owner)
     struct domain *d;
 
     do {
-        if ((old & FRAME_STATE) != FRAME_STATE_DOMAIN || !(old & FRAME_COUNT_MASK))
+        if (!(old & FRAME_COUNT_MASK))
             return false;
     } while (!atomic_cmpxchg(&frame->count, &old, old + 1));
     d = domain_find(frame->owner);
@@ -96,7 +96,8 @@ discharge(struct domain *d, struct frame *frame, u64 count)
     return !d->page_count && !d->extra_count;
 }
 
-static void __attribute__((noinline))
+/* The last reference is gone; only page_put() calls this. */
+void
 page_destroy(struct frame *frame, u64 count)
 {
     struct domain *d = domain_find(frame->owner);
@@ -112,15 +113,6 @@ page_destroy(struct frame *frame, u64 count)
     frame_free(frame_mfn(frame), 0);
     if (last)
         domain_put(d);
-}
-
-void
-page_put(struct frame *frame)
-{
-    u64 count = atomic_sub_return(&frame->count, 1);
-
-    if (unlikely(!(count & FRAME_COUNT_MASK)))
-        page_destroy(frame, count);
 }
 
 int
