@@ -127,11 +127,14 @@ class Checker:
                                          '--timeout-multiplier', multiplier, '--logbase', name,
                                          '--print-errorlogs'], env=env)
         before = self.tally.count('failed')
-        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log)
+        programs = [json.loads(p) for p in (directory / f'meson-logs/{name}.json').read_text().splitlines()]
+        # The JUnit file of meson leaves out why a case was skipped; the program's own words have it.
+        reasons = {case: why for program in programs for case, why in
+                   re.findall(r'^ok \d+ -? ?(.*?) # SKIP ?(.*)$', program.get('stdout') or '', re.M)}
+        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log, reasons)
         # A program that died between two cases fails in the log of programs only.
         named = ' '.join(f'{n} {r}' for t, n, r, _ in self.tally.cases if t == tier and r == 'failed')
-        for line in (directory / f'meson-logs/{name}.json').read_text().splitlines():
-            program = json.loads(line)
+        for program in programs:
             title = program['name'].split(' / ')[-1]
             if program['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS') \
                     and title not in named:
@@ -141,7 +144,7 @@ class Checker:
         if self.tally.count('failed') > before:
             self.show_failures(log)
 
-    def junit(self, tier, path, log):
+    def junit(self, tier, path, log, reasons={}):
         """Count the cases of a JUnit file."""
         if not path.exists():
             self.tally.add(tier, path.name, 'failed', f'no report was written; see {log}')
@@ -153,7 +156,8 @@ class Checker:
                 for tag in ('failure', 'error', 'skipped'):
                     found = case.find(tag)
                     if found is not None:
-                        reason = found.get('message') or (found.text or '').strip()[:300]
+                        reason = found.get('message') or (found.text or '').strip()[:300] \
+                            or next((why for case_name, why in reasons.items() if name.endswith(case_name)), '')
                         self.tally.add(tier, name, 'skipped' if tag == 'skipped' else 'failed', reason)
                         break
                 else:
