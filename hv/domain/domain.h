@@ -267,6 +267,9 @@ void vcpu_unpause(struct vcpu *v);
 /* Registers from a toolstack or VCPUOP_initialise; checked by ops->set_context. */
 int vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx);
 int vcpu_reset(struct vcpu *v);
+/* VCPUOP_up and down; d->lock is held. */
+void vcpu_set_online(struct vcpu *v, bool online);
+void vcpu_set_periodic_timer(struct vcpu *v, u64 period_ns); /* 0 stops it */
 /* VCPUOP_register_vcpu_info. */
 int vcpu_register_info(struct vcpu *v, mfn_t mfn, unsigned offset);
 /* It uses its dummy from now on.  The frame stays referenced until vcpu_release_info(), when no CPU can still have the pointer. */

@@ -252,6 +252,8 @@ evtchn_vcpu_info_moved(struct vcpu *v)
 void
 evtchn_poll_begin(struct vcpu *v, u32 port)
 {
+    if (v->is_polling)
+        evtchn_poll_end(v); /* the last one ended without a look at this */
     v->is_polling = true;
     WRITE_ONCE(v->poll_port, port);
     atomic_or(&v->domain->evtchn->poll_mask[v->id / 64], 1ull << (v->id % 64));
@@ -262,6 +264,15 @@ evtchn_poll_end(struct vcpu *v)
 {
     v->is_polling = false;
     atomic_and(&v->domain->evtchn->poll_mask[v->id / 64], ~(1ull << (v->id % 64)));
+    if (timer_is_armed(&v->poll_timer))
+        timer_stop(&v->poll_timer);
+}
+
+void
+evtchn_poll_commit(struct vcpu *v)
+{
+    if (!(atomic_read(&v->domain->evtchn->poll_mask[v->id / 64]) >> (v->id % 64) & 1))
+        vcpu_wake(v);
 }
 
 bool

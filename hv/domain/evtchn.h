@@ -55,6 +55,8 @@ int evtchn_reset(struct domain *d);
  */
 void evtchn_poll_begin(struct vcpu *v, u32 port);
 void evtchn_poll_end(struct vcpu *v);
+/* After vcpu_block(): an event that came between begin and that found nobody asleep; this wakes it then. */
+void evtchn_poll_commit(struct vcpu *v);
 /* Whether the guest has bound @port and an event is pending there. */
 bool evtchn_poll_check(struct domain *d, u32 port);
 

@@ -352,9 +352,8 @@ vcpu_kick(struct vcpu *v)
         apic_send(cpu, VECTOR_SOFTIRQ);
 }
 
-/* Whether an event waits that the guest has not masked. */
-static bool
-has_pending(const struct vcpu *v)
+bool
+vcpu_has_pending(const struct vcpu *v)
 {
     const struct vcpu_info *info = v->info;
 
@@ -370,7 +369,7 @@ vcpu_block(void)
 
     /* Who makes something pending does that before it reads the state; here the order is the reverse. */
     (void)atomic_xchg(&v->state, VCPU_BLOCKED);
-    if (!has_pending(v)) {
+    if (!vcpu_has_pending(v)) {
         softirq_raise(cpu_id(), SOFTIRQ_SCHEDULE);
         return;
     }

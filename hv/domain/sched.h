@@ -23,6 +23,8 @@ void sched_reconsider(struct vcpu *v);
 void sched_set_state(struct vcpu *v, enum vcpu_state state);
 /* Current vCPU: gives up the CPU until vcpu_wake(), unless an event is already pending.  Takes effect on the way out. */
 void vcpu_block(void);
+/* Whether an event waits that the guest has not masked, or an NMI. */
+bool vcpu_has_pending(const struct vcpu *v);
 void vcpu_yield(void);
 /* Something it must look at is pending: makes it runnable and, if it is in the guest on another CPU, brings it in. */
 void vcpu_kick(struct vcpu *v);
