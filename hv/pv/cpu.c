@@ -378,6 +378,7 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     struct pv_vcpu *pv = &v->pv;
 
     v->regs = ctx->user_regs;
+    pv->iopl = (ctx->user_regs.rflags & RFLAGS_IOPL) >> 12;
     v->regs.cs |= 3;
     v->regs.ss |= 3;
     v->regs.rflags = (v->regs.rflags & ~(RFLAGS_IOPL | RFLAGS_VM | RFLAGS_NT)) | RFLAGS_IF | 2;
@@ -399,12 +400,13 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     pv->callback[PV_CB_SYSCALL] = (struct pv_callback){
         .rip = ctx->syscall_callback_eip, .flags = ctx->flags & VGCF_syscall_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
     for (unsigned i = 0; i < 256; i++) {
-        pv->traps[i] = ctx->trap_ctxt[i];
-        pv->traps[i].vector = i;
-        if (!va_is_canonical(pv->traps[i].address))
-            pv->traps[i].address = 0;
+        struct trap_info trap = ctx->trap_ctxt[i];
+
+        trap.vector = i;
+        if (!va_is_canonical(trap.address))
+            trap.address = 0;
+        pv_set_trap(v, &trap);
     }
-    pv->callback[PV_CB_NMI] = (struct pv_callback){.rip = pv->traps[2].address, .flags = PV_CALLBACK_MASK_EVENTS};
     pv->cr4 = ctx->ctrlreg[4] ? ctx->ctrlreg[4] & (CR4_TSD | CR4_DE) : pv->cr4;
     if (ctx->flags & VGCF_I387_VALID)
         fpu_area_set_legacy(v->fpu, &ctx->fpu_ctxt);
@@ -456,6 +458,7 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     ctx->flags |= pv->callback[PV_CB_SYSCALL].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_syscall_disables_events : 0;
     ctx->flags |= v->down_by_guest ? 0 : VGCF_online;
     ctx->user_regs = v->regs;
+    ctx->user_regs.rflags |= (u64)pv->iopl << 12;
     ctx->user_regs.ds = pv->ds;
     ctx->user_regs.es = pv->es;
     ctx->user_regs.fs = pv->fs;
