@@ -425,11 +425,12 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     pv->callback[PV_CB_SYSCALL] = (struct pv_callback){
         .rip = ctx->syscall_callback_eip, .flags = ctx->flags & VGCF_syscall_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
     for (unsigned i = 0; i < 256; i++) {
-        pv->traps[i] = ctx->trap_ctxt[i];
-        pv->traps[i].vector = i;
-        pv->traps[i].cs = pv_fix_selector(pv->traps[i].cs);
-        if (!va_is_canonical(pv->traps[i].address))
-            pv->traps[i].address = 0;
+        struct trap_info trap = ctx->trap_ctxt[i];
+
+        trap.vector = i;
+        if (!va_is_canonical(trap.address))
+            trap.address = 0;
+        pv_set_trap(v, &trap); /* the NMI callback too */
     }
     pv->cr4 = ctx->ctrlreg[4] ? ctx->ctrlreg[4] & (CR4_TSD | CR4_DE) : pv->cr4;
     if (ctx->flags & VGCF_I387_VALID)
