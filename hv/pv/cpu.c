@@ -68,7 +68,8 @@ pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32
     }
     sp = (sp & ~15ull) - (f - frame) * 8;
     if (copy_to_guest(sp, frame, (f - frame) * 8)) {
-        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx", rip, v->id, sp);
+        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
+                     v->id, sp, regs->cs, regs->rip, regs->rsp);
         return;
     }
     if (mask_events)
