@@ -401,6 +401,7 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     for (unsigned i = 0; i < 256; i++) {
         pv->traps[i] = ctx->trap_ctxt[i];
         pv->traps[i].vector = i;
+        pv->traps[i].cs = pv_fix_selector(pv->traps[i].cs);
         if (!va_is_canonical(pv->traps[i].address))
             pv->traps[i].address = 0;
     }
