@@ -683,7 +683,7 @@ random_operations_keep_the_invariants(void)
     end();
 }
 
-#define HAMMER_STEPS 30000u
+#define HAMMER_STEPS 10000u
 static int hammering;
 
 static gpointer
