@@ -43,6 +43,15 @@ find_slot(u64 addr)
     return addr % 8 || n >= SLOTS ? NULL : &slots[current->domain->id][n];
 }
 
+/* As a page table update does: the entry puts its own references. */
+static void
+slot_overwrite(struct slot *slot)
+{
+    if (slot->present)
+        grant_put_frame(frame_of(_mfn(slot->mfn)), slot->writable, 1);
+    slot->present = false;
+}
+
 int
 pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache)
 {
@@ -50,6 +59,7 @@ pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache)
 
     if (!slot)
         return -EINVAL;
+    slot_overwrite(slot);
     *slot = (struct slot){mfn_x(mfn), true, !(flags & GNTMAP_readonly)};
     return 0;
 }
@@ -416,6 +426,8 @@ end_domain(unsigned id)
         rc = grant_relinquish(domains[id]);
     while (rc == -ERESTART);
     g_assert_cmpint(rc, ==, 0);
+    for (unsigned i = 0; i < SLOTS; i++)
+        slot_overwrite(&slots[id][i]);
     fake_run_all();
 }
 
@@ -629,8 +641,6 @@ step_map(unsigned id, unsigned vcpu)
     struct gnttab_map_grant_ref op = {.host_addr = addr, .ref = ref, .dom = granter};
     bool allowed = model_allows(id, granter, ref, !readonly);
 
-    if ((kinds & 2) && slots[id][addr / 8 - 1].present)
-        kinds = 1; /* the test keeps to one grant an entry */
     op.flags = (kinds & 1 ? GNTMAP_device_map : 0) | (kinds & 2 ? GNTMAP_host_map : 0) |
                (readonly ? GNTMAP_readonly : 0);
     if (mapping_count[id] == ARRAY_SIZE(mappings[id]))
@@ -646,13 +656,29 @@ step_map(unsigned id, unsigned vcpu)
         .readonly = readonly, .granter = granter, .ref = ref, .handle = op.handle, .addr = addr};
 }
 
+/* Whether the entry a mapping was made in still maps that frame in that way, by this mapping or a later one. */
+static bool
+model_slot_fits(unsigned id, const struct model_mapping *m)
+{
+    const struct slot *slot = &slots[id][m->addr / 8 - 1];
+
+    return slot->present && slot->writable == !m->readonly &&
+           slot->mfn == frames[m->granter][model[m->granter][m->ref].pinned_frame];
+}
+
+static void
+step_overwrite(unsigned id)
+{
+    slot_overwrite(&slots[id][any(SLOTS)]);
+}
+
 static void
 step_unmap(unsigned id, unsigned vcpu)
 {
     struct gnttab_unmap_grant_ref op = {};
     struct model_mapping *m;
     unsigned which, parts;
-    bool host, device;
+    bool host, device, fits;
 
     if (!mapping_count[id])
         return;
@@ -661,12 +687,15 @@ step_unmap(unsigned id, unsigned vcpu)
     parts = 1 + any(3);
     host = m->host && (parts & 2);
     device = m->device && (parts & 1);
+    fits = !host || model_slot_fits(id, m);
     op.handle = m->handle;
     op.host_addr = parts & 2 ? m->addr : 0;
     op.dev_bus_addr = parts & 1 ? frames[m->granter][model[m->granter][m->ref].pinned_frame] << PAGE_SHIFT : 0;
     fake_run_as(domains[id]->vcpus[vcpu], vcpu);
     g_assert_cmpint(call(GNTTABOP_unmap_grant_ref, &op, 1), ==, 0);
-    g_assert_cmpint(op.status, ==, GNTST_okay);
+    g_assert_cmpint(op.status, ==, fits ? GNTST_okay : GNTST_general_error);
+    if (!fits)
+        return;
     model_pin(id, m->granter, m->ref, !m->readonly, -(host + device));
     m->host &= !host;
     m->device &= !device;
@@ -704,16 +733,25 @@ check_model(void)
     for (unsigned id = 1; id <= DOMAINS; id++) {
         u64 want[FRAMES] = {}, writable[FRAMES] = {};
 
+        for (unsigned by = 1; by <= DOMAINS; by++) {
+            for (unsigned i = 0; i < SLOTS; i++)
+                for (unsigned f = 0; f < FRAMES; f++)
+                    if (slots[by][i].present && slots[by][i].mfn == frames[id][f]) {
+                        want[f]++;
+                        writable[f] += slots[by][i].writable;
+                    }
+            for (unsigned i = 0; i < mapping_count[by]; i++)
+                if (mappings[by][i].device && mappings[by][i].granter == id) {
+                    want[model[id][mappings[by][i].ref].pinned_frame]++;
+                    writable[model[id][mappings[by][i].ref].pinned_frame] += !mappings[by][i].readonly;
+                }
+        }
         for (u32 ref = 0; ref < REFS; ref++) {
             const struct grant_active *active = active_entry(domains[id]->grants, ref);
             const struct model_ref *m = &model[id][ref];
 
             g_assert_cmpuint(active->read_pins, ==, m->readers);
             g_assert_cmpuint(active->write_pins, ==, m->writers);
-            if (m->readers + m->writers) {
-                want[m->pinned_frame] += m->readers + m->writers;
-                writable[m->pinned_frame] += m->writers;
-            }
         }
         for (unsigned i = 0; i < FRAMES; i++) {
             g_assert_cmpuint(refs_of(frames[id][i]), ==, want[i] + 1);
@@ -732,7 +770,7 @@ random_operations_agree_with_the_model(void)
         for (unsigned step = 0; step < 3000; step++) {
             unsigned id = 1 + any(DOMAINS), vcpu = any(VCPUS);
 
-            switch (any(5)) {
+            switch (any(6)) {
             case 0:
                 step_grant(id, any(REFS));
                 break;
@@ -747,6 +785,9 @@ random_operations_agree_with_the_model(void)
                 break;
             case 4:
                 step_copy(id, vcpu);
+                break;
+            case 5:
+                step_overwrite(id);
                 break;
             }
             if (step % 50 == 0)

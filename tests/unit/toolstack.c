@@ -20,70 +20,36 @@
 #define CPUS 4u
 
 struct domain *toolstack_dom0;
-unsigned toolstack_pages_filled, toolstack_virqs;
+unsigned toolstack_pages_filled;
 int toolstack_set_context_rc;
 struct vcpu_guest_context toolstack_context;
 
 /* --- stubs --- */
 
 int
-evtchn_init(struct domain *d, u32 max_port)
+pirq_bind(struct vcpu *v, u32 pirq, u32 port, bool share)
 {
-    return 0;
-}
-
-int
-evtchn_relinquish(struct domain *d)
-{
-    return 0;
+    return -EINVAL;
 }
 
 void
-evtchn_fini(struct domain *d)
+pirq_unbind(struct domain *d, u32 pirq)
 {
 }
 
 int
-evtchn_vcpu_init(struct vcpu *v)
+evtchn_send(struct domain *d, u32 port)
 {
     return 0;
 }
 
 void
-evtchn_vcpu_fini(struct vcpu *v)
+pirq_rebind_vcpu(struct domain *d, u32 pirq, struct vcpu *v)
 {
 }
 
 void
-evtchn_send_vcpu_virq(struct vcpu *v, u32 virq)
-{
-}
-
-void
-evtchn_send_host_virq(u32 virq)
-{
-    toolstack_virqs++;
-}
-
-int
-evtchn_set_virq_handler(struct domain *d, u32 virq)
-{
-    return virq < NR_VIRQS ? 0 : -EINVAL;
-}
-
-void
-evtchn_vcpu_info_moved(struct vcpu *v)
-{
-}
-
-bool
-evtchn_is_pending(struct domain *d, u32 port)
-{
-    return false;
-}
-
-void
-evtchn_dump(struct domain *d)
+pirq_eoi(struct domain *d, u32 pirq)
 {
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A machine with a control domain, for tests of what a toolstack calls: the hypervisor's own domains, scheduler and grants on pretend
- * CPUs.  Event channels, page tables and devices, which those calls only pass by, are stubs that count.
+ * A machine with a control domain, for tests of what a toolstack calls: the hypervisor's own domains, scheduler, grants and
+ * event channels on pretend CPUs.  Page tables and devices, which those calls only pass by, are stubs.
  */
 #ifndef SERAI_TESTS_TOOLSTACK_H
 #define SERAI_TESTS_TOOLSTACK_H
@@ -9,7 +9,7 @@
 #include "domain/domain.h"
 
 extern struct domain *toolstack_dom0;
-extern unsigned toolstack_pages_filled, toolstack_virqs;
+extern unsigned toolstack_pages_filled;
 extern int toolstack_set_context_rc;
 extern struct vcpu_guest_context toolstack_context; /* the last one set */
 
