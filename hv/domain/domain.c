@@ -191,7 +191,7 @@ domain_config_check(const struct xen_domctl_createdomain *config)
         return -EINVAL;
     if (XEN_DOMCTL_GRANT_version(config->grant_opts) != 1)
         return -EINVAL;
-    if (config->vmtrace_size) /* ssidref is set by every toolstack, and means nothing without security policies */
+    if (config->vmtrace_size) /* ssidref is for FLASK, which is not there: tools set it all the same */
         return -EINVAL;
     if (config->cpupool_id)
         return -ENOENT;

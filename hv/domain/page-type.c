@@ -113,14 +113,12 @@ make_table(struct domain *d, struct frame *frame, u64 type, bool kept, bool fail
     return rc;
 }
 
-static int __attribute__((noinline))
-get_type_slow(struct frame *frame, u64 type)
+int
+page_get_type_slow(struct frame *frame, u64 type)
 {
-    struct domain *d = domain_find(frame->owner);
     u64 old = atomic_read(&frame->type), new;
+    struct domain *d;
 
-    if (unlikely(!d))
-        return -EINVAL; /* shown by the hypervisor, for reading only */
     do {
         bool same = (old & FRAME_TYPE) == type, in_use = old & (FRAME_TYPE_COUNT | FRAME_TYPE_PARTIAL);
 
@@ -145,23 +143,13 @@ get_type_slow(struct frame *frame, u64 type)
     if (new & FRAME_TYPE_VALIDATED)
         return 0;
 
+    d = domain_find(frame->owner);
     if ((old & FRAME_TYPE) != type && (old & FRAME_TYPE) != FRAME_TYPE_NONE)
         tlb_flush_stale(&d->dirty_cpus, frame->stamp);
     if (is_table(type))
         return make_table(d, frame, type, old & FRAME_TYPE_PARTIAL, old & FRAME_TYPE_FAILED);
     atomic_or(&frame->type, FRAME_TYPE_VALIDATED);
     return 0;
-}
-
-int
-page_get_type(struct frame *frame, u64 type)
-{
-    u64 old = atomic_read(&frame->type);
-
-    while (likely((old & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) == (type | FRAME_TYPE_VALIDATED)))
-        if (likely(atomic_cmpxchg(&frame->type, &old, old + 1)))
-            return 0;
-    return get_type_slow(frame, type);
 }
 
 /* The last reference to a table goes. */
@@ -181,7 +169,7 @@ put_table(struct frame *frame, u64 old)
 }
 
 int
-page_put_type(struct frame *frame)
+page_put_type_slow(struct frame *frame)
 {
     u64 old = atomic_read(&frame->type), new;
 

@@ -58,8 +58,8 @@ l1_get_device(const struct domain *d, pte_t *pte)
     return 0;
 }
 
-int
-pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
+static inline __attribute__((always_inline)) int
+l1_get(const struct domain *d, u16 owner, pte_t *pte)
 {
     struct frame *frame = frame_find(pte_mfn(*pte));
 
@@ -70,10 +70,8 @@ pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
     }
     *pte |= PTE_US;
 
-    if (unlikely(!frame || !frame_is_memory(frame)))
-        return l1_get_device(d, pte);
-    if (unlikely(!page_get_of(frame, owner)))
-        return -EBUSY;
+    if (unlikely(!frame || !page_get_of(frame, owner)))
+        return !frame || !frame_is_memory(frame) ? l1_get_device(d, pte) : -EBUSY;
     if (*pte & PTE_RW && unlikely(page_get_type(frame, FRAME_TYPE_WRITABLE))) {
         page_put(frame);
         return -EBUSY;
@@ -81,8 +79,8 @@ pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
     return 0;
 }
 
-void
-pv_l1_put(pte_t pte)
+static inline __attribute__((always_inline)) void
+l1_put(pte_t pte)
 {
     struct frame *frame;
 
@@ -94,6 +92,18 @@ pv_l1_put(pte_t pte)
     if (pte & PTE_RW)
         (void)page_put_type(frame);
     page_put(frame);
+}
+
+int
+pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
+{
+    return l1_get(d, owner, pte);
+}
+
+void
+pv_l1_put(pte_t pte)
+{
+    l1_put(pte);
 }
 
 int
@@ -131,6 +141,7 @@ static int
 validate_l1(struct domain *d, struct frame *frame)
 {
     pte_t *table = map_frame(frame_mfn(frame));
+    u16 owner = d->id;
     int rc = 0;
 
     for (unsigned i = 0; i < PTE_ENTRIES; i++) {
@@ -138,7 +149,7 @@ validate_l1(struct domain *d, struct frame *frame)
 
         if (!(old & PTE_P))
             continue;
-        rc = pv_l1_get(d, d->id, &new);
+        rc = l1_get(d, owner, &new);
         if (unlikely(rc)) {
             log_guest(LOG_DEBUG, "d%u: L1 table %lx: entry %u (%lx) refused: %d", d->id, mfn_x(frame_mfn(frame)), i, old, rc);
             frame->partial = i;
@@ -158,7 +169,7 @@ devalidate_l1(struct domain *d, struct frame *frame)
     const pte_t *table = map_frame(frame_mfn(frame));
 
     for (unsigned i = frame->partial; i-- > 0;)
-        pv_l1_put(READ_ONCE(table[i]));
+        l1_put(READ_ONCE(table[i]));
     unmap_frame(table);
     frame->partial = 0;
     d->type_budget -= PTE_ENTRIES;
@@ -303,7 +314,7 @@ pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool ke
 
     if (!(new & PTE_P)) {
         entry_write(entry, old, new, keep_ad);
-        pv_l1_put(old);
+        l1_put(old);
         return 0;
     }
     if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE))) {
@@ -311,11 +322,11 @@ pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool ke
         entry_write(entry, old, (new | PTE_US) & ~PTE_G, keep_ad);
         return 0;
     }
-    rc = pv_l1_get(d, owner, &new);
+    rc = l1_get(d, owner, &new);
     if (unlikely(rc))
         return rc;
     entry_write(entry, old, new, keep_ad);
-    pv_l1_put(old);
+    l1_put(old);
     return 0;
 }
 

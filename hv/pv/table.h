@@ -10,7 +10,9 @@
 #include "x86/pte.h"
 
 /* Entries (of L1) that one call may make or unmake before it returns -ERESTART. */
+#ifndef PV_TYPE_BUDGET
 #define PV_TYPE_BUDGET 4096
+#endif
 
 /*
  * Takes the references of a present L1 entry that is about to be put into a table of @d, and makes of *@pte what the CPU is

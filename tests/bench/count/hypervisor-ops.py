@@ -35,6 +35,7 @@ def count(hypervisor, kernel, plugin, cpu, options):
         command = ["qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", cpu, "-m", "512",
                    "-display", "none", "-no-reboot", "-net", "none", "-monitor", "none", "-serial", "stdio",
                    "-plugin", plugin, "-d", "plugin", "-D", log, "-kernel", image, "-initrd", kernel, "-append", options]
+        command = ["timeout", "120"] + command
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
         console = []
         for line in process.stdout:

@@ -128,7 +128,7 @@ bench_iret(void)
 {
     for (unsigned i = 0; i < 2; i++)
         __asm__ volatile("mov %%rsp, %%rbx; lea 1f(%%rip), %%rdx; mov %%ss, %%ecx; push %%rcx; push %%rbx; pushf; orq $0x200, (%%rsp);"
-                         "mov %%cs, %%ecx; and $~3, %%ecx; push %%rcx; push %%rdx; push $0; push %%rcx; push %%r11; push %%rax;"
+                         "mov %%cs, %%ecx; and $~3, %%ecx; push %%rcx; push %%rdx; push $0;"
                          ".byte 0x0f, 0x1f, 0x84, 0x00; .long %c0; jmp hypercall_page + 23 * 32;"
                          "1: .byte 0x0f, 0x1f, 0x84, 0x00; .long %c1"
                          : : "i"(0x5e7a1000 + OP_IRET), "i"(0x5e7a1000 + OP_IRET + MARK_END)
@@ -231,7 +231,7 @@ bench_syscall(void)
     if (HYPERCALL(mmuext_op, ops, 2, 0, DOMID_SELF))
         ERROR("no page tables for user mode");
     HYPERCALL(stack_switch, FLAT_KERNEL_SS, (u64)page_new() + 4096);
-    __asm__ volatile("push %0; push %1; push %2; push %3; push %4; push $0; push $0; push $0; push $0; jmp hypercall_page + 23 * 32"
+    __asm__ volatile("push %0; push %1; push %2; push %3; push %4; push $0; jmp hypercall_page + 23 * 32"
                      : : "r"((u64)FLAT_USER_SS), "r"((u64)&user_stack[512]), "r"(0x202ull), "r"((u64)FLAT_USER_CS), "r"(user_code)
                      : "memory");
     __asm__ volatile(".globl user_code; user_code: xor %%eax, %%eax; syscall;"

@@ -110,11 +110,8 @@ trap_return:
     pop     %rbx
     pop     %rax
     add     $16, %rsp
-    /* struct iret_context: RAX R11 RCX flags, then the frame */
+    /* The hypercall page pushes RCX, R11 and RAX: with the flags they complete struct iret_context. */
     push    $0
-    push    %rcx
-    push    %r11
-    push    %rax
     jmp     hypercall_page + 23 * 32
 
 /* SYSCALL of guest user mode: the frame is RCX R11 RIP CS RFLAGS RSP SS.  RAX 0 goes back at once; else to C for good. */
@@ -126,9 +123,6 @@ entry_syscall:
     mov     8(%rsp), %r11
     add     $16, %rsp
     push    $0x100                      /* VGCF_in_syscall */
-    push    %rcx
-    push    %r11
-    push    %rax
     jmp     hypercall_page + 23 * 32
 1:  lea     stack_end(%rip), %rsp
     call    user_done
