@@ -9,6 +9,7 @@
 #include "base/string.h"
 #include "domain/cpu-policy.h"
 #include "domain/evtchn.h"
+#include "domain/grant.h"
 #include "domain/page.h"
 #include "domain/permission.h"
 #include "domain/pirq.h"
@@ -21,6 +22,7 @@
 #include "x86/memory-range.h"
 #include "x86/serial.h"
 #include "x86/upcalls.h"
+#include "x86/usercopy.h"
 #include "fake.h"
 #include "fuzz.h"
 
@@ -50,6 +52,7 @@ struct step {
 static u8 arena[ARENA] __attribute__((aligned(4096)));
 static jmp_buf reboot_jump;
 static u64 free_at_start;
+static u64 seen_calls[64], seen_good[64]; /* so that a run which tests nothing is seen */
 static struct domain *callers[3];
 
 /* --- what is not there: devices, and the CPU's side of PV --- */
@@ -93,6 +96,45 @@ machine_reboot(void)
 
 struct memory_range memory_ranges[MEMORY_RANGE_MAX] = {{0, PAGES * PAGE_SIZE, MEMORY_RAM}};
 unsigned memory_range_count = 1;
+
+/* The callers' memory is the arena and nothing else; what crosses its end faults there. */
+static size_t
+reachable(const void *p, size_t size)
+{
+    u64 offset = (u64)p - (u64)arena;
+
+    return offset < ARENA ? MIN(size, ARENA - offset) : 0;
+}
+
+size_t
+usercopy_in(void *dst, const void *src, size_t size)
+{
+    size_t n = reachable(src, size);
+
+    if (n)
+        memcpy(dst, src, n);
+    return size - n;
+}
+
+size_t
+usercopy_out(void *dst, const void *src, size_t size)
+{
+    size_t n = reachable(dst, size);
+
+    if (n)
+        memcpy(dst, src, n);
+    return size - n;
+}
+
+size_t
+usercopy_clear(void *dst, size_t size)
+{
+    size_t n = reachable(dst, size);
+
+    if (n)
+        memset(dst, 0, n);
+    return size - n;
+}
 
 static int
 ok_domain(struct domain *d)
@@ -174,6 +216,16 @@ cpu_relax_poll(void)
 
 /* --- the machine --- */
 
+/* FUZZ_STATS in the environment: what came of the calls. */
+static void
+tell_stats(void)
+{
+    for (unsigned nr = 0; nr < 64; nr++)
+        if (seen_calls[nr])
+            g_print("%-24s %8lu calls, %8lu good\n", hypercalls[nr].name ? hypercalls[nr].name : "?", seen_calls[nr],
+                seen_good[nr]);
+}
+
 static void
 some_cpu(u32 leaf, u32 subleaf, u32 regs[4])
 {
@@ -236,6 +288,8 @@ begin_domain(unsigned id)
         mfn_t mfn;
 
         if (page_alloc(d, 0, 0, 0, &mfn))
+            abort();
+        if (i < GNTTAB_NR_RESERVED_ENTRIES && grant_seed(d, i, i % 3, mfn_x(mfn)))
             abort();
     }
     domain_unpause_by_controller(d);
@@ -325,10 +379,12 @@ run_step(const struct step *s)
     regs->r8 = argument(s, 4);
     regs->r9 = argument(s, 5);
     regs->rip = 0x1000;
+    seen_calls[s->nr % 64]++;
     for (unsigned tries = 0; tries < RESTARTS; tries++) {
         u64 rip = regs->rip;
 
         hypercall_entry(regs);
+        seen_good[s->nr % 64] += regs->rip == rip && (s64)regs->rax >= 0;
         fake_run_all();
         if (regs->rip == rip || !domain_find(d->id) || !v->is_running || cpu_at(v->cpu)->vcpu != v)
             break; /* done, or preempted and never resumed */
@@ -364,6 +420,8 @@ LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
     if (!booted) {
         boot();
         booted = true;
+        if (getenv("FUZZ_STATS"))
+            atexit(tell_stats);
     }
     fake_cpu_set(0);
     free_at_start = frame_free_count();
@@ -455,6 +513,15 @@ fill(struct step *s, GRand *rand)
         words[0] = s->op;
         words[1] = XENPF_INTERFACE_VERSION;
         s->who = (u8)g_rand_int_range(rand, 0, 2);
+        break;
+    case __HYPERVISOR_grant_table_op:
+        if (s->op == GNTTABOP_map_grant_ref && g_rand_boolean(rand)) {
+            struct gnttab_map_grant_ref op = {.flags = GNTMAP_device_map, .ref = (u32)g_rand_int_range(rand, 0, 9),
+                .dom = (u16)g_rand_int_range(rand, 0, 4)};
+
+            memcpy(s->blob, &op, sizeof(op));
+            s->a = 1;
+        }
         break;
     case __HYPERVISOR_multicall:
         words[0] = shapes[g_rand_int_range(rand, 0, ARRAY_SIZE(shapes))].nr;
