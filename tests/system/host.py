@@ -36,7 +36,7 @@ MACHINES = {'pc': 'pc', 'q35': 'q35'}
 def packages():
     """The Serai packages to install: those of $SERAI_DEBS (a directory), or of build/debs."""
     directory = pathlib.Path(os.environ.get('SERAI_DEBS') or TOP / 'build/debs')
-    return sorted(p for p in directory.glob('*.deb') if '-dbgsym_' not in p.name)
+    return sorted(directory.glob('*.deb'))
 
 
 class CommandFailed(AssertionError):
