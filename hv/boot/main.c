@@ -172,6 +172,7 @@ boot_main(u32 magic, u64 info, u64 image)
     tsc_init();
     apic_timer_calibrate();
     irq_init();                                                  /* I/O APICs, device vectors */
+    pv_cpuid_init();                                             /* what guests are told of the CPU */
     domain_init();                                               /* the system domains */
     timer_cpu_init(0);
     sched_init();

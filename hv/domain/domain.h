@@ -69,8 +69,8 @@ struct vcpu {
 
     enum vcpu_state state;       /* (s) */
     u32 pause_count;             /* (a) */
-    u32 poll_count;              /* (m) evtchn: ports in SCHEDOP_poll; 1 + bit in domain's poll mask */
-    u32 poll_port;
+    bool is_polling;             /* (v) evtchn: in SCHEDOP_poll; its bit in the domain's poll mask may be set */
+    u32 poll_port;               /* (v) the one port it polls for, or 0 */
     struct fpu_area *fpu;        /* (v) */
     u64 xcr0, xcr0_accum;        /* (v) */
     u32 tsc_aux;
@@ -85,7 +85,6 @@ struct vcpu {
     cpumask_t *hard_affinity, *soft_affinity; /* (s) owned by sched.c */
     cpumask_t *effective_affinity;            /* (s) */
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn */
-    spinlock_t virq_lock;        /* (m) evtchn */
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
     u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
@@ -162,6 +161,8 @@ struct domain {
     u64 extra_count;             /* (p) */
     u64 page_max;                /* (p) allowance (XEN_DOMCTL_max_mem) */
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
+    void *memory_map;            /* (l) E820 entries from the toolstack (XENMEM_set_memory_map), of the heap; NULL: none */
+    u32 memory_map_entries;
     s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
     u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
@@ -184,7 +185,7 @@ struct domain {
     struct timer watchdog[WATCHDOG_COUNT]; /* (m) watchdog.c */
     u32 watchdog_inuse;          /* (m) */
     spinlock_t watchdog_lock;    /* (m) */
-    u64 virq_port_global[NR_VIRQS]; /* unused for per-vCPU VIRQs */
+    u32 virq_to_port[NR_VIRQS];  /* (m) evtchn: the VIRQs that a domain has only one of */
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
     u64 ioreq_private;
@@ -213,8 +214,6 @@ int domain_config_check(const struct xen_domctl_createdomain *config);
 
 /* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
-/* For the owner of a frame: the system domains too. */
-struct domain *domain_find_owner(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
 /* The next domain by id after @d (NULL: the first); same lifetime as domain_find().  Dying ones are included. */
@@ -253,7 +252,7 @@ void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
-/* XEN_DOMCTL_pausedomain nests 255 times, then -EUSERS; -EINVAL when there is nothing to undo. */
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EOVERFLOW; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 
@@ -268,6 +267,9 @@ void vcpu_unpause(struct vcpu *v);
 /* Registers from a toolstack or VCPUOP_initialise; checked by ops->set_context. */
 int vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx);
 int vcpu_reset(struct vcpu *v);
+/* VCPUOP_up and down; d->lock is held. */
+void vcpu_set_online(struct vcpu *v, bool online);
+void vcpu_set_periodic_timer(struct vcpu *v, u64 period_ns); /* 0 stops it */
 /* VCPUOP_register_vcpu_info. */
 int vcpu_register_info(struct vcpu *v, mfn_t mfn, unsigned offset);
 /* It uses its dummy from now on.  The frame stays referenced until vcpu_release_info(), when no CPU can still have the pointer. */

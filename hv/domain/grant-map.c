@@ -4,11 +4,13 @@
  *
  * Who holds what for one mapping of a frame F granted by G to the mapper M:
  *
- *   host mapping      the handle owns a reference to F, writable unless read-only, for M's page table entry
- *   device mapping    the handle owns one more
+ *   host mapping      M's page table entry owns a reference to F, writable unless read-only
+ *   device mapping    the handle owns the same
  *   either            one pin each in G's active entry (read or write)
  *
- * So G's table and frame cannot go away while a handle speaks of them, whatever M does to its page tables.
+ * A handle can outlive its host mapping, when M overwrites the entry itself; then even G may be gone, and a
+ * newer domain may have its number.  That harms nobody: a host mapping is only ever given up together with
+ * an entry that is there, and pins are compared with what is held, not trusted.
  *
  * A handle is claimed by setting MAPTRACK_BUSY in one compare-and-exchange; only the claimer changes or
  * frees it.  Free handles are in a list of the vCPU that freed them, which nobody else touches, so a map or
@@ -208,9 +210,7 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
 
     granter = domain_find(entry.domid);
     if (unlikely(!granter || !granter->grants || entry.ref >= granter->grants->entries)) {
-        /*
-         * Cannot be, since the handle's references hold the granter; nothing is known of what to give back.
-         */
+        /* M overwrote the entry itself, and the granter, held by nothing any more, is gone. */
         maptrack_free(gt, v, handle);
         return GNTST_bad_handle;
     }
@@ -271,16 +271,24 @@ grant_unmap_finish(const struct grant_unmapped *batch, unsigned count)
     }
 }
 
-/* What a dying domain still had mapped.  Its page tables go later; their entries for grants own nothing. */
+/*
+ * What a dying domain still had mapped.  Its page tables go later, and their entries put their own
+ * references, so a host mapping only gives its pin back here.
+ */
 void
 maptrack_relinquish_entry(struct domain *d, union maptrack entry)
 {
     struct domain *granter = domain_find(entry.domid);
     bool writable = !(entry.flags & GNTMAP_readonly);
-    unsigned refs = !!(entry.flags & GNTMAP_host_map) + !!(entry.flags & GNTMAP_device_map);
+    bool host = entry.flags & GNTMAP_host_map, device = entry.flags & GNTMAP_device_map;
 
     if (!granter || !granter->grants || entry.ref >= granter->grants->entries)
         return;
-    grant_put_frame(pinned_frame(granter, entry.ref), writable, refs);
-    grant_unpin(granter, entry.ref, d->id, writable, refs);
+    /*
+     * A device mapping's references keep granter and frame as they were, so the active entry speaks of that
+     * frame.
+     */
+    if (device)
+        grant_put_frame(pinned_frame(granter, entry.ref), writable, 1);
+    grant_unpin(granter, entry.ref, d->id, writable, host + device);
 }

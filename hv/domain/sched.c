@@ -352,9 +352,8 @@ vcpu_kick(struct vcpu *v)
         apic_send(cpu, VECTOR_SOFTIRQ);
 }
 
-/* Whether an event waits that the guest has not masked. */
-static bool
-has_pending(const struct vcpu *v)
+bool
+vcpu_has_pending(const struct vcpu *v)
 {
     const struct vcpu_info *info = v->info;
 
@@ -370,7 +369,7 @@ vcpu_block(void)
 
     /* Who makes something pending does that before it reads the state; here the order is the reverse. */
     (void)atomic_xchg(&v->state, VCPU_BLOCKED);
-    if (!has_pending(v)) {
+    if (!vcpu_has_pending(v)) {
         softirq_raise(cpu_id(), SOFTIRQ_SCHEDULE);
         return;
     }
@@ -391,18 +390,24 @@ vcpu_yield(void)
     softirq_raise(q->cpu, SOFTIRQ_SCHEDULE);
 }
 
+/* @v is not runnable any more and stops waiting. */
+static void
+stop_waiting(struct sched_cpu *q, struct vcpu *v, u64 now)
+{
+    queue_remove(q, v);
+    runstate_change(v, v->state == VCPU_BLOCKED ? RUNSTATE_blocked : RUNSTATE_offline, now);
+}
+
 void
 vcpu_sleep(struct vcpu *v)
 {
     struct sched_cpu *q = sched_lock_vcpu(v);
 
     if (!is_runnable(v)) {
-        if (pq_is_queued(&v->sched->node)) {
-            queue_remove(q, v);
-            runstate_change(v, v->state == VCPU_BLOCKED ? RUNSTATE_blocked : RUNSTATE_offline, time_now_ns());
-        } else if (q->curr == v) {
+        if (pq_is_queued(&v->sched->node))
+            stop_waiting(q, v, time_now_ns());
+        else if (q->curr == v)
             softirq_raise(q->cpu, SOFTIRQ_SCHEDULE);
-        }
     }
     spin_unlock(&q->lock);
 }
@@ -413,6 +418,16 @@ vcpu_sleep_sync(struct vcpu *v)
     vcpu_sleep(v);
     while (__atomic_load_n(&v->is_running, __ATOMIC_ACQUIRE))
         cpu_relax_poll();
+}
+
+bool
+sched_is_running(struct vcpu *v)
+{
+    struct sched_cpu *q = sched_lock_vcpu(v);
+    bool running = __atomic_load_n(&v->is_running, __ATOMIC_ACQUIRE);
+
+    spin_unlock(&q->lock);
+    return running;
 }
 
 /* Of those that wait in @from, the furthest behind that may run on @cpu and whose registers are saved. */
@@ -426,7 +441,7 @@ find_movable(struct sched_cpu *from, unsigned cpu)
 
         if (best && !pq_before(v->sched->vtime, best->sched->vtime))
             continue;
-        if (sched_may_run_on(v, cpu) && !__atomic_load_n(&v->is_running, __ATOMIC_ACQUIRE))
+        if (is_runnable(v) && sched_may_run_on(v, cpu) && !__atomic_load_n(&v->is_running, __ATOMIC_ACQUIRE))
             best = v;
     }
     return best;
@@ -470,11 +485,20 @@ steal(struct sched_cpu *q)
     return v;
 }
 
+/* Who is first in line.  One that has just been paused may still stand there; whoever pauses it would take it out. */
+static struct pq_node *
+first_runnable(struct sched_cpu *q, u64 now)
+{
+    while (q->queue.first && unlikely(!is_runnable(vcpu_of(q->queue.first))))
+        stop_waiting(q, vcpu_of(q->queue.first), now);
+    return q->queue.first;
+}
+
 /* Who is to run next.  prev is charged; the queue is locked. */
 static struct vcpu *
 choose(struct sched_cpu *q, struct vcpu *prev, u64 now)
 {
-    struct pq_node *first = q->queue.first;
+    struct pq_node *first = first_runnable(q, now);
     struct vcpu *next = NULL;
 
     if (!prev->is_idle && is_runnable(prev) && sched_may_run_on(prev, q->cpu) && !is_over_cap(prev)) {

@@ -23,12 +23,17 @@ void sched_reconsider(struct vcpu *v);
 void sched_set_state(struct vcpu *v, enum vcpu_state state);
 /* Current vCPU: gives up the CPU until vcpu_wake(), unless an event is already pending.  Takes effect on the way out. */
 void vcpu_block(void);
+/* Whether an event waits that the guest has not masked, or an NMI. */
+bool vcpu_has_pending(const struct vcpu *v);
 void vcpu_yield(void);
 /* Something it must look at is pending: makes it runnable and, if it is in the guest on another CPU, brings it in. */
 void vcpu_kick(struct vcpu *v);
 /* Takes it off its CPU (pause count or state changed); the _sync form waits until its registers are saved. */
 void vcpu_sleep(struct vcpu *v);
 void vcpu_sleep_sync(struct vcpu *v);
+
+/* Whether @v is on a CPU; when it is paused already, a no stays true. */
+bool sched_is_running(struct vcpu *v);
 
 /*
  * SOFTIRQ_SCHEDULE.  Chooses and, if another vCPU is to run, calls context_switch(), which does not

@@ -111,6 +111,14 @@ time_publish(struct vcpu *v)
 }
 
 void
+time_publish_first(struct vcpu *v)
+{
+    time_update_vcpu(v);
+    if (!publish_time(v))
+        v->time_guest_stale = v->publish_pending = true;
+}
+
+void
 runstate_publish(struct vcpu *v)
 {
     if (v->runstate_guest || unlikely(v->publish_pending))

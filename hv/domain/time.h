@@ -31,6 +31,9 @@ void time_update_all_wallclocks(void);
  */
 void time_publish(struct vcpu *v);
 
+/* The secondary area of @v, which need not be current, was just registered by the current vCPU. */
+void time_publish_first(struct vcpu *v);
+
 /* Accounts the change of state at @now under the scheduler's lock of the vCPU. */
 void runstate_change(struct vcpu *v, int new_state, u64 now_ns);
 /* time_publish() for the context switch: the runstate has just changed. */

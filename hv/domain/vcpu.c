@@ -69,7 +69,6 @@ vcpu_alloc(struct domain *d, unsigned id)
     v->info_mfn = MFN_INVALID;
     v->pv.kernel_l4 = v->pv.user_l4 = MFN_INVALID;
     v->xcr0 = v->xcr0_accum = XCR0_AT_RESET;
-    spin_lock_init(&v->virq_lock);
     return v;
 }
 
@@ -184,9 +183,32 @@ vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx)
 {
     int rc = v->domain->ops->set_context(v, ctx);
 
-    if (!rc)
-        v->initialised = true;
-    return rc;
+    if (rc)
+        return rc;
+    v->initialised = true;
+    vcpu_set_online(v, ctx->flags & VGCF_online);
+    return 0;
+}
+
+void
+vcpu_set_online(struct vcpu *v, bool online)
+{
+    WRITE_ONCE(v->down_by_guest, !online);
+    sched_set_state(v, online ? VCPU_RUNNABLE : VCPU_OFFLINE);
+}
+
+void
+vcpu_set_periodic_timer(struct vcpu *v, u64 period_ns)
+{
+    /* A handler that is under way elsewhere sees the new period, or arms the timer once more for nothing. */
+    timer_stop(&v->periodic_timer);
+    WRITE_ONCE(v->periodic_period_ns, period_ns);
+    if (!period_ns)
+        return;
+    if (v == current)
+        timer_migrate(&v->periodic_timer, cpu_id());
+    v->periodic_last_ns = time_now_ns();
+    timer_set(&v->periodic_timer, v->periodic_last_ns + period_ns);
 }
 
 /* As it was before it was given registers; it stays where its vcpu_info is.  @v is paused, and not current. */

@@ -68,7 +68,8 @@ pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32
     }
     sp = (sp & ~15ull) - (f - frame) * 8;
     if (copy_to_guest(sp, frame, (f - frame) * 8)) {
-        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx", rip, v->id, sp);
+        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
+                     v->id, sp, regs->cs, regs->rip, regs->rsp);
         return;
     }
     if (mask_events)
@@ -400,6 +401,7 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     for (unsigned i = 0; i < 256; i++) {
         pv->traps[i] = ctx->trap_ctxt[i];
         pv->traps[i].vector = i;
+        pv->traps[i].cs = pv_fix_selector(pv->traps[i].cs);
         if (!va_is_canonical(pv->traps[i].address))
             pv->traps[i].address = 0;
     }
