@@ -133,7 +133,7 @@ class Host(qemu.Qemu):
         """Wait for the login prompt on the console and for the ssh daemon; timings are in .marks."""
         self.marks = {}
         if self.kind != 'bare':
-            match = self.expect(r'^\(XEN\)|^Serai|^serai|^.*Press any key to continue', timeout)
+            match = self.expect(r'^\((XEN|Serai)\)|^.*Press any key to continue', timeout)
             if match.group().endswith('continue'):
                 raise AssertionError(f'GRUB could not boot the entry {self.kind}; see {self.log}\n{self.tail()}')
             self.marks['hypervisor'] = self.seconds()
