@@ -174,6 +174,7 @@ boot_main(u32 magic, u64 info, u64 image)
     irq_init();                                                  /* I/O APICs, device vectors */
     pv_cpuid_init();                                             /* what guests are told of the CPU */
     domain_init();                                               /* the system domains */
+    hardware_domain_shutdown_hook = machine_shutdown;
     timer_cpu_init(0);
     sched_init();
     if (sched_cpu_init(0))

@@ -378,6 +378,7 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     struct pv_vcpu *pv = &v->pv;
 
     v->regs = ctx->user_regs;
+    pv->iopl = ctx->user_regs.rflags >> 12 & 3;
     v->regs.cs |= 3;
     v->regs.ss |= 3;
     v->regs.rflags = (v->regs.rflags & ~(RFLAGS_IOPL | RFLAGS_VM | RFLAGS_NT)) | RFLAGS_IF | 2;
@@ -457,6 +458,7 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     ctx->flags |= pv->callback[PV_CB_SYSCALL].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_syscall_disables_events : 0;
     ctx->flags |= v->down_by_guest ? 0 : VGCF_online;
     ctx->user_regs = v->regs;
+    ctx->user_regs.rflags = (v->regs.rflags & ~RFLAGS_IOPL) | (u64)pv->iopl << 12;
     ctx->user_regs.ds = pv->ds;
     ctx->user_regs.es = pv->es;
     ctx->user_regs.fs = pv->fs;
