@@ -22,6 +22,7 @@ struct domain {
     bool introduced;
     bool shutdown; /* @releaseDomain was sent for its shutdown */
     bool own_quota;
+    bool own_quota_loaded; /* while a state is read: what own_quota becomes */
     uint16_t target;
     uint32_t port; /* the domain's event channel, from INTRODUCE */
     uint64_t gfn;
@@ -59,6 +60,8 @@ struct client {
     struct link missed; /* watches with an event that had no room */
     uint32_t features;
     uint8_t broken; /* XENSTORE_ERROR_*: no more requests are taken */
+    uint32_t in_base;  /* of a ring: its consumer index of requests when @in_total was 0 */
+    uint32_t out_base; /* and its producer index of replies when @out_total was 0 */
     void *transport;
 };
 
@@ -73,6 +76,16 @@ struct store_ops {
     /* A CONTROL command that concerns the daemon; 0, or -errno, or -ENOSYS for one not known. */
     int (*control)(void *data, struct client *client, char **words, unsigned int count, struct buf *reply);
     void (*log)(void *data, struct client *client, uint32_t tx_id, const char *what, const char *path, int rc);
+};
+
+/*
+ * What a request got from outside the store.  A replay puts here what came out the first time, so
+ * that the same request has the same effect and the same answer.
+ */
+struct outcome {
+    bool used;
+    int rc;
+    struct buf reply;
 };
 
 struct store {
@@ -94,6 +107,8 @@ struct store {
     bool log_all;
     const struct store_ops *ops;
     void *ops_data;
+    struct outcome outcome; /* of the request processed last */
+    bool replaying;
     uint64_t requests, commits, conflicts, events, merged_events;
 };
 
@@ -111,6 +126,8 @@ void store_domain_done(struct store *store, struct domain *domain);
 const struct quota *store_quota(struct store *store, const struct domain *domain);
 bool domain_privileged(const struct domain *domain);
 int64_t domain_memory(const struct domain *domain);
+/* Makes sure that every owner in @ledger is known, so that it can be booked. */
+int store_know_owners(struct store *store, const struct ledger *ledger);
 /* -ENOSPC or -ENOMEM if @ledger (and what @pending would add) takes a domain over its limits. */
 int store_check_ledger(struct store *store, const struct ledger *ledger, const struct ledger *pending);
 /* Books @ledger; every domain in it must be known. */
@@ -134,10 +151,12 @@ struct credentials client_credentials(const struct client *client);
 /* Bytes arrived or were taken by the other side. */
 int client_received(struct client *client, const void *data, size_t length);
 void client_sent(struct store *store, struct client *client, size_t length);
+/* Forgets what depends on the way the client came here, as a dump and its load do. */
+void client_settle(struct client *client);
 /* Whether a whole request waits and its reply may be queued. */
 bool client_ready(struct store *store, struct client *client);
 void client_mark_dirty(struct store *store, struct client *client);
-/* Queues one message; the room was reserved, so it cannot fail, or @reserved is false and it can. */
+/* Queues one message: cannot fail after buf_reserve() of its size, else -ENOMEM and nothing is queued. */
 int client_queue(struct store *store, struct client *client, uint32_t type, uint32_t req_id, uint32_t tx_id,
                  const void *data, size_t length);
 

@@ -309,7 +309,7 @@ static int
 commit(struct store *store, struct transaction *transaction)
 {
     struct ledger ledger = { 0 };
-    struct node *before, *root;
+    struct node *root;
     int rc;
 
     if (conflicts(store, transaction))
@@ -323,15 +323,16 @@ commit(struct store *store, struct transaction *transaction)
         root = node_ref(store->root);
         rc = replay(store, transaction, &root, &ledger);
     }
+    if (!rc)
+        rc = store_know_owners(store, &ledger);
     if (!rc && !domain_privileged(transaction->client->domain))
         rc = store_check_ledger(store, &ledger, NULL);
     if (!rc) {
-        before = store->root;
+        transaction->before = store->root;
         store->root = root;
         store_apply_ledger(store, &ledger);
         store->commits++;
-        fire(store, transaction, before);
-        root = before;
+        root = NULL;
     }
     node_put(root);
     ledger_fini(&ledger);
@@ -339,16 +340,22 @@ commit(struct store *store, struct transaction *transaction)
 }
 
 int
-transaction_end(struct store *store, struct transaction *transaction, bool wanted)
+transaction_commit(struct store *store, struct transaction *transaction)
 {
-    int rc = 0;
+    int rc = transaction->abandoned ? -EAGAIN : commit(store, transaction);
 
-    if (wanted)
-        rc = transaction->abandoned ? -EAGAIN : commit(store, transaction);
     if (rc == -EAGAIN) {
         store->conflicts++;
         transaction->client->domain->conflicts++;
     }
-    transaction_free(transaction);
     return rc;
+}
+
+void
+transaction_finish(struct store *store, struct transaction *transaction)
+{
+    if (transaction->before)
+        fire(store, transaction, transaction->before);
+    node_put(transaction->before);
+    transaction_free(transaction);
 }

@@ -35,6 +35,7 @@ struct transaction {
     uint64_t started; /* store->now */
     struct node *base;
     struct node *work;
+    struct node *before; /* the root that a commit replaced, until its watches have fired */
     struct map touched;
     struct link touched_list;
     size_t bytes; /* charged to the client's domain */
@@ -47,8 +48,10 @@ struct transaction *transaction_find(struct client *client, uint32_t id);
 /* Remembers what was done to @path.  Comes before the change: -ENOMEM and -ENOSPC leave nothing behind. */
 int transaction_note(struct store *store, struct transaction *transaction, const char *path, size_t length,
                      unsigned int flags);
-/* 0, -EAGAIN after a conflict, or the limit that the result would break.  The transaction is gone after. */
-int transaction_end(struct store *store, struct transaction *transaction, bool commit);
+/* 0, -EAGAIN after a conflict, or the limit that the result would break. */
+int transaction_commit(struct store *store, struct transaction *transaction);
+/* Fires the watches of a commit, if there was one, and frees the transaction. */
+void transaction_finish(struct store *store, struct transaction *transaction);
 /* Lets go of the snapshot of a transaction that is too old; its end will answer EAGAIN. */
 void transaction_abandon(struct transaction *transaction);
 void transaction_remove_all(struct store *store, struct client *client);
