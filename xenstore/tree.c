@@ -438,13 +438,11 @@ own_path(struct node **root, const char *path, size_t length, uint64_t gen, uint
         return NULL;
     node->subtree_gen = gen;
     node->owners |= mask;
-    while (cursor < end) {
+    while (cursor + 1 < end) {
         const char *name = path_next(&cursor, &name_length);
         struct node **slot = &node->children;
         int order;
 
-        if (!name)
-            break;
         do {
             node = own(slot);
             if (!node)
