@@ -38,6 +38,8 @@ struct reader {
     struct loaded *nodes;
     uint32_t perms_count, values_count, nodes_count;
     struct quota quota;
+    uint64_t last_watch, next_watch;
+    uint32_t next_transaction;
     bool global;
     bool ended;
     uint64_t records;
@@ -293,10 +295,10 @@ read_global(struct reader *reader)
         store->special_perms[i] = perms_ref(reader->perms[state.special_perms[i] - 1]);
     }
     store->gen = state.gen;
-    store->next_watch = state.next_watch;
+    reader->next_watch = state.next_watch;
     store->now = state.now;
     store->next_client = state.next_client;
-    store->next_transaction = state.next_transaction;
+    reader->next_transaction = state.next_transaction;
     store->log_all = state.log_all;
     store->requests = state.counters[0];
     store->commits = state.counters[1];
@@ -400,7 +402,9 @@ read_watch(struct reader *reader)
         return damaged(reader, "A watch is there twice.");
     if (rc)
         return no_memory(reader);
-    watch->id = state.id;
+    if (state.id <= reader->last_watch || state.id >= reader->next_watch)
+        return damaged(reader, "The numbers of watches are out of order.");
+    reader->last_watch = watch->id = state.id;
     return 0;
 }
 
@@ -564,6 +568,9 @@ settle(struct reader *reader)
         no_memory(reader);
     ledger_fini(&ledger);
     store->quota = reader->quota;
+    /* Loading used the counters for its own. */
+    store->next_watch = reader->next_watch;
+    store->next_transaction = reader->next_transaction;
     return rc;
 }
 

@@ -261,6 +261,34 @@ write_client(struct writer *writer, struct client *client)
 }
 
 static int
+by_domid(const void *a, const void *b)
+{
+    const struct domain *const *left = a;
+    const struct domain *const *right = b;
+
+    return (*left)->id - (*right)->id;
+}
+
+/* In the order of their numbers, so that equal stores make equal files. */
+static void
+write_domains(struct writer *writer, struct store *store)
+{
+    struct domain **domains = mem_alloc((store->domains.count + 1) * sizeof(*domains));
+    uint32_t i, count = 0;
+
+    if (!domains) {
+        writer->rc = writer->rc ? writer->rc : -ENOMEM;
+        return;
+    }
+    map_for_each(&store->domains, entry)
+        domains[count++] = entry->value;
+    qsort(domains, count, sizeof(*domains), by_domid);
+    for (i = 0; i < count; i++)
+        write_domain(writer, domains[i]);
+    mem_free(domains);
+}
+
+static int
 by_id(const void *a, const void *b)
 {
     const struct watch *const *left = a;
@@ -357,8 +385,7 @@ state_write(struct store *store, int fd, uint64_t generation)
 
     writer.rc = buf_append(&writer.out, &header, sizeof(header));
     write_global(&writer, store);
-    map_for_each(&store->domains, entry)
-        write_domain(&writer, entry->value);
+    write_domains(&writer, store);
     list_for_each(&store->client_list, item)
         write_client(&writer, link_entry(item, struct client, in_store));
     write_watches(&writer, store);
