@@ -152,6 +152,8 @@ connection_close_socket(struct server *server, struct connection *connection)
         snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=client-%u", client->id);
         sd_notify(0, text);
     }
+    /* A copy in the service manager's hands would keep the descriptor in the set. */
+    epoll_ctl(server->epoll, EPOLL_CTL_DEL, connection->watched.fd, NULL);
     close(connection->watched.fd);
     link_remove(&connection->in_ready);
     mem_free(connection);
