@@ -8,7 +8,8 @@
  *
  * The order that makes a kill harmless.  Requests: copy out of the ring, journal, then move the consumer:
  * killed before the journal they are read again, after it they are not.  Replies: copy into the ring, move the
- * producer, then journal: killed in between, the producer in the ring tells how many bytes went.
+ * producer, then journal: killed in between, the producer in the ring tells how many bytes went.  On a socket
+ * the kernel tells, through struct journal_transfer.
  */
 #include "server.h"
 
@@ -27,9 +28,8 @@ _Static_assert(offsetof(struct xenstore_domain_interface, server_features) == 20
 _Static_assert(offsetof(struct xenstore_domain_interface, connection) == 2068, "xenstore-ring.txt");
 _Static_assert(offsetof(struct xenstore_domain_interface, error) == 2072, "xenstore-ring.txt");
 
-#define READ_BYTES      65536
 #define RING_IN_BYTES   (2 * MESSAGE_BYTES)
-#define SOCKET_IN_BYTES (4 * READ_BYTES)
+#define SOCKET_IN_BYTES (4 * JOURNAL_READ_BYTES)
 
 struct connection *
 connection_new(struct server *server, struct client *client)
@@ -86,17 +86,23 @@ socket_rearm(struct server *server, struct connection *connection)
 static void
 socket_read(struct server *server, struct connection *connection)
 {
-    static char buffer[READ_BYTES];
     struct client *client = connection->client;
-    ssize_t got = recv(connection->watched.fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+    struct iovec part = { .iov_len = JOURNAL_READ_BYTES };
+    struct journal_transfer *transfer = journal_begin_transfer(&server->journal, JOURNAL_INPUT, client->id, &part);
+    size_t got;
 
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    part.iov_base = transfer->data;
+    if (recvmmsg(connection->watched.fd, &transfer->message, 1, MSG_DONTWAIT, NULL) != 1) {
+        if (errno != EAGAIN && errno != EINTR)
+            connection_close_socket(server, connection);
         return;
-    if (got <= 0 || client_received(client, buffer, got)) {
+    }
+    got = transfer->message.msg_len;
+    if (!got || client_received(client, transfer->data, got)) {
         connection_close_socket(server, connection);
         return;
     }
-    journal_append(&server->journal, JOURNAL_INPUT, client->id, buffer, got);
+    journal_append(&server->journal, JOURNAL_INPUT, client->id, transfer->data, got);
     connection_ready(server, connection);
     if (client->in.length >= SOCKET_IN_BYTES)
         socket_rearm(server, connection);
@@ -168,19 +174,20 @@ socket_flush(struct server *server, struct connection *connection)
     struct client *client = connection->client;
 
     while (client->out.length) {
-        ssize_t sent = send(connection->watched.fd, buf_head(&client->out), client->out.length,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
+        struct iovec part = { buf_head(&client->out), client->out.length };
+        struct journal_transfer *transfer =
+            journal_begin_transfer(&server->journal, JOURNAL_SENT, client->id, &part);
 
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && errno == EAGAIN)
-            break;
-        if (sent < 0) {
+        if (sendmmsg(connection->watched.fd, &transfer->message, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
+            if (errno == EINTR)
+                continue;
+            if (errno == EAGAIN)
+                break;
             connection_close_socket(server, connection);
             return;
         }
-        client_sent(&server->store, client, sent);
-        journal_count(server, JOURNAL_SENT, client, sent);
+        client_sent(&server->store, client, transfer->message.msg_len);
+        journal_count(server, JOURNAL_SENT, client, transfer->message.msg_len);
     }
     if (client->broken && !client->out.length) {
         connection_close_socket(server, connection);

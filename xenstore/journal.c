@@ -38,7 +38,10 @@ struct journal_header {
     uint64_t version;
     uint64_t generation;
     _Atomic uint64_t end; /* of the last whole record */
+    struct journal_transfer transfer;
 };
+
+#define RECORDS_AT record_padded(sizeof(struct journal_header))
 
 int
 journal_open(struct journal *journal, const char *path)
@@ -145,6 +148,23 @@ journal_append_step(struct journal *journal, const struct store *store, uint32_t
     journal_append(journal, JOURNAL_STEP, client, data, length);
 }
 
+struct journal_transfer *
+journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t client, struct iovec *part)
+{
+    static struct journal_transfer unkept;
+    bool kept = journal->directory >= 0 && !journal->failed;
+    struct journal_transfer *transfer = kept ? &journal_head(journal)->transfer : &unkept;
+
+    transfer->type = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    transfer->message = (struct mmsghdr){ .msg_hdr = { .msg_iov = part, .msg_iovlen = 1 } };
+    transfer->end = journal->tail;
+    transfer->client = client;
+    atomic_signal_fence(memory_order_seq_cst);
+    transfer->type = type;
+    return transfer;
+}
+
 /* Begins an empty journal file of that generation under @name and maps it. */
 static int
 begin_file(struct journal *journal, const char *name, uint64_t generation)
@@ -155,7 +175,7 @@ begin_file(struct journal *journal, const char *name, uint64_t generation)
     fresh.fd = openat(journal->directory, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fresh.fd < 0)
         return -errno;
-    if (!allocate(&fresh, sizeof(struct journal_header))) {
+    if (!allocate(&fresh, RECORDS_AT)) {
         close(fresh.fd);
         return -ENOSPC;
     }
@@ -165,11 +185,12 @@ begin_file(struct journal *journal, const char *name, uint64_t generation)
         close(fresh.fd);
         return rc;
     }
-    fresh.tail = sizeof(struct journal_header);
+    fresh.tail = RECORDS_AT;
     fresh.state_bytes = journal->state_bytes;
-    *journal_head(&fresh) = (struct journal_header){
-        .magic = JOURNAL_MAGIC, .version = JOURNAL_VERSION, .generation = generation, .end = fresh.tail
-    };
+    journal_head(&fresh)->magic = JOURNAL_MAGIC;
+    journal_head(&fresh)->version = JOURNAL_VERSION;
+    journal_head(&fresh)->generation = generation;
+    journal_head(&fresh)->end = fresh.tail;
     unmap(journal);
     *journal = fresh;
     return 0;
@@ -365,27 +386,45 @@ set_aside(struct journal *journal, const char *name, const char *reason, void (*
     log(text);
 }
 
+/* A transfer that took place and was not written down any more. */
+static void
+recover_transfer(struct store *store, const struct journal_header *header)
+{
+    const struct journal_transfer *transfer = &header->transfer;
+    struct client *client = store_client(store, transfer->client);
+    uint32_t length = transfer->message.msg_len;
+
+    if (!client || !length || transfer->end != header->end)
+        return;
+    if (transfer->type == JOURNAL_SENT && length <= client->out.length)
+        client_sent(store, client, length);
+    else if (transfer->type == JOURNAL_INPUT && length <= sizeof(transfer->data))
+        client_received(client, transfer->data, length);
+}
+
 static void
 recover_journal(struct journal *journal, struct store *store, void (*log)(const char *text))
 {
-    struct journal_header header;
+    const struct journal_header *header;
     const char *reason = NULL;
     size_t size, end;
     char *map = map_file(journal, "journal", &size);
 
     if (!map)
         return;
-    if (size < sizeof(header)) {
+    header = (const struct journal_header *)map;
+    if (size < RECORDS_AT) {
         reason = "It is too short.";
     } else {
-        memcpy(&header, map, sizeof(header));
-        end = header.end;
-        if (header.magic != JOURNAL_MAGIC || header.version != JOURNAL_VERSION)
+        end = header->end;
+        if (header->magic != JOURNAL_MAGIC || header->version != JOURNAL_VERSION)
             reason = "It is not a journal of this version.";
-        else if (end < sizeof(header) || end > size)
+        else if (end < RECORDS_AT || end > size)
             reason = "Its end lies outside of it.";
-        else if (header.generation == journal->generation)
-            journal_replay(store, map + sizeof(header), end - sizeof(header), &reason);
+        else if (header->generation == journal->generation)
+            journal_replay(store, map + RECORDS_AT, end - RECORDS_AT, &reason);
+        if (!reason && header->generation == journal->generation)
+            recover_transfer(store, header);
     }
     munmap(map, size);
     if (reason)

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <sys/socket.h>
+
 #include "state.h"
 
 enum journal_type {
@@ -19,6 +21,21 @@ enum journal_type {
     JOURNAL_GONE,      /* a domain is no more */
     JOURNAL_SHUTDOWN,
     JOURNAL_TICK,
+};
+
+#define JOURNAL_READ_BYTES 65536
+
+/*
+ * The one transfer on a socket that is under way.  It lies in the journal's mapping, and @message is what
+ * sendmmsg() and recvmmsg() are given: the kernel itself notes the bytes that went, before the process can be
+ * killed.  With @end, where the journal ended then, it is clear whether a record of it followed.
+ */
+struct journal_transfer {
+    uint64_t end;
+    uint32_t client;
+    uint32_t type; /* JOURNAL_INPUT, JOURNAL_SENT, or 0 */
+    struct mmsghdr message;
+    char data[JOURNAL_READ_BYTES];
 };
 
 struct journal_introduce {
@@ -54,6 +71,10 @@ void journal_append(struct journal *journal, enum journal_type type, uint32_t cl
                     size_t length);
 /* The record of one processed request, from store->outcome. */
 void journal_append_step(struct journal *journal, const struct store *store, uint32_t client);
+
+/* Notes that a transfer begins; its message has one part, for the caller to fill or to send. */
+struct journal_transfer *journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t client,
+                                                struct iovec *part);
 
 /* Writes the whole store and begins an empty journal. */
 int journal_checkpoint(struct journal *journal, struct store *store);
