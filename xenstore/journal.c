@@ -43,25 +43,6 @@ struct journal_header {
 
 #define RECORDS_AT record_padded(sizeof(struct journal_header))
 
-int
-journal_open(struct journal *journal, const char *path)
-{
-    int lock;
-
-    *journal = (struct journal){ .directory = -1, .fd = -1, .failed = true };
-    if (mkdir(path, 0700) && errno != EEXIST)
-        return -errno;
-    journal->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (journal->directory < 0)
-        return -errno;
-    lock = openat(journal->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock >= 0 && !flock(lock, LOCK_EX | LOCK_NB))
-        return 0; /* the lock lives as long as the process */
-    close(journal->directory);
-    journal->directory = -1;
-    return errno == EWOULDBLOCK ? -EBUSY : -errno;
-}
-
 static void
 unmap(struct journal *journal)
 {
@@ -77,9 +58,30 @@ void
 journal_close(struct journal *journal)
 {
     unmap(journal);
+    if (journal->lock >= 0)
+        close(journal->lock);
     if (journal->directory >= 0)
         close(journal->directory);
-    journal->directory = -1;
+    journal->lock = journal->directory = -1;
+}
+
+int
+journal_open(struct journal *journal, const char *path)
+{
+    int rc;
+
+    *journal = (struct journal){ .directory = -1, .lock = -1, .fd = -1, .failed = true };
+    if (mkdir(path, 0700) && errno != EEXIST)
+        return -errno;
+    journal->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (journal->directory < 0)
+        return -errno;
+    journal->lock = openat(journal->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (journal->lock >= 0 && !flock(journal->lock, LOCK_EX | LOCK_NB))
+        return 0;
+    rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+    journal_close(journal);
+    return rc;
 }
 
 static struct journal_header *
@@ -169,7 +171,7 @@ journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t
 static int
 begin_file(struct journal *journal, const char *name, uint64_t generation)
 {
-    struct journal fresh = { .directory = journal->directory, .generation = generation };
+    struct journal fresh = { .directory = journal->directory, .lock = journal->lock, .generation = generation };
     int rc;
 
     fresh.fd = openat(journal->directory, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

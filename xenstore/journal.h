@@ -47,6 +47,7 @@ struct journal_introduce {
 
 struct journal {
     int directory; /* -1: there is none, and nothing is kept */
+    int lock;
     int fd;
     char *map;
     uint64_t tail;

@@ -270,7 +270,7 @@ server_init(struct server *server, const char *state_directory, struct xen *xen,
     server->log = log;
     server->xen = xen;
     server->bare = bare;
-    server->journal = (struct journal){ .directory = -1, .fd = -1, .failed = true };
+    server->journal = (struct journal){ .directory = -1, .lock = -1, .fd = -1, .failed = true };
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0)
         return -errno;

@@ -167,7 +167,7 @@ random_store(GRand *rand, struct store *store, struct journal *journal, int even
         random_event(rand, store, journal);
 }
 
-static struct journal no_journal = { .directory = -1, .fd = -1, .failed = true };
+static struct journal no_journal = { .directory = -1, .lock = -1, .fd = -1, .failed = true };
 
 static void
 comes_back_the_same(void)
