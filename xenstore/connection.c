@@ -7,9 +7,9 @@
  * read once for each use and checked.
  *
  * The order that makes a kill harmless.  Requests: copy out of the ring, journal, then move the consumer:
- * killed before the journal they are read again, after it they are not.  Replies: copy into the ring, move the
- * producer, then journal: killed in between, the producer in the ring tells how many bytes went.  On a socket
- * the kernel tells, through struct journal_transfer.
+ * killed before the journal they are read again, after it they are not.  Replies: copy into the ring, move
+ * the producer, then journal: killed in between, the producer in the ring tells how many bytes went.  On a
+ * socket the kernel tells, through struct journal_transfer.
  */
 #include "server.h"
 
@@ -62,7 +62,7 @@ journal_count(struct server *server, enum journal_type type, struct client *clie
 static void
 socket_want(struct server *server, struct connection *connection, uint32_t events)
 {
-    struct epoll_event event = { .events = events, .data.ptr = &connection->watched };
+    struct epoll_event event = {.events = events, .data.ptr = &connection->watched};
 
     if (connection->watched.events == events)
         return;
@@ -87,8 +87,9 @@ static void
 socket_read(struct server *server, struct connection *connection)
 {
     struct client *client = connection->client;
-    struct iovec part = { .iov_len = JOURNAL_READ_BYTES };
-    struct journal_transfer *transfer = journal_begin_transfer(&server->journal, JOURNAL_INPUT, client->id, &part);
+    struct iovec part = {.iov_len = JOURNAL_READ_BYTES};
+    struct journal_transfer *transfer =
+        journal_begin_transfer(&server->journal, JOURNAL_INPUT, client->id, &part);
     size_t got;
 
     part.iov_base = transfer->data;
@@ -174,7 +175,7 @@ socket_flush(struct server *server, struct connection *connection)
     struct client *client = connection->client;
 
     while (client->out.length) {
-        struct iovec part = { buf_head(&client->out), client->out.length };
+        struct iovec part = {buf_head(&client->out), client->out.length};
         struct journal_transfer *transfer =
             journal_begin_transfer(&server->journal, JOURNAL_SENT, client->id, &part);
 
@@ -257,7 +258,8 @@ ring_break(struct server *server, struct connection *connection, uint8_t error)
     if (connection->error_told)
         return;
     connection->error_told = true;
-    server_log(server, "The ring of domain %u is no longer served: error %u.", connection->client->domain->id, error);
+    server_log(server, "The ring of domain %u is no longer served: error %u.", connection->client->domain->id,
+               error);
     write_once(&connection->ring->error, error);
     ring_notify(server, connection);
 }

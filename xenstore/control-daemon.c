@@ -85,14 +85,15 @@ keep_descriptors(struct server *server, bool keep, struct buf *description)
         keep_open(listener->watched.fd, keep);
         buf_append(description, text, snprintf(text, sizeof(text), "0:%d,", listener->watched.fd));
     }
-    list_for_each(&server->store.client_list, item) {
+    list_for_each (&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         struct connection *connection = client->transport;
 
         if (!client->socket || !connection)
             continue;
         keep_open(connection->watched.fd, keep);
-        buf_append(description, text, snprintf(text, sizeof(text), "%u:%d,", client->id, connection->watched.fd));
+        buf_append(description, text,
+                   snprintf(text, sizeof(text), "%u:%d,", client->id, connection->watched.fd));
     }
 }
 
@@ -100,7 +101,7 @@ void
 control_daemon_update(struct server *server)
 {
     const char *binary = server->update_binary ? server->update_binary : server->program;
-    struct buf description = { 0 };
+    struct buf description = {0};
     int rc;
 
     if (!server->update_wanted && !server->snapshot_wanted)

@@ -21,8 +21,7 @@ struct control {
     struct buf reply;
 };
 
-static void
-say(struct control *control, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct control *control, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds a line to the reply; what does not fit into one message is left out. */
 static void
@@ -56,7 +55,7 @@ static int
 control_check(struct control *control)
 {
     struct store *store = control->call->store;
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     size_t count = tree_count(store->root);
     unsigned int wrong = 0;
     int64_t charged = 0;
@@ -68,7 +67,9 @@ control_check(struct control *control)
 
         if (!domain || domain->nodes != ledger.entries[i].nodes ||
             domain->node_bytes != ledger.entries[i].bytes) {
-            say(control, "domain %u: charged with %" PRId64 " nodes of %" PRId64 " bytes, has %" PRId64 " of %" PRId64 "\n",
+            say(control,
+                "domain %u: charged with %" PRId64 " nodes of %" PRId64 " bytes, has %" PRId64 " of %" PRId64
+                "\n",
                 ledger.entries[i].domid, domain ? domain->nodes : -1, domain ? domain->node_bytes : -1,
                 ledger.entries[i].nodes, ledger.entries[i].bytes);
             wrong++;
@@ -87,7 +88,7 @@ control_memory(struct control *control)
     struct store *store = control->call->store;
 
     say(control, "domain nodes node-bytes watches transactions other-bytes waiting-in waiting-out\n");
-    map_for_each(&store->domains, entry) {
+    map_for_each (&store->domains, entry) {
         struct domain *domain = entry->value;
 
         say(control, "%u %" PRId64 " %" PRId64 " %u %u %" PRId64 " %zu %zu\n", domain->id, domain->nodes,
@@ -102,10 +103,12 @@ control_counters(struct control *control)
 {
     struct store *store = control->call->store;
 
-    say(control, "requests %" PRIu64 " commits %" PRIu64 " conflicts %" PRIu64 " events %" PRIu64 " merged %" PRIu64 "\n",
+    say(control,
+        "requests %" PRIu64 " commits %" PRIu64 " conflicts %" PRIu64 " events %" PRIu64 " merged %" PRIu64
+        "\n",
         store->requests, store->commits, store->conflicts, store->events, store->merged_events);
     say(control, "domain requests errors conflicts events\n");
-    map_for_each(&store->domains, entry) {
+    map_for_each (&store->domains, entry) {
         struct domain *domain = entry->value;
 
         say(control, "%u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", domain->id, domain->requests,
@@ -138,8 +141,8 @@ control_quota(struct control *control)
     for (i = 0; i < QUOTA_COUNT; i++)
         say(control, "%-18s %u\n", quota_name(i), quota->limit[i]);
     if (domain)
-        say(control, "in use: nodes %" PRId64 " watches %u transactions %u memory %" PRId64 "\n", domain->nodes,
-            domain->watches, domain->transactions, domain_memory(domain));
+        say(control, "in use: nodes %" PRId64 " watches %u transactions %u memory %" PRId64 "\n",
+            domain->nodes, domain->watches, domain->transactions, domain_memory(domain));
     return 0;
 }
 
@@ -182,6 +185,7 @@ control_print(struct control *control)
 
 static int control_help(struct control *control);
 
+/* clang-format off */
 static const struct {
     const char *name;
     int (*handler)(struct control *control);
@@ -199,6 +203,7 @@ static const struct {
     { "live-update", NULL,              "-f file | -s [-t seconds] [-F] | -a" },
     { "snapshot",   NULL,               "" },
 };
+/* clang-format on */
 
 static int
 control_help(struct control *control)
@@ -214,8 +219,8 @@ int
 request_control(struct call *call)
 {
     struct store *store = call->store;
-    char *words[WORDS] = { NULL };
-    struct control control = { .call = call, .words = words + 1 };
+    char *words[WORDS] = {NULL};
+    struct control control = {.call = call, .words = words + 1};
     unsigned int count;
     int rc = wire_strings(&call->payload, words, WORDS, &count);
     size_t i;

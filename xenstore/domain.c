@@ -206,7 +206,7 @@ static int
 remove_leftover(struct store *store, const char *path)
 {
     const struct node *parent, *ignored;
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     struct node *removed;
     const char *missing;
     int rc;
@@ -229,14 +229,14 @@ strip_leftover(struct store *store, const char *path, uint16_t domid)
 {
     const struct node *node = tree_find(store->root, path);
     struct perms *perms = perms_without(node->perms, domid);
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     int rc;
 
     if (!perms)
         return -ENOMEM;
     /* The root cannot go with its owner. */
     if (perms->entry[0].domid == domid)
-        perms->entry[0] = (struct perm){ .domid = 0, .access = PERM_NONE };
+        perms->entry[0] = (struct perm){.domid = 0, .access = PERM_NONE};
     rc = ledger_add(&ledger, node->perms->entry[0].domid, -1, -(int64_t)node_bytes(node));
     if (!rc)
         rc = ledger_add(&ledger, perms->entry[0].domid, 1, 0);
@@ -285,7 +285,7 @@ strip_specials(struct store *store, uint16_t domid)
         if (!perms)
             continue;
         if (perms->entry[0].domid == domid)
-            perms->entry[0] = (struct perm){ .domid = 0, .access = PERM_NONE };
+            perms->entry[0] = (struct perm){.domid = 0, .access = PERM_NONE};
         perms_put(store->special_perms[i]);
         store->special_perms[i] = perms;
     }
@@ -307,7 +307,7 @@ store_domain_gone(struct store *store, uint16_t domid)
     domain->features = RING_FEATURES;
     if (domain->ring)
         client_close(store, domain->ring);
-    map_for_each(&store->domains, entry) {
+    map_for_each (&store->domains, entry) {
         struct domain *other = entry->value;
 
         if (other->target == domid)

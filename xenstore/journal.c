@@ -70,7 +70,7 @@ journal_open(struct journal *journal, const char *path)
 {
     int rc;
 
-    *journal = (struct journal){ .directory = -1, .lock = -1, .fd = -1, .failed = true };
+    *journal = (struct journal){.directory = -1, .lock = -1, .fd = -1, .failed = true};
     if (mkdir(path, 0700) && errno != EEXIST)
         return -errno;
     journal->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -124,9 +124,10 @@ append(struct journal *journal, struct record_header *header, const void *data)
 }
 
 void
-journal_append(struct journal *journal, enum journal_type type, uint32_t client, const void *data, size_t length)
+journal_append(struct journal *journal, enum journal_type type, uint32_t client, const void *data,
+               size_t length)
 {
-    struct record_header header = { .type = type, .length = length, .client = client };
+    struct record_header header = {.type = type, .length = length, .client = client};
 
     append(journal, &header, data);
 }
@@ -159,7 +160,7 @@ journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t
 
     transfer->type = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    transfer->message = (struct mmsghdr){ .msg_hdr = { .msg_iov = part, .msg_iovlen = 1 } };
+    transfer->message = (struct mmsghdr){.msg_hdr = {.msg_iov = part, .msg_iovlen = 1}};
     transfer->end = journal->tail;
     transfer->client = client;
     atomic_signal_fence(memory_order_seq_cst);
@@ -171,7 +172,7 @@ journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t
 static int
 begin_file(struct journal *journal, const char *name, uint64_t generation)
 {
-    struct journal fresh = { .directory = journal->directory, .lock = journal->lock, .generation = generation };
+    struct journal fresh = {.directory = journal->directory, .lock = journal->lock, .generation = generation};
     int rc;
 
     fresh.fd = openat(journal->directory, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -298,7 +299,8 @@ replay_record(struct store *store, const struct record_header *header, const cha
             return false;
         memcpy(&introduce, payload, sizeof(introduce));
         store->outcome.rc = 0;
-        if (introduce.domid > UINT16_MAX || store_introduce(store, introduce.domid, introduce.gfn, introduce.port))
+        if (introduce.domid > UINT16_MAX ||
+            store_introduce(store, introduce.domid, introduce.gfn, introduce.port))
             return false;
         domain = store_find_domain(store, introduce.domid);
         domain->ring->in_base = introduce.in_base;

@@ -74,8 +74,8 @@ void journal_append(struct journal *journal, enum journal_type type, uint32_t cl
 void journal_append_step(struct journal *journal, const struct store *store, uint32_t client);
 
 /* Notes that a transfer begins; its message has one part, for the caller to fill or to send. */
-struct journal_transfer *journal_begin_transfer(struct journal *journal, enum journal_type type, uint32_t client,
-                                                struct iovec *part);
+struct journal_transfer *journal_begin_transfer(struct journal *journal, enum journal_type type,
+                                                uint32_t client, struct iovec *part);
 
 /* Writes the whole store and begins an empty journal. */
 int journal_checkpoint(struct journal *journal, struct store *store);

@@ -34,19 +34,21 @@ static struct {
 } options;
 
 static const GOptionEntry option_entries[] = {
-    { "foreground", 'f', 0, G_OPTION_ARG_NONE, &options.foreground, "Stay in the foreground and log to stderr", NULL },
-    { "no-fork", 'N', G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options.foreground, NULL, NULL },
-    { "run-dir", 'r', 0, G_OPTION_ARG_FILENAME, &options.run_directory,
-      "Directory of the sockets (/run/xenstored, or $XENSTORED_RUNDIR)", "DIR" },
-    { "state-dir", 's', 0, G_OPTION_ARG_FILENAME, &options.state_directory,
-      "Directory of the state (/run/serai-xenstored)", "DIR" },
-    { "no-state", 0, 0, G_OPTION_ARG_NONE, &options.no_state, "Keep no state: a restart begins empty", NULL },
-    { "pid-file", 'F', 0, G_OPTION_ARG_FILENAME, &options.pid_file, "Write the process number to FILE", "FILE" },
-    { "bare", 'D', 0, G_OPTION_ARG_NONE, &options.bare, "Serve sockets only, without a hypervisor", NULL },
-    { "supervise", 0, 0, G_OPTION_ARG_NONE, &options.supervise,
-      "Run as a child that is started again when it dies, with its connections", NULL },
-    { "version", 'V', 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", NULL },
-    { NULL, 0, 0, 0, NULL, NULL, NULL },
+    {"foreground", 'f', 0, G_OPTION_ARG_NONE, &options.foreground, "Stay in the foreground and log to stderr",
+     NULL},
+    {"no-fork", 'N', G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options.foreground, NULL, NULL},
+    {"run-dir", 'r', 0, G_OPTION_ARG_FILENAME, &options.run_directory,
+     "Directory of the sockets (/run/xenstored, or $XENSTORED_RUNDIR)", "DIR"},
+    {"state-dir", 's', 0, G_OPTION_ARG_FILENAME, &options.state_directory,
+     "Directory of the state (/run/serai-xenstored)", "DIR"},
+    {"no-state", 0, 0, G_OPTION_ARG_NONE, &options.no_state, "Keep no state: a restart begins empty", NULL},
+    {"pid-file", 'F', 0, G_OPTION_ARG_FILENAME, &options.pid_file, "Write the process number to FILE",
+     "FILE"},
+    {"bare", 'D', 0, G_OPTION_ARG_NONE, &options.bare, "Serve sockets only, without a hypervisor", NULL},
+    {"supervise", 0, 0, G_OPTION_ARG_NONE, &options.supervise,
+     "Run as a child that is started again when it dies, with its connections", NULL},
+    {"version", 'V', 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", NULL},
+    {NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 
 static struct server server;
@@ -146,8 +148,7 @@ static void
 run(void)
 {
     static GSourceFuncs work_functions = {
-        .prepare = work_prepare, .check = work_check, .dispatch = work_dispatch
-    };
+        .prepare = work_prepare, .check = work_check, .dispatch = work_dispatch};
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     g_autoptr(GSource) work = g_source_new(&work_functions, sizeof(GSource));
     uint64_t watchdog_us;
@@ -195,7 +196,7 @@ take_passed_sockets(void)
 static bool
 make_sockets(void)
 {
-    static const char *const sockets[] = { "socket", "socket_ro" };
+    static const char *const sockets[] = {"socket", "socket_ro"};
     size_t i;
     int rc = 0;
 
@@ -314,11 +315,13 @@ main(int argc, char **argv)
     if (!options.bare) {
         rc = xen_open(&xen);
         if (rc) {
-            g_printerr("Cannot reach the hypervisor: %s.  Use --bare to serve sockets only.\n", g_strerror(-rc));
+            g_printerr("Cannot reach the hypervisor: %s.  Use --bare to serve sockets only.\n",
+                       g_strerror(-rc));
             return 1;
         }
     }
-    rc = server_init(&server, options.no_state ? NULL : options.state_directory, xen, options.bare, log_message);
+    rc = server_init(&server, options.no_state ? NULL : options.state_directory, xen, options.bare,
+                     log_message);
     if (rc) {
         g_printerr("Cannot begin in %s: %s.\n", options.state_directory, g_strerror(-rc));
         return 1;

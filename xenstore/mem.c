@@ -103,9 +103,9 @@ buf_reserve(struct buf *buf, size_t extra)
 int
 buf_append(struct buf *buf, const void *data, size_t length)
 {
-    int rc = buf_reserve(buf, length);
+    int rc = length ? buf_reserve(buf, length) : 0;
 
-    if (rc)
+    if (rc || !length)
         return rc;
     memcpy(buf->data + buf->start + buf->length, data, length);
     buf->length += length;
@@ -129,7 +129,7 @@ void
 buf_fini(struct buf *buf)
 {
     mem_free(buf->data);
-    *buf = (struct buf){ 0 };
+    *buf = (struct buf){0};
 }
 
 static uint32_t
@@ -181,12 +181,12 @@ map_find(const struct map *map, const void *key, size_t length)
 static int
 map_grow(struct map *map)
 {
-    struct map bigger = { .capacity = map->capacity ? map->capacity * 2 : 4, .count = map->count };
+    struct map bigger = {.capacity = map->capacity ? map->capacity * 2 : 4, .count = map->count};
 
     bigger.entries = mem_zalloc(bigger.capacity * sizeof(*bigger.entries));
     if (!bigger.entries)
         return -ENOMEM;
-    map_for_each(map, entry)
+    map_for_each (map, entry)
         *map_slot(&bigger, entry->key, entry->key_length, entry->hash) = *entry;
     mem_free(map->entries);
     *map = bigger;
@@ -208,7 +208,7 @@ map_insert(struct map *map, const void *key, size_t length, void *value)
     entry = map_slot(map, key, length, hash);
     if (!entry->value)
         map->count++;
-    *entry = (struct map_entry){ .key = key, .key_length = length, .hash = hash, .value = value };
+    *entry = (struct map_entry){.key = key, .key_length = length, .hash = hash, .value = value};
     return 0;
 }
 
@@ -237,7 +237,7 @@ map_remove(struct map *map, const void *key, size_t length)
         map->entries[hole] = map->entries[i];
         hole = i;
     }
-    map->entries[hole] = (struct map_entry){ 0 };
+    map->entries[hole] = (struct map_entry){0};
     if (!map->count)
         map_fini(map);
     return value;
@@ -247,5 +247,5 @@ void
 map_fini(struct map *map)
 {
     mem_free(map->entries);
-    *map = (struct map){ 0 };
+    *map = (struct map){0};
 }

@@ -62,9 +62,9 @@ void *map_remove(struct map *map, const void *key, size_t length);
 void map_fini(struct map *map);
 
 /* Visits each value, in no order that may be relied on. */
-#define map_for_each(map, entry)                                                                             \
-    for (struct map_entry *entry = (map)->entries;                                                           \
-         entry && entry < (map)->entries + (map)->capacity; entry++)                                         \
+#define map_for_each(map, entry)                                                                      \
+    for (struct map_entry *entry = (map)->entries; entry && entry < (map)->entries + (map)->capacity; \
+         entry++)                                                                                     \
         if (entry->value)
 
 /* The intrusive doubly linked list of the core. */
@@ -107,6 +107,6 @@ link_remove(struct link *item)
 #define list_for_each(list, item) for (struct link *item = (list)->next; item != (list); item = item->next)
 
 /* The same where the body may remove @item. */
-#define link_for_each_safe(list, item)                                                                       \
-    for (struct link *item = (list)->next, *item##_next = item->next; item != (list);                        \
+#define link_for_each_safe(list, item)                                                \
+    for (struct link *item = (list)->next, *item##_next = item->next; item != (list); \
          item = item##_next, item##_next = item->next)

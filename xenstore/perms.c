@@ -107,7 +107,7 @@ perm_parse(const char *text, struct perm *ret_perm)
     }
     if (domid > UINT16_MAX)
         return -EINVAL;
-    *ret_perm = (struct perm){ .domid = domid, .access = letter - letters };
+    *ret_perm = (struct perm){.domid = domid, .access = letter - letters};
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+/* clang-format off */
 static const struct {
     const char *name;
     const char *alias; /* what xenstored of Xen calls it in its options */
@@ -24,7 +25,9 @@ static const struct {
     [QUOTA_PATH_MAX]          = { "path-max", "path-max" },
     [QUOTA_PENDING]           = { "pending", "outstanding" },
 };
+/* clang-format on */
 
+/* clang-format off */
 const struct quota quota_defaults = {
     .limit = {
         [QUOTA_NODES]             = 4096,
@@ -39,6 +42,7 @@ const struct quota quota_defaults = {
         [QUOTA_PENDING]           = 64 * 1024,
     },
 };
+/* clang-format on */
 
 const char *
 quota_name(enum quota_kind kind)

@@ -165,14 +165,13 @@ create(struct call *call, const struct place *place, struct value *value)
 {
     struct perms *perms = perms_inherit(place->nearest->perms, &call->who);
     uint16_t owner = perms ? perms->entry[0].domid : 0;
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     const char *cursor = place->missing;
     size_t length;
     int rc = perms ? 0 : -ENOMEM;
 
     while (!rc && path_next(&cursor, &length))
-        rc = ledger_add(&ledger, owner, 1,
-                        sizeof(struct node) + length + perms->count * sizeof(struct perm));
+        rc = ledger_add(&ledger, owner, 1, sizeof(struct node) + length + perms->count * sizeof(struct perm));
     if (!rc && value)
         rc = ledger_add(&ledger, owner, 0, sizeof(*value) + value->length);
     if (!rc)
@@ -191,7 +190,7 @@ create(struct call *call, const struct place *place, struct value *value)
 static int
 overwrite(struct call *call, const struct node *node, struct value *value)
 {
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     int64_t bytes = value ? sizeof(*value) + value->length : 0;
     int rc;
 
@@ -214,7 +213,7 @@ overwrite(struct call *call, const struct node *node, struct value *value)
 static void
 fire_changed(struct call *call, const struct perms *before)
 {
-    struct watch_scope scope = { .before = before };
+    struct watch_scope scope = {.before = before};
     const struct node *node, *parent;
     const char *missing;
 
@@ -285,10 +284,10 @@ request_mkdir(struct call *call)
 int
 request_rm(struct call *call)
 {
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     struct node *removed;
     struct perms *parent_perms;
-    struct place place;
+    struct place place = {0};
     int rc = call_only_path(call);
 
     if (!rc)
@@ -379,7 +378,7 @@ set_special_perms(struct call *call, const char *name, struct perms *perms)
 static int
 set_node_perms(struct call *call, struct perms *perms)
 {
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     struct perms *before = NULL;
     struct place place;
     int rc;

@@ -154,7 +154,8 @@ request_transaction_end(struct call *call)
     char *word;
     int rc;
 
-    if (wire_strings(&call->payload, &word, 1, &count) || count != 1 || (strcmp(word, "T") && strcmp(word, "F")))
+    if (wire_strings(&call->payload, &word, 1, &count) || count != 1 ||
+        (strcmp(word, "T") && strcmp(word, "F")))
         return -EINVAL;
     if (!transaction)
         return -ENOENT;
@@ -170,6 +171,7 @@ enum {
     NO_TX = 2,      /* the transaction number is not looked at */
 };
 
+/* clang-format off */
 static const struct {
     const char *name;
     int (*handler)(struct call *call);
@@ -200,6 +202,7 @@ static const struct {
     [XS_GET_QUOTA]            = { "GET_QUOTA",            request_get_quota,            PRIVILEGED | NO_TX },
     [XS_SET_QUOTA]            = { "SET_QUOTA",            request_set_quota,            PRIVILEGED | NO_TX },
 };
+/* clang-format on */
 
 /* What the row allows, then the row. */
 static int
@@ -242,7 +245,7 @@ request_process(struct store *store, struct client *client)
     call.store = store;
     call.client = client;
     call.transaction = NULL;
-    call.payload = (struct payload){ buf_head(&client->in) + sizeof(call.header), call.header.len };
+    call.payload = (struct payload){buf_head(&client->in) + sizeof(call.header), call.header.len};
     call.who = client_credentials(client);
     call.path[0] = '\0';
     call.replied = false;

@@ -38,7 +38,7 @@ server_log(struct server *server, const char *format, ...)
 int
 server_watch(struct server *server, struct watched *watched, uint32_t events)
 {
-    struct epoll_event event = { .events = events, .data.ptr = watched };
+    struct epoll_event event = {.events = events, .data.ptr = watched};
 
     watched->events = events;
     return epoll_ctl(server->epoll, EPOLL_CTL_ADD, watched->fd, &event) ? -errno : 0;
@@ -141,7 +141,7 @@ server_listen_fd(struct server *server, int fd)
 int
 server_listen(struct server *server, const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd, rc;
 
     if (strlen(path) >= sizeof(address.sun_path))
@@ -189,7 +189,7 @@ check_domains(struct server *server)
         }
         /* Everything known between @first and the last one listed is either listed or gone. */
         limit = count == STATES ? ids[count - 1] + 1u : UINT16_MAX + 1u;
-        map_for_each(&store->domains, entry) {
+        map_for_each (&store->domains, entry) {
             const struct domain *domain = entry->value;
 
             if (domain->id && domain->id >= first && domain->id < limit && known_count < STATES)
@@ -241,7 +241,7 @@ xen_ready(struct server *server, struct watched *watched, uint32_t events)
 static void
 introduce_initial(struct server *server)
 {
-    struct journal_introduce record = { 0 };
+    struct journal_introduce record = {0};
     struct domain *domain;
     int port, rc;
 
@@ -270,7 +270,7 @@ server_init(struct server *server, const char *state_directory, struct xen *xen,
     server->log = log;
     server->xen = xen;
     server->bare = bare;
-    server->journal = (struct journal){ .directory = -1, .lock = -1, .fd = -1, .failed = true };
+    server->journal = (struct journal){.directory = -1, .lock = -1, .fd = -1, .failed = true};
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0)
         return -errno;
@@ -285,7 +285,7 @@ server_init(struct server *server, const char *state_directory, struct xen *xen,
     server->store.ops_data = server;
     if (!xen)
         return 0;
-    server->xen_watched = (struct watched){ .ready = xen_ready, .fd = xen->fd };
+    server->xen_watched = (struct watched){.ready = xen_ready, .fd = xen->fd};
     return server_watch(server, &server->xen_watched, EPOLLIN);
 }
 
@@ -301,7 +301,7 @@ server_adopt(struct server *server, uint32_t client_id, int fd)
 static void
 attach_rings(struct server *server)
 {
-    list_for_each(&server->store.client_list, item) {
+    list_for_each (&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         int rc;
 
@@ -329,8 +329,7 @@ server_start(struct server *server, uint64_t now)
 
     store_tick(&server->store, now);
     attach_rings(server);
-    link_for_each_safe(&server->store.client_list, item)
-    {
+    link_for_each_safe (&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
 
         if (client->socket && !client->transport)
@@ -357,7 +356,7 @@ server_fini(struct server *server)
         mem_free(listener->path);
         mem_free(listener);
     }
-    list_for_each(&server->store.client_list, item) {
+    list_for_each (&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         struct connection *connection = client->transport;
 

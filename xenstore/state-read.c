@@ -109,7 +109,7 @@ read_perms(struct reader *reader)
         take_into(reader, &perm, sizeof(perm));
         if (perm.access > PERM_BOTH)
             return damaged(reader, "A record of permissions grants what does not exist.");
-        entries[i] = (struct perm){ .domid = perm.domid, .access = perm.access };
+        entries[i] = (struct perm){.domid = perm.domid, .access = perm.access};
     }
     array = grow(reader->perms, reader->perms_count, sizeof(*array));
     if (!array)
@@ -219,12 +219,12 @@ read_node(struct reader *reader)
     loaded.depth = 1 + (left->depth > right->depth ? left->depth : right->depth);
     loaded.levels = 1 + children->levels;
     loaded.path = 1 + state.name_length + children->path;
-#define RAISE(field)                                                                                         \
-    do {                                                                                                     \
-        if (loaded.field < left->field)                                                                      \
-            loaded.field = left->field;                                                                      \
-        if (loaded.field < right->field)                                                                     \
-            loaded.field = right->field;                                                                     \
+#define RAISE(field)                     \
+    do {                                 \
+        if (loaded.field < left->field)  \
+            loaded.field = left->field;  \
+        if (loaded.field < right->field) \
+            loaded.field = right->field; \
     } while (0)
     RAISE(levels);
     RAISE(path);
@@ -388,8 +388,8 @@ read_watch(struct reader *reader)
     token = path ? take(reader, state.token_length) : NULL;
     if (!client || !token || !state.path_length || !state.token_length ||
         memchr(path, '\0', state.path_length) != path + state.path_length - 1 ||
-        memchr(token, '\0', state.token_length) != token + state.token_length - 1 || state.depth < WATCH_NO_DEPTH ||
-        state.token_length > XENSTORE_PAYLOAD_MAX)
+        memchr(token, '\0', state.token_length) != token + state.token_length - 1 ||
+        state.depth < WATCH_NO_DEPTH || state.token_length > XENSTORE_PAYLOAD_MAX)
         return damaged(reader, "A watch does not fit to the rest.");
     valid = path_special(path) ? state.path_length < PATH_BYTES && !state.relative
                                : path_valid(path, state.path_length - 1);
@@ -418,7 +418,7 @@ read_missed(struct reader *reader)
         return damaged(reader, "A missed event is cut off.");
     client = store_client(reader->store, state.client);
     if (client) {
-        list_for_each(&client->watches, item) {
+        list_for_each (&client->watches, item) {
             struct watch *watch = link_entry(item, struct watch, in_client);
 
             if (watch->id != state.watch || watch->missed)
@@ -508,12 +508,14 @@ read_end(struct reader *reader)
     return 0;
 }
 
+/* clang-format off */
 static int (*const readers[])(struct reader *reader) = {
     [STATE_PERMS] = read_perms,   [STATE_VALUE] = read_value,   [STATE_NODE] = read_node,
     [STATE_GLOBAL] = read_global, [STATE_DOMAIN] = read_domain, [STATE_CLIENT] = read_client,
     [STATE_WATCH] = read_watch,   [STATE_MISSED] = read_missed, [STATE_TRANSACTION] = read_transaction,
     [STATE_END] = read_end,
 };
+/* clang-format on */
 
 static int
 read_records(struct reader *reader)
@@ -549,12 +551,12 @@ static int
 settle(struct reader *reader)
 {
     struct store *store = reader->store;
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     int rc = tree_account(store->root, 1, &ledger);
 
     if (!rc)
         rc = store_know_owners(store, &ledger);
-    map_for_each(&store->domains, entry) {
+    map_for_each (&store->domains, entry) {
         struct domain *domain = entry->value;
 
         domain->nodes = domain->node_bytes = 0;
@@ -578,7 +580,7 @@ int
 state_read(struct store *store, const void *data, size_t size, uint64_t *ret_generation,
            const char **ret_reason)
 {
-    struct reader reader = { .store = store, .data = data, .size = size };
+    struct reader reader = {.store = store, .data = data, .size = size};
     struct state_header header;
     uint32_t i;
     int rc;

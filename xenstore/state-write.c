@@ -85,7 +85,7 @@ static void
 end(struct writer *writer)
 {
     static const char zeros[8];
-    struct record_header header = { .type = writer->type, .length = writer->record.length };
+    struct record_header header = {.type = writer->type, .length = writer->record.length};
     size_t padding = record_padded(header.length) - header.length;
 
     if (writer->rc)
@@ -117,7 +117,7 @@ remember(struct writer *writer, const void *object, uint32_t number)
     struct numbered *numbered = mem_alloc(sizeof(*numbered));
 
     if (numbered) {
-        *numbered = (struct numbered){ object, number };
+        *numbered = (struct numbered){object, number};
         if (!map_insert(&writer->numbers, &numbered->object, sizeof(object), numbered))
             return;
         mem_free(numbered);
@@ -135,7 +135,7 @@ write_perms(struct writer *writer, const struct perms *perms)
         return number;
     begin(writer, STATE_PERMS, NULL, 0);
     for (i = 0; i < perms->count; i++) {
-        struct state_perm perm = { perms->entry[i].domid, perms->entry[i].access };
+        struct state_perm perm = {perms->entry[i].domid, perms->entry[i].access};
 
         put(writer, &perm, sizeof(perm));
     }
@@ -163,7 +163,7 @@ write_value(struct writer *writer, const struct value *value)
 static uint32_t
 write_node(struct writer *writer, const struct node *node)
 {
-    struct state_node state = { 0 };
+    struct state_node state = {0};
     uint32_t number;
 
     if (!node || writer->rc)
@@ -205,7 +205,7 @@ write_global(struct writer *writer, struct store *store)
         .next_client = store->next_client,
         .next_transaction = store->next_transaction,
         .log_all = store->log_all,
-        .counters = { store->requests, store->commits, store->conflicts, store->events, store->merged_events },
+        .counters = {store->requests, store->commits, store->conflicts, store->events, store->merged_events},
     };
 
     memcpy(state.limit, store->quota.limit, sizeof(state.limit));
@@ -229,7 +229,7 @@ write_domain(struct writer *writer, const struct domain *domain)
         .port = domain->port,
         .features = domain->features,
         .gfn = domain->gfn,
-        .counters = { domain->requests, domain->errors, domain->events, domain->conflicts },
+        .counters = {domain->requests, domain->errors, domain->events, domain->conflicts},
     };
 
     memcpy(state.limit, domain->quota.limit, sizeof(state.limit));
@@ -280,7 +280,7 @@ write_domains(struct writer *writer, struct store *store)
         writer->rc = writer->rc ? writer->rc : -ENOMEM;
         return;
     }
-    map_for_each(&store->domains, entry)
+    map_for_each (&store->domains, entry)
         domains[count++] = entry->value;
     qsort(domains, count, sizeof(*domains), by_domid);
     for (i = 0; i < count; i++)
@@ -307,8 +307,8 @@ write_watches(struct writer *writer, struct store *store)
         writer->rc = writer->rc ? writer->rc : -ENOMEM;
         return;
     }
-    list_for_each(&store->client_list, item) {
-        list_for_each(&link_entry(item, struct client, in_store)->watches, link)
+    list_for_each (&store->client_list, item) {
+        list_for_each (&link_entry(item, struct client, in_store)->watches, link)
             watches[count++] = link_entry(link, struct watch, in_client);
     }
     qsort(watches, count, sizeof(*watches), by_id);
@@ -333,9 +333,9 @@ write_watches(struct writer *writer, struct store *store)
 static void
 write_missed(struct writer *writer, const struct client *client)
 {
-    list_for_each(&client->missed, item) {
-        struct state_missed state = { .client = client->id,
-                                      .watch = link_entry(item, struct watch, in_missed)->id };
+    list_for_each (&client->missed, item) {
+        struct state_missed state = {.client = client->id,
+                                     .watch = link_entry(item, struct watch, in_missed)->id};
 
         begin(writer, STATE_MISSED, &state, sizeof(state));
         end(writer);
@@ -360,13 +360,13 @@ write_transaction(struct writer *writer, const struct transaction *transaction)
     begin(writer, STATE_TRANSACTION, &state, sizeof(state));
     for (i = 0; i < state.ledger_count; i++) {
         const struct ledger_entry *entry = &transaction->ledger.entries[i];
-        struct state_ledger ledger = { .domid = entry->domid, .nodes = entry->nodes, .bytes = entry->bytes };
+        struct state_ledger ledger = {.domid = entry->domid, .nodes = entry->nodes, .bytes = entry->bytes};
 
         put(writer, &ledger, sizeof(ledger));
     }
-    list_for_each(&transaction->touched_list, item) {
+    list_for_each (&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
-        struct state_touched header = { touched->flags, touched->length };
+        struct state_touched header = {touched->flags, touched->length};
 
         put(writer, &header, sizeof(header));
         put(writer, touched->path, touched->length);
@@ -378,29 +378,29 @@ write_transaction(struct writer *writer, const struct transaction *transaction)
 int
 state_write(struct store *store, int fd, uint64_t generation)
 {
-    struct state_header header = { .magic = STATE_MAGIC, .version = STATE_VERSION, .quota_count = QUOTA_COUNT,
-                                   .generation = generation };
-    struct writer writer = { .fd = fd };
+    struct state_header header = {
+        .magic = STATE_MAGIC, .version = STATE_VERSION, .quota_count = QUOTA_COUNT, .generation = generation};
+    struct writer writer = {.fd = fd};
     struct state_end last;
 
     writer.rc = buf_append(&writer.out, &header, sizeof(header));
     write_global(&writer, store);
     write_domains(&writer, store);
-    list_for_each(&store->client_list, item)
+    list_for_each (&store->client_list, item)
         write_client(&writer, link_entry(item, struct client, in_store));
     write_watches(&writer, store);
-    list_for_each(&store->client_list, item) {
+    list_for_each (&store->client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
 
         write_missed(&writer, client);
-        list_for_each(&client->transactions, link)
+        list_for_each (&client->transactions, link)
             write_transaction(&writer, link_entry(link, struct transaction, in_client));
     }
     last.records = writer.records;
     begin(&writer, STATE_END, &last, sizeof(last));
     end(&writer);
     flush(&writer);
-    map_for_each(&writer.numbers, entry)
+    map_for_each (&writer.numbers, entry)
         mem_free(entry->value);
     map_fini(&writer.numbers);
     buf_fini(&writer.out);

@@ -22,7 +22,7 @@ _Static_assert(MESSAGE_BYTES == sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MA
 int
 store_special(const char *path)
 {
-    static const char *const names[] = { "@introduceDomain", "@releaseDomain" };
+    static const char *const names[] = {"@introduceDomain", "@releaseDomain"};
     int i;
 
     for (i = 0; i < 2; i++) {
@@ -37,8 +37,8 @@ store_special(const char *path)
 int
 store_init(struct store *store)
 {
-    struct perm nobody = { .domid = 0, .access = PERM_NONE };
-    struct ledger ledger = { 0 };
+    struct perm nobody = {.domid = 0, .access = PERM_NONE};
+    struct ledger ledger = {0};
     int rc = -ENOMEM;
 
     memset(store, 0, sizeof(*store));
@@ -69,9 +69,9 @@ store_init(struct store *store)
 void
 store_fini(struct store *store)
 {
-    link_for_each_safe(&store->client_list, item)
+    link_for_each_safe (&store->client_list, item)
         client_close(store, link_entry(item, struct client, in_store));
-    map_for_each(&store->domains, entry)
+    map_for_each (&store->domains, entry)
         mem_free(entry->value);
     map_fini(&store->domains);
     map_fini(&store->clients);
@@ -90,13 +90,13 @@ void
 store_tick(struct store *store, uint64_t now)
 {
     store->now = now;
-    list_for_each(&store->client_list, item) {
+    list_for_each (&store->client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         const struct quota *quota = store_quota(store, client->domain);
 
         if (domain_privileged(client->domain))
             continue;
-        list_for_each(&client->transactions, link) {
+        list_for_each (&client->transactions, link) {
             struct transaction *transaction = link_entry(link, struct transaction, in_client);
 
             if (!transaction->abandoned &&
@@ -141,7 +141,7 @@ store_client(struct store *store, uint32_t id)
 static void
 client_forget_pending(struct client *client)
 {
-    map_for_each(&client->pending, entry)
+    map_for_each (&client->pending, entry)
         mem_free(entry->value);
     map_fini(&client->pending);
 }
@@ -192,9 +192,9 @@ client_reset(struct store *store, struct client *client)
 struct credentials
 client_credentials(const struct client *client)
 {
-    return (struct credentials){ .domid = client->domain->id,
-                                 .target = client->domain->target,
-                                 .privileged = domain_privileged(client->domain) };
+    return (struct credentials){.domid = client->domain->id,
+                                .target = client->domain->target,
+                                .privileged = domain_privileged(client->domain)};
 }
 
 int
@@ -254,7 +254,7 @@ int
 client_queue(struct store *store, struct client *client, uint32_t type, uint32_t req_id, uint32_t tx_id,
              const void *data, size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .req_id = req_id, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .req_id = req_id, .tx_id = tx_id, .len = length};
     int rc = buf_reserve(&client->out, sizeof(header) + length);
 
     if (rc)

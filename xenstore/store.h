@@ -59,7 +59,7 @@ struct client {
     struct map pending; /* events waiting behind a long queue, to tell the same event again */
     struct link missed; /* watches with an event that had no room */
     uint32_t features;
-    uint8_t broken; /* XENSTORE_ERROR_*: no more requests are taken */
+    uint8_t broken;    /* XENSTORE_ERROR_*: no more requests are taken */
     uint32_t in_base;  /* of a ring: its consumer index of requests when @in_total was 0 */
     uint32_t out_base; /* and its producer index of replies when @out_total was 0 */
     void *transport;
@@ -75,7 +75,8 @@ struct store_ops {
     void (*reset)(void *data, struct client *client);
     /* A CONTROL command that concerns the daemon; 0, or -errno, or -ENOSYS for one not known. */
     int (*control)(void *data, struct client *client, char **words, unsigned int count, struct buf *reply);
-    void (*log)(void *data, struct client *client, uint32_t tx_id, const char *what, const char *path, int rc);
+    void (*log)(void *data, struct client *client, uint32_t tx_id, const char *what, const char *path,
+                int rc);
 };
 
 /*

@@ -60,9 +60,9 @@ static void
 receive(int notify)
 {
     char text[512], control[CMSG_SPACE(sizeof(int) * 4)];
-    struct iovec part = { text, sizeof(text) - 1 };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-                              .msg_controllen = sizeof(control) };
+    struct iovec part = {text, sizeof(text) - 1};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     ssize_t length = recvmsg(notify, &message, MSG_CMSG_CLOEXEC);
     struct cmsghdr *header;
     char *name;
@@ -116,7 +116,7 @@ pass_descriptors(void)
 static int
 make_notify_socket(void)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     char name[80];
     socklen_t length;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -172,7 +172,7 @@ supervise(void)
             return;
         }
         for (;;) {
-            struct pollfd fds[2] = { { .fd = events, .events = POLLIN }, { .fd = notify, .events = POLLIN } };
+            struct pollfd fds[2] = {{.fd = events, .events = POLLIN}, {.fd = notify, .events = POLLIN}};
 
             if (poll(fds, 2, -1) < 0)
                 continue;

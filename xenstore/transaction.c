@@ -23,7 +23,8 @@
  *     A: DIRECTORY /backend/vbd   B: WRITE /backend/vbd/2/x, new       the later of the two answers EAGAIN
  *     A: READ /vm/name            B: WRITE /vm/name                    B after A commits; A after B does not
  *     A: WRITE /vm/name           B: RM /vm                            the later of the two answers EAGAIN
- *     A: READ /vm                 B: WRITE /vm/name                    both commit: a value is not what is below
+ *     A: READ /vm                 B: WRITE /vm/name                    both commit: a value is not what is
+ * below
  *
  * When nothing at all was committed in between, the client's root becomes the root.  Otherwise the
  * changes are made again on a copy of the root of now, whose nodes are shared until changed, and the copy
@@ -75,7 +76,7 @@ transaction_start(struct store *store, struct client *client, struct transaction
 struct transaction *
 transaction_find(struct client *client, uint32_t id)
 {
-    list_for_each(&client->transactions, item) {
+    list_for_each (&client->transactions, item) {
         struct transaction *transaction = link_entry(item, struct transaction, in_client);
 
         if (transaction->id == id)
@@ -94,7 +95,7 @@ transaction_abandon(struct transaction *transaction)
     node_put(transaction->work);
     transaction->base = transaction->work = NULL;
     map_fini(&transaction->touched);
-    link_for_each_safe(&transaction->touched_list, item) {
+    link_for_each_safe (&transaction->touched_list, item) {
         link_remove(item);
         mem_free(link_entry(item, struct touched, in_list));
     }
@@ -117,7 +118,7 @@ void
 transaction_remove_all(struct store *store, struct client *client)
 {
     (void)store;
-    link_for_each_safe(&client->transactions, item)
+    link_for_each_safe (&client->transactions, item)
         transaction_free(link_entry(item, struct transaction, in_client));
 }
 
@@ -179,7 +180,7 @@ conflicts(const struct store *store, const struct transaction *transaction)
 {
     if (transaction->base == store->root)
         return false;
-    list_for_each(&transaction->touched_list, item) {
+    list_for_each (&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
 
         if (!unchanged(tree_find(transaction->base, touched->path), tree_find(store->root, touched->path),
@@ -255,7 +256,7 @@ replay(struct store *store, const struct transaction *transaction, struct node *
 
     if (!sorted)
         return -ENOMEM;
-    list_for_each(&transaction->touched_list, item) {
+    list_for_each (&transaction->touched_list, item) {
         struct touched *touched = link_entry(item, struct touched, in_list);
 
         if (touched->flags & ACCESS_CHANGED)
@@ -274,7 +275,7 @@ fire(struct store *store, const struct transaction *transaction, const struct no
 {
     if (!store->watch_count)
         return;
-    list_for_each(&transaction->touched_list, item) {
+    list_for_each (&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
         const struct node *old, *new, *parent;
         const char *missing;
@@ -291,8 +292,7 @@ fire(struct store *store, const struct transaction *transaction, const struct no
             watch_fire_removed(store, touched->path, old, parent->perms);
         } else if (new) {
             struct watch_scope scope = {
-                .before = old ? old->perms : NULL, .after = new->perms, .parent = parent->perms
-            };
+                .before = old ? old->perms : NULL, .after = new->perms, .parent = parent->perms};
 
             watch_fire(store, touched->path, &scope);
         }
@@ -308,7 +308,7 @@ changes_anything(const struct transaction *transaction)
 static int
 commit(struct store *store, struct transaction *transaction)
 {
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     struct node *root;
     int rc;
 

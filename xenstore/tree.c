@@ -38,7 +38,7 @@ ledger_add(struct ledger *ledger, uint16_t domid, int64_t nodes, int64_t bytes)
             ledger->entries = entries;
             ledger->capacity = capacity;
         }
-        ledger->entries[ledger->count++] = (struct ledger_entry){ .domid = domid };
+        ledger->entries[ledger->count++] = (struct ledger_entry){.domid = domid};
     }
     ledger->entries[i].nodes += nodes;
     ledger->entries[i].bytes += bytes;
@@ -66,7 +66,7 @@ void
 ledger_fini(struct ledger *ledger)
 {
     mem_free(ledger->entries);
-    *ledger = (struct ledger){ 0 };
+    *ledger = (struct ledger){0};
 }
 
 struct value *
@@ -155,14 +155,15 @@ node_new(const char *name, size_t length, struct value *value, struct perms *per
 size_t
 node_bytes(const struct node *node)
 {
-    return sizeof(*node) + node->name_length + (node->value ? sizeof(*node->value) + node->value->length : 0) +
+    return sizeof(*node) + node->name_length +
+           (node->value ? sizeof(*node->value) + node->value->length : 0) +
            node->perms->count * sizeof(struct perm);
 }
 
 struct node *
 tree_new(void)
 {
-    struct perm everyone = { .domid = 0, .access = PERM_NONE };
+    struct perm everyone = {.domid = 0, .access = PERM_NONE};
     struct perms *perms = perms_new(&everyone, 1);
     struct node *root = perms ? node_new("", 0, NULL, perms, 1) : NULL;
 
@@ -617,7 +618,7 @@ list_siblings(const struct node *node, struct listing *listing)
 long
 node_list(const struct node *node, size_t offset, char *list, size_t size)
 {
-    struct listing listing = { .offset = offset, .list = list, .size = size };
+    struct listing listing = {.offset = offset, .list = list, .size = size};
     const struct node *child = node->children;
     size_t skipped = 0;
 
@@ -692,8 +693,7 @@ int
 tree_mentions(const struct node *root, uint16_t domid, tree_visitor *visit, void *data)
 {
     struct mention mention = {
-        .domid = domid, .bit = UINT64_C(1) << (domid % 64), .visit = visit, .data = data
-    };
+        .domid = domid, .bit = UINT64_C(1) << (domid % 64), .visit = visit, .data = data};
 
     int rc = 0;
 

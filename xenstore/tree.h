@@ -58,7 +58,8 @@ struct value *value_new(const void *data, size_t length); /* NULL for lack of me
 struct value *value_ref(struct value *value);
 void value_put(struct value *value);
 
-struct node *node_new(const char *name, size_t length, struct value *value, struct perms *perms, uint64_t gen);
+struct node *node_new(const char *name, size_t length, struct value *value, struct perms *perms,
+                      uint64_t gen);
 struct node *node_ref(struct node *node);
 void node_put(struct node *node);
 /* Memory that a node is charged with: itself, its name, its value and its permissions. */

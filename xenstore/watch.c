@@ -117,7 +117,7 @@ watch_find(struct watch_node *node, const struct client *client, const char *tok
 {
     if (!node)
         return NULL;
-    list_for_each(&node->watches, item) {
+    list_for_each (&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (watch->client == client && !strcmp(watch_token(watch), token))
@@ -202,7 +202,7 @@ watch_remove(struct store *store, struct client *client, const char *path, const
 void
 watch_remove_all(struct store *store, struct client *client)
 {
-    link_for_each_safe(&client->watches, item)
+    link_for_each_safe (&client->watches, item)
         watch_free(store, link_entry(item, struct watch, in_client));
 }
 
@@ -316,7 +316,7 @@ static void
 fire_node(struct store *store, struct watch_node *node, const char *path, int below,
           const struct watch_scope *scope)
 {
-    list_for_each(&node->watches, item) {
+    list_for_each (&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (watch->depth != WATCH_NO_DEPTH && below > watch->depth)
@@ -375,14 +375,14 @@ static void
 fire_below(struct store *store, struct watch_node *trie, const struct node *parent, const struct node *node)
 {
     for (; node && trie->children.count; node = node->right) {
-        struct watch_scope scope = { .before = node->perms, .parent = parent->perms };
+        struct watch_scope scope = {.before = node->perms, .parent = parent->perms};
         struct watch_node *next;
 
         fire_below(store, trie, parent, node->left);
         next = map_find(&trie->children, node->name, node->name_length);
         if (!next)
             continue;
-        list_for_each(&next->watches, item) {
+        list_for_each (&next->watches, item) {
             struct watch *watch = link_entry(item, struct watch, in_node);
 
             if (may_hear(watch, &scope))
@@ -393,9 +393,10 @@ fire_below(struct store *store, struct watch_node *trie, const struct node *pare
 }
 
 void
-watch_fire_removed(struct store *store, const char *path, const struct node *removed, const struct perms *parent)
+watch_fire_removed(struct store *store, const char *path, const struct node *removed,
+                   const struct perms *parent)
 {
-    struct watch_scope scope = { .before = removed->perms, .parent = parent };
+    struct watch_scope scope = {.before = removed->perms, .parent = parent};
     struct watch_node *trie = fire_upwards(store, path, &scope);
 
     if (trie)
@@ -406,13 +407,13 @@ void
 watch_fire_special(struct store *store, const char *name, uint16_t domid)
 {
     struct watch_node *node = trie_find(store->special_root, name);
-    struct watch_scope scope = { .after = store->special_perms[store_special(name)] };
+    struct watch_scope scope = {.after = store->special_perms[store_special(name)]};
     char path[64];
 
     if (!node)
         return;
     snprintf(path, sizeof(path), "%s/%u", name, domid);
-    list_for_each(&node->watches, item) {
+    list_for_each (&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (may_hear(watch, &scope))

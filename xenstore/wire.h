@@ -23,7 +23,8 @@ struct payload {
 };
 
 /* Splits the whole payload into NUL-terminated strings; -EINVAL if it ends without one or has too many. */
-int wire_strings(const struct payload *payload, char **ret_words, unsigned int limit, unsigned int *ret_count);
+int wire_strings(const struct payload *payload, char **ret_words, unsigned int limit,
+                 unsigned int *ret_count);
 /* Takes one NUL-terminated string off the front; NULL if there is none. */
 char *wire_take_string(struct payload *payload, size_t *ret_length);
 /* Parses a whole decimal number of at most @max. */

@@ -77,7 +77,8 @@ real_map(struct xen *xen, uint16_t domid, uint64_t gfn, struct xenstore_domain_i
     if (domid == 0)
         return map_initial(ret_ring);
     real(xen)->foreign_map[domid / 8] &= ~(1 << domid % 8);
-    page = xengnttab_map_grant_ref(real(xen)->gnttab, domid, GNTTAB_RESERVED_XENSTORE, PROT_READ | PROT_WRITE);
+    page =
+        xengnttab_map_grant_ref(real(xen)->gnttab, domid, GNTTAB_RESERVED_XENSTORE, PROT_READ | PROT_WRITE);
     if (!page && real(xen)->foreign) {
         page = xenforeignmemory_map(real(xen)->foreign, domid, PROT_READ | PROT_WRITE, 1, &frame, NULL);
         if (page)

@@ -47,7 +47,7 @@ fail(const char *what)
 static struct peer *
 peer_new(void)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct peer *peer = calloc(1, sizeof(*peer));
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
@@ -60,7 +60,7 @@ peer_new(void)
 static void
 put(struct peer *peer, uint32_t type, uint32_t tx_id, const char *payload, size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .tx_id = tx_id, .len = length};
 
     memcpy(peer->out + peer->out_length, &header, sizeof(header));
     memcpy(peer->out + peer->out_length + sizeof(header), payload, length);
@@ -161,7 +161,9 @@ static unsigned long nodes;
 static size_t
 node_path(char *path, unsigned long index)
 {
-    return sprintf(path, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100, index / PER_DIR % 100, index % PER_DIR) + 1;
+    return sprintf(path, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100, index / PER_DIR % 100,
+                   index % PER_DIR) +
+           1;
 }
 
 static void

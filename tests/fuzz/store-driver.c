@@ -82,7 +82,7 @@ mutate_and_run(void)
             }
             break;
         case 4: { /* a number that is often interesting */
-            static const uint32_t numbers[] = { 0, 1, 0x7fffffff, 0xffffffff, 4096, 4097, 65535 };
+            static const uint32_t numbers[] = {0, 1, 0x7fffffff, 0xffffffff, 4096, 4097, 65535};
             uint32_t number = numbers[random_number(7)];
 
             if (size - at >= 4)

@@ -35,7 +35,7 @@ feed(struct store *store, struct client *client, const uint8_t *data, size_t siz
 static void
 check(struct store *store)
 {
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     int fd = memfd_create("state", 0);
     const char *reason;
     uint64_t generation;
@@ -49,7 +49,8 @@ check(struct store *store)
     for (i = 0; i < ledger.count; i++) {
         const struct domain *domain = store_find_domain(store, ledger.entries[i].domid);
 
-        if (!domain || domain->nodes != ledger.entries[i].nodes || domain->node_bytes != ledger.entries[i].bytes)
+        if (!domain || domain->nodes != ledger.entries[i].nodes ||
+            domain->node_bytes != ledger.entries[i].bytes)
             abort();
     }
     ledger_fini(&ledger);
@@ -94,7 +95,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static size_t
 append(char *bytes, uint32_t type, uint32_t tx_id, const char *payload, size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .req_id = 1, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .req_id = 1, .tx_id = tx_id, .len = length};
 
     memcpy(bytes, &header, sizeof(header));
     memcpy(bytes + sizeof(header), payload, length);

@@ -92,9 +92,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 static void
-process(struct store *store, struct client *client, uint32_t type, uint32_t tx_id, const char *payload, size_t length)
+process(struct store *store, struct client *client, uint32_t type, uint32_t tx_id, const char *payload,
+        size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .tx_id = tx_id, .len = length};
 
     if (client_received(client, &header, sizeof(header)) || client_received(client, payload, length))
         abort();
@@ -105,7 +106,7 @@ process(struct store *store, struct client *client, uint32_t type, uint32_t tx_i
 static size_t
 record(uint8_t *bytes, size_t used, uint32_t type, uint32_t client, const void *payload, size_t length)
 {
-    struct record_header header = { .type = type, .length = length, .client = client };
+    struct record_header header = {.type = type, .length = length, .client = client};
 
     memset(bytes + used, 0, sizeof(header) + record_padded(length));
     memcpy(bytes + used, &header, sizeof(header));
@@ -117,7 +118,7 @@ static void
 seed_journal(void)
 {
     static const char request[] = "\013\0\0\0\1\0\0\0\0\0\0\0\4\0\0\0/a\0v";
-    struct journal_introduce introduce = { .domid = 3, .port = 1 };
+    struct journal_introduce introduce = {.domid = 3, .port = 1};
     static uint8_t bytes[4096];
     uint64_t number = 3;
     size_t used = 1;

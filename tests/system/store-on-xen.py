@@ -98,7 +98,7 @@ daemon() { # the child of the two
         [ "$(cat /proc/$parent/comm)" = serai-xenstored ] && echo $p
     done
 }
-answers() { tail -n 1 $1 | sed 's/.*client: \\([0-9]*\\) rounds.*/\\1/'; }
+answers() { grep "rounds right" $1 | tail -n 1 | sed 's/.*client: \\([0-9]*\\) rounds.*/\\1/'; }
 
 echo "step: utilities"
 xenstore-write /test/a 1 /test/b 2 || fail write
@@ -141,12 +141,20 @@ sleep 3
 xenstore-write /test/a y || fail write
 sleep 1
 grep -q "watch ended 0" /tmp/watch.log || fail "the watch set before the kills did not fire after them"
-reached=$(rounds)
+reached=$(rounds) inside=$(answers /var/log/xen/console/guest-guest.log)
 answered=$(answers /tmp/kernel.log) told=$(answers /tmp/socket.log)
-sleep 6
-[ $(rounds) -gt $((reached + 3)) ] || fail "the guest's disk stands still"
-[ $(answers /tmp/kernel.log) -gt $answered ] || fail "the client on the kernel's ring stands still"
-[ $(answers /tmp/socket.log) -gt $told ] || fail "the client on a socket stands still"
+goes_on() { # COMMAND COUNT WHAT: the command's number grows beyond the count
+    left=600
+    until [ $(eval $1) -gt $2 ]; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || fail "$3 stands still"
+        usleep 100000
+    done
+}
+goes_on rounds $((reached + 3)) "the guest's disk"
+goes_on "answers /tmp/kernel.log" $answered "the client on the kernel's ring"
+goes_on "answers /tmp/socket.log" $told "the client on a socket"
+goes_on "answers /var/log/xen/console/guest-guest.log" $inside "the client in the guest"
 kill -INT $pinger; sleep 1
 kill $clients || fail "a client ended"
 tail -n 3 /tmp/ping.log; cat /tmp/kernel.log | tail -n 1; cat /tmp/socket.log | tail -n 1

@@ -125,7 +125,8 @@ static const struct xen_ops fake_ops = {
 void
 fake_xen_init(void)
 {
-    domains = mmap(NULL, FAKE_DOMAINS * sizeof(*domains), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    domains = mmap(NULL, FAKE_DOMAINS * sizeof(*domains), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                   -1, 0);
     events = eventfd(0, EFD_NONBLOCK);
 }
 
@@ -135,7 +136,7 @@ fake_xen_open(void)
     static struct fake fake;
 
     memset(&fake, 0, sizeof(fake));
-    fake.xen = (struct xen){ .ops = &fake_ops, .fd = events, .domain_port = 1000 };
+    fake.xen = (struct xen){.ops = &fake_ops, .fd = events, .domain_port = 1000};
     return &fake.xen;
 }
 

@@ -30,7 +30,7 @@ void
 peer_send(struct store *store, struct client *client, uint32_t type, uint32_t tx_id, const void *payload,
           size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .req_id = 7, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .req_id = 7, .tx_id = tx_id, .len = length};
 
     g_assert_cmpint(client_received(client, &header, sizeof(header)), ==, 0);
     if (length)

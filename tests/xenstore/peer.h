@@ -30,8 +30,8 @@ bool peer_take(struct store *store, struct client *client, struct message *messa
  * Sends strings, each with its terminator, ended by NULL; takes the reply, leaving earlier events out.
  * Returns the payload, valid until the next call, or the name of the error after a '!'.
  */
-const char *peer_ask(struct store *store, struct client *client, uint32_t type, uint32_t tx_id, ...)
-    G_GNUC_NULL_TERMINATED;
+const char *peer_ask(struct store *store, struct client *client, uint32_t type, uint32_t tx_id,
+                     ...) G_GNUC_NULL_TERMINATED;
 /* The same for WRITE, whose value has no terminator. */
 const char *peer_write(struct store *store, struct client *client, uint32_t tx_id, const char *path,
                        const char *value);

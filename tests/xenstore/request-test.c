@@ -240,8 +240,8 @@ unread_replies_hold_requests_back(void)
     setup();
     guest = setup_guest(5);
     for (;;) {
-        static const char request[] = { XS_GET_PERMS, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0,
-                                        'd', 'e', 'v', 'i', 'c', 'e', 0 };
+        static const char request[] = {XS_GET_PERMS, 0,   0,   0,   7,   0,   0, 0, 0, 0, 0, 0, 7, 0, 0, 0,
+                                       'd',          'e', 'v', 'i', 'c', 'e', 0};
 
         g_assert_cmpint(client_received(guest, request, sizeof(request)), ==, 0);
         if (!client_ready(&store, guest))
@@ -482,7 +482,8 @@ dead_domain_leaves_nothing(void)
         ask(dom0, XS_SET_PERMS, 0, "/local/domain/5", "n5");
         ask(dom0, XS_SET_PERMS, 0, "/tool", "n0", "r5", "r69");
         ask(guest, XS_SET_PERMS, 0, "device/vbd/51712", "n5", "b69");
-        peer_write(&store, store_find_domain(&store, 69)->ring, 0, "/local/domain/5/device/vbd/51712/alien", "");
+        peer_write(&store, store_find_domain(&store, 69)->ring, 0, "/local/domain/5/device/vbd/51712/alien",
+                   "");
         ask(guest, XS_WATCH, 0, "device", "t");
         ask(guest, XS_TRANSACTION_START, 0, "");
         store_domain_gone(&store, 5);
@@ -520,7 +521,7 @@ features_and_paths(void)
 static void
 too_long_a_message_ends_the_conversation(void)
 {
-    static const struct xsd_sockmsg header = { .type = XS_READ, .len = XENSTORE_PAYLOAD_MAX + 1 };
+    static const struct xsd_sockmsg header = {.type = XS_READ, .len = XENSTORE_PAYLOAD_MAX + 1};
     struct client *guest;
 
     setup();
@@ -610,9 +611,11 @@ main(int argc, char **argv)
     g_test_add_func("/request/limits-hold-a-hostile-guest", limits_hold_a_hostile_guest);
     g_test_add_func("/request/unread-replies-hold-requests-back", unread_replies_hold_requests_back);
     g_test_add_func("/request/features-and-paths", features_and_paths);
-    g_test_add_func("/request/too-long-a-message-ends-the-conversation", too_long_a_message_ends_the_conversation);
+    g_test_add_func("/request/too-long-a-message-ends-the-conversation",
+                    too_long_a_message_ends_the_conversation);
     g_test_add_func("/request/every-allocation-may-fail", every_allocation_may_fail);
-    g_test_add_func("/watch/unread-events-are-merged-then-told-again", unread_events_are_merged_then_told_again);
+    g_test_add_func("/watch/unread-events-are-merged-then-told-again",
+                    unread_events_are_merged_then_told_again);
     g_test_add_func("/watch/match-as-the-protocol-says", watches_match_as_the_protocol_says);
     g_test_add_func("/watch/trie-fires-what-the-list-would", trie_fires_what_the_list_would);
     g_test_add_func("/watch/guest-hears-only-of-what-it-may-read", guest_hears_only_of_what_it_may_read);

@@ -80,7 +80,7 @@ settle(void)
 static size_t
 message(char *bytes, uint32_t type, uint32_t req_id, const char *payload, size_t length)
 {
-    struct xsd_sockmsg header = { .type = type, .req_id = req_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .req_id = req_id, .len = length};
 
     memcpy(bytes, &header, sizeof(header));
     memcpy(bytes + sizeof(header), payload, length);
@@ -89,7 +89,8 @@ message(char *bytes, uint32_t type, uint32_t req_id, const char *payload, size_t
 
 /* A domain asks and gets its answer, through a ring that is too small for it if need be. */
 static uint32_t
-ask_ring(uint16_t domid, uint32_t type, const char *payload, size_t length, char *answer, uint32_t *answer_length)
+ask_ring(uint16_t domid, uint32_t type, const char *payload, size_t length, char *answer,
+         uint32_t *answer_length)
 {
     static char request[MESSAGE_BYTES];
     struct xsd_sockmsg header;
@@ -212,7 +213,7 @@ wrong_indices_end_the_conversation(void)
 static void
 too_long_a_request_is_a_protocol_error(void)
 {
-    struct xsd_sockmsg header = { .type = XS_READ, .len = 5000 };
+    struct xsd_sockmsg header = {.type = XS_READ, .len = 5000};
 
     setup();
     introduce(3);
@@ -270,7 +271,7 @@ dead_domains_are_noticed(void)
 static int
 connect_socket(void)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", directory);
@@ -282,7 +283,8 @@ connect_socket(void)
 static void
 flood_does_not_delay_others(void)
 {
-    static const char flood[] = { XS_READ, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, '/', 't', 'o', 'o', 'l', 0 };
+    static const char flood[] = {XS_READ, 0, 0, 0, 1, 0,   0,   0,   0,   0,   0,
+                                 0,       6, 0, 0, 0, '/', 't', 'o', 'o', 'l', 0};
     uint64_t before;
     char byte[64];
 
@@ -308,7 +310,7 @@ flood_does_not_delay_others(void)
 static void
 silent_reader_is_not_buffered_without_end(void)
 {
-    static const char flood[] = { XS_GET_DOMAIN_PATH, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '3', 0 };
+    static const char flood[] = {XS_GET_DOMAIN_PATH, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '3', 0};
     struct client *client;
     int round;
 
@@ -397,8 +399,8 @@ counter_receive(struct counter *counter)
 {
     struct xsd_sockmsg header;
 
-    counter->in_length += fake_read(counter->domid, counter->in + counter->in_length,
-                                    sizeof(counter->in) - counter->in_length);
+    counter->in_length +=
+        fake_read(counter->domid, counter->in + counter->in_length, sizeof(counter->in) - counter->in_length);
     for (;;) {
         char *payload = counter->in + sizeof(header);
 
@@ -441,13 +443,13 @@ fork_server(void)
 }
 
 /*
- * A real process is killed some hundred times, at instructions nobody chose, while domains keep several requests
- * in flight.  Nothing may be lost, doubled or out of order, and each write must be one event.
+ * A real process is killed some hundred times, at instructions nobody chose, while domains keep several
+ * requests in flight.  Nothing may be lost, doubled or out of order, and each write must be one event.
  */
 static void
 kills_are_not_noticed(void)
 {
-    struct counter counters[3] = { { .domid = 0 }, { .domid = 1 }, { .domid = 2 } };
+    struct counter counters[3] = {{.domid = 0}, {.domid = 1}, {.domid = 2}};
     g_autoptr(GRand) rand = g_rand_new_with_seed(1);
     char bytes[64], answer[64];
     gint64 end, next_kill;
@@ -491,15 +493,15 @@ kills_are_not_noticed(void)
     /* Whatever is in flight arrives. */
     end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
     for (int i = 0; i < 3; i++) {
-        while (counters[i].answered < counters[i].sent ||
-               counters[i].events < (counters[i].sent + 1) / 2) {
+        while (counters[i].answered < counters[i].sent || counters[i].events < (counters[i].sent + 1) / 2) {
             counter_send(&counters[i], counters[i].sent);
             counter_receive(&counters[i]);
             g_assert_cmpint(g_get_monotonic_time(), <, end);
         }
         g_assert_cmpuint(counters[i].events, ==, (counters[i].sent + 1) / 2);
         g_assert_cmpuint(counters[i].answered, >, 100);
-        g_test_message("domain %d: %u requests, %u events, %d kills", i, counters[i].answered, counters[i].events, kills);
+        g_test_message("domain %d: %u requests, %u events, %d kills", i, counters[i].answered,
+                       counters[i].events, kills);
     }
     g_assert_cmpint(kills, >, 20);
     kill(pid, SIGKILL);
@@ -517,7 +519,8 @@ main(int argc, char **argv)
     g_test_add_func("/ring/wrong-indices-end-the-conversation", wrong_indices_end_the_conversation);
     g_test_add_func("/ring/too-long-a-request-is-a-protocol-error", too_long_a_request_is_a_protocol_error);
     g_test_add_func("/ring/reconnection-forgets-the-conversation", reconnection_forgets_the_conversation);
-    g_test_add_func("/ring/silent-reader-is-not-buffered-without-end", silent_reader_is_not_buffered_without_end);
+    g_test_add_func("/ring/silent-reader-is-not-buffered-without-end",
+                    silent_reader_is_not_buffered_without_end);
     g_test_add_func("/server/dead-domains-are-noticed", dead_domains_are_noticed);
     g_test_add_func("/server/flood-does-not-delay-others", flood_does_not_delay_others);
     g_test_add_func("/server/socket-works-beside-rings", socket_works_beside_rings);

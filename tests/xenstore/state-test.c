@@ -47,12 +47,26 @@ load(struct store *store, const GString *bytes)
 static void
 random_request(GRand *rand, struct client *client, GByteArray *bytes)
 {
-    static const uint32_t types[] = { XS_READ,  XS_WRITE, XS_WRITE,  XS_WRITE,   XS_MKDIR,
-                                      XS_RM,    XS_WATCH, XS_UNWATCH, XS_DIRECTORY, XS_SET_PERMS,
-                                      XS_GET_PERMS, XS_TRANSACTION_START, XS_TRANSACTION_END, XS_CONTROL,
-                                      XS_WATCH, XS_INTRODUCE, XS_WRITE, XS_WRITE };
-    struct xsd_sockmsg header = { .type = types[g_rand_int_range(rand, 0, G_N_ELEMENTS(types))],
-                                  .req_id = g_rand_int(rand) };
+    static const uint32_t types[] = {XS_READ,
+                                     XS_WRITE,
+                                     XS_WRITE,
+                                     XS_WRITE,
+                                     XS_MKDIR,
+                                     XS_RM,
+                                     XS_WATCH,
+                                     XS_UNWATCH,
+                                     XS_DIRECTORY,
+                                     XS_SET_PERMS,
+                                     XS_GET_PERMS,
+                                     XS_TRANSACTION_START,
+                                     XS_TRANSACTION_END,
+                                     XS_CONTROL,
+                                     XS_WATCH,
+                                     XS_INTRODUCE,
+                                     XS_WRITE,
+                                     XS_WRITE};
+    struct xsd_sockmsg header = {.type = types[g_rand_int_range(rand, 0, G_N_ELEMENTS(types))],
+                                 .req_id = g_rand_int(rand)};
     g_autoptr(GString) payload = g_string_new(NULL);
     int levels = g_rand_int_range(rand, 1, 4);
 
@@ -67,7 +81,8 @@ random_request(GRand *rand, struct client *client, GByteArray *bytes)
         g_string_append_len(payload, g_rand_int_range(rand, 0, 4) ? "T" : "F", 2);
         break;
     case XS_CONTROL:
-        g_string_append_len(payload, g_rand_int_range(rand, 0, 2) ? "counters" : "memory\0\0", g_rand_int_range(rand, 0, 2) ? 9 : 7);
+        g_string_append_len(payload, g_rand_int_range(rand, 0, 2) ? "counters" : "memory\0\0",
+                            g_rand_int_range(rand, 0, 2) ? 9 : 7);
         break;
     case XS_INTRODUCE:
         g_string_append_printf(payload, "%d%c1%c1%c", g_rand_int_range(rand, 1, 5), 0, 0, 0);
@@ -81,7 +96,8 @@ random_request(GRand *rand, struct client *client, GByteArray *bytes)
         else if (header.type == XS_WATCH || header.type == XS_UNWATCH)
             g_string_append_printf(payload, "t%d%c", g_rand_int_range(rand, 0, 5), 0);
         else if (header.type == XS_SET_PERMS)
-            g_string_append_printf(payload, "n%d%cb%d%c", g_rand_int_range(rand, 0, 5), 0, g_rand_int_range(rand, 1, 5), 0);
+            g_string_append_printf(payload, "n%d%cb%d%c", g_rand_int_range(rand, 0, 5), 0,
+                                   g_rand_int_range(rand, 1, 5), 0);
     }
     header.len = payload->len;
     g_byte_array_append(bytes, (guint8 *)&header, sizeof(header));
@@ -93,7 +109,7 @@ random_client(GRand *rand, struct store *store)
 {
     int index = store->clients.count ? g_rand_int_range(rand, 0, store->clients.count) : 0;
 
-    list_for_each(&store->client_list, item) {
+    list_for_each (&store->client_list, item) {
         if (!index--)
             return link_entry(item, struct client, in_store);
     }
@@ -167,7 +183,7 @@ random_store(GRand *rand, struct store *store, struct journal *journal, int even
         random_event(rand, store, journal);
 }
 
-static struct journal no_journal = { .directory = -1, .lock = -1, .fd = -1, .failed = true };
+static struct journal no_journal = {.directory = -1, .lock = -1, .fd = -1, .failed = true};
 
 static void
 comes_back_the_same(void)
@@ -194,7 +210,8 @@ comes_back_the_same(void)
         }
         a = dump(&first);
         b = dump(&second);
-        /* CONTROL tells the domains in the order of a hash table, so only the length may be compared there. */
+        /* CONTROL tells the domains in the order of a hash table, so only the length may be compared there.
+         */
         g_assert_cmpuint(first.requests, ==, second.requests);
         g_assert_cmpuint(first.conflicts, ==, second.conflicts);
         g_assert_cmpuint(tree_count(first.root), ==, tree_count(second.root));

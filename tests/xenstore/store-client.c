@@ -60,7 +60,7 @@ static char *
 ask(uint32_t type, uint32_t tx_id, const char *data, size_t length)
 {
     static char answer[XENSTORE_PAYLOAD_MAX + 1];
-    struct xsd_sockmsg header = { .type = type, .req_id = next_id++, .tx_id = tx_id, .len = length };
+    struct xsd_sockmsg header = {.type = type, .req_id = next_id++, .tx_id = tx_id, .len = length};
     uint32_t wanted = header.req_id;
     char message[sizeof(header) + 512];
 
@@ -108,7 +108,7 @@ expect_number(const char *path, uint32_t tx_id, unsigned long number)
 static void
 open_store(const char *name)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
 
     if (!stat(name, &status) && S_ISSOCK(status.st_mode)) {
@@ -153,7 +153,7 @@ main(int argc, char **argv)
         } else {
             wrong("a transaction alone on its node conflicted");
         }
-        if (round % 200 == 0 || round == rounds) {
+        if (round % 20 == 0 || round == rounds) {
             printf("store-client: %lu rounds right, %u events\n", round, events);
             fflush(stdout);
         }

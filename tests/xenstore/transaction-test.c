@@ -17,6 +17,7 @@ struct rule {
 };
 
 /* r read, w write, d directory, p get permissions, P set permissions, x remove, m mkdir */
+/* clang-format off */
 static const struct rule rules[] = {
     { "w/backend/vbd/1/x", "w/backend/vbd/2/x", false },
     { "w/backend/new/1/x", "w/backend/vbd/2/x", false },
@@ -45,6 +46,7 @@ static const struct rule rules[] = {
     { "x/vm/none", "w/vm/none", true },
     { "x/vm/none", "w/vm/name", false },
 };
+/* clang-format on */
 
 static const char *
 act(struct store *store, struct client *client, uint32_t tx, const char *what)
@@ -285,7 +287,7 @@ commits_are_as_if_one_after_the_other(void)
 {
     for (guint32 seed = 1; seed <= 40; seed++) {
         g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
-        struct model_tx txs[3] = { 0 };
+        struct model_tx txs[3] = {0};
         struct store store;
         struct client *client;
         int committed = 0, refused = 0;
@@ -306,7 +308,8 @@ commits_are_as_if_one_after_the_other(void)
                 tx_step(&store, client, rand, tx);
             } else {
                 if (g_rand_int_range(rand, 0, 5) == 0) {
-                    g_assert_cmpstr(peer_ask(&store, client, XS_TRANSACTION_END, tx->id, "F", NULL), ==, "OK");
+                    g_assert_cmpstr(peer_ask(&store, client, XS_TRANSACTION_END, tx->id, "F", NULL), ==,
+                                    "OK");
                 } else if (commit(&store, client, tx->id)) {
                     model_apply(model, tx->acts);
                     committed++;
@@ -415,7 +418,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/transaction/conflicts-exactly-by-the-rule", conflicts_exactly_by_the_rule);
-    g_test_add_func("/transaction/commits-are-as-if-one-after-the-other", commits_are_as_if_one_after_the_other);
+    g_test_add_func("/transaction/commits-are-as-if-one-after-the-other",
+                    commits_are_as_if_one_after_the_other);
     g_test_add_func("/transaction/events-come-with-the-commit", events_come_with_the_commit);
     g_test_add_func("/transaction/errors", transaction_errors);
     g_test_add_func("/transaction/old-one-of-a-guest-is-abandoned", old_transaction_of_a_guest_is_abandoned);

@@ -185,7 +185,7 @@ run_against_model(guint32 seed, int changes, int failing)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
     g_autoptr(GArray) held = g_array_new(FALSE, FALSE, sizeof(struct version));
-    struct version now = { tree_new(), g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free) };
+    struct version now = {tree_new(), g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
     guint i;
 
     g_hash_table_insert(now.model, g_strdup("/"), g_strdup(""));
@@ -195,7 +195,7 @@ run_against_model(guint32 seed, int changes, int failing)
         random_change(rand, &now.root, now.model, step + 2);
         mem_fail_after(-1);
         if (g_rand_int_range(rand, 0, 50) == 0) {
-            struct version copy = { node_ref(now.root), model_copy(now.model) };
+            struct version copy = {node_ref(now.root), model_copy(now.model)};
 
             g_array_append_val(held, copy);
         }
@@ -258,7 +258,7 @@ static void
 deepest_path_is_freed(void)
 {
     struct node *root = tree_new();
-    struct ledger ledger = { 0 };
+    struct ledger ledger = {0};
     struct node *removed;
     char path[PATH_BYTES];
     int i;
@@ -284,9 +284,20 @@ paths_as_the_protocol_allows(void)
         const char *path;
         bool valid;
     } cases[] = {
-        { "/", true },        { "/a", true },      { "/a/b-c_d@e", true }, { "", false },       { "a", false },
-        { "/a/", false },     { "//", false },     { "/a//b", false },     { "/a b", false },   { "/a\001", false },
-        { "/local/domain/0", true }, { "/\xc3\xa9", false }, { "/a.b", false }, { "/a:b", false },
+        {"/", true},
+        {"/a", true},
+        {"/a/b-c_d@e", true},
+        {"", false},
+        {"a", false},
+        {"/a/", false},
+        {"//", false},
+        {"/a//b", false},
+        {"/a b", false},
+        {"/a\001", false},
+        {"/local/domain/0", true},
+        {"/\xc3\xa9", false},
+        {"/a.b", false},
+        {"/a:b", false},
     };
     char path[PATH_BYTES], long_path[PATH_BYTES + 10];
     size_t i;
