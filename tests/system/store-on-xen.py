@@ -161,8 +161,7 @@ tail -n 3 /tmp/ping.log; cat /tmp/kernel.log | tail -n 1; cat /tmp/socket.log | 
 tail -n 4 /var/log/xen/console/guest-guest.log
 grep -q " 0% packet loss" /tmp/ping.log || fail "pings were lost"
 grep -E "WRONG|FAILED|DIFFERS" /tmp/*.log /var/log/xen/console/guest-guest.log && fail "a client got a wrong answer"
-xl shutdown -w -F guest >/dev/null 2>&1 || xl destroy guest || fail destroy
-xl destroy guest 2>/dev/null
+xl destroy guest || fail destroy
 sleep 1
 xenstore-rm /test
 now=$(count)
