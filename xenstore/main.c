@@ -324,7 +324,10 @@ main(int argc, char **argv)
                      log_message);
     if (rc) {
         g_printerr("Cannot begin in %s: %s.\n", options.state_directory, g_strerror(-rc));
-        return 1;
+        /* A start script that finds the daemon running already has got what it wanted. */
+        if (rc == -EBUSY && ready >= 0)
+            rc = write(ready, "", 1) == 1 ? 0 : rc;
+        return rc ? 1 : 0;
     }
     server.argv = own_argv;
     server.program = program;

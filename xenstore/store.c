@@ -86,6 +86,16 @@ store_fini(struct store *store)
     memset(store, 0, sizeof(*store));
 }
 
+/* An idle client keeps no buffers. */
+static void
+client_trim(struct client *client)
+{
+    if (!client->in.length)
+        buf_fini(&client->in);
+    if (!client->out.length)
+        buf_fini(&client->out);
+}
+
 void
 store_tick(struct store *store, uint64_t now)
 {
@@ -94,6 +104,7 @@ store_tick(struct store *store, uint64_t now)
         struct client *client = link_entry(item, struct client, in_store);
         const struct quota *quota = store_quota(store, client->domain);
 
+        client_trim(client);
         if (domain_privileged(client->domain))
             continue;
         list_for_each (&client->transactions, link) {
