@@ -198,10 +198,11 @@ make_sockets(void)
 {
     static const char *const sockets[] = {"socket", "socket_ro"};
     size_t i;
+    mode_t mask;
     int rc = 0;
 
     mkdir(options.run_directory, 0755);
-    umask(0177);
+    mask = umask(0177);
     for (i = 0; i < G_N_ELEMENTS(sockets) && !rc; i++) {
         g_autofree char *path = g_build_filename(options.run_directory, sockets[i], NULL);
 
@@ -209,6 +210,7 @@ make_sockets(void)
         if (rc)
             g_printerr("Cannot listen on %s: %s.\n", path, g_strerror(-rc));
     }
+    umask(mask);
     return rc == 0;
 }
 

@@ -223,8 +223,8 @@ xen_ready(struct server *server, struct watched *watched, uint32_t events)
 
     (void)watched;
     (void)events;
-    /* As many as there may be ports in a turn; the descriptor stays readable for the rest. */
-    for (i = 0; i < 1024 && (port = server->xen->ops->next_event(server->xen)); i++) {
+    /* A bound, or a domain that signals without end keeps us here; the descriptor stays readable. */
+    for (i = 0; i < 64 && (port = server->xen->ops->next_event(server->xen)); i++) {
         struct connection *connection;
 
         if (port == server->xen->domain_port) {
@@ -297,7 +297,7 @@ server_adopt(struct server *server, uint32_t client_id, int fd)
     return client && client->socket && !client->transport && !connection_attach_socket(server, client, fd);
 }
 
-/* Takes up the rings of a store that was brought back. */
+/* Takes up the rings of a store that was brought back, and those that could not be had then. */
 static void
 attach_rings(struct server *server)
 {
@@ -305,7 +305,7 @@ attach_rings(struct server *server)
         struct client *client = link_entry(item, struct client, in_store);
         int rc;
 
-        if (client->socket || !server->xen)
+        if (client->socket || client->transport || !server->xen)
             continue;
         if (client->domain->id == 0) {
             rc = server->xen->ops->initial_port(server->xen);
@@ -466,6 +466,8 @@ server_tick(struct server *server, uint64_t now)
         if (rc)
             server_log(server, "Cannot write the state: %s.  A kill would lose it.", strerror(-rc));
     }
-    if (server->xen)
+    if (server->xen) {
         check_domains(server);
+        attach_rings(server);
+    }
 }
