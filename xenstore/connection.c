@@ -264,31 +264,42 @@ ring_break(struct server *server, struct connection *connection, uint8_t error)
     ring_notify(server, connection);
 }
 
-/* Returns whether anything moved. */
+/*
+ * A domain signals only what it must: new requests when we had taken all before, and room for replies
+ * when there was none.  So each of the next two goes on until it has seen, after its own last move, a ring
+ * with nothing to take, or with no room.  They return whether anything moved.
+ */
 static bool
 ring_read(struct server *server, struct connection *connection)
 {
     struct xenstore_domain_interface *ring = connection->ring;
     struct client *client = connection->client;
     char data[XENSTORE_RING_SIZE];
-    uint32_t index = ring_in_index(client);
-    uint32_t length = read_once(&ring->req_prod) - index;
+    bool moved = false;
 
-    if (client->broken || !length || client->in.length >= RING_IN_BYTES)
-        return false;
-    if (length > XENSTORE_RING_SIZE) {
-        ring_break(server, connection, XENSTORE_ERROR_RINGIDX);
-        return false;
+    /* What is left for lack of room here is taken when replies have gone out. */
+    while (!client->broken && client->in.length < RING_IN_BYTES) {
+        uint32_t index = ring_in_index(client);
+        uint32_t length = read_once(&ring->req_prod) - index;
+
+        if (length > XENSTORE_RING_SIZE)
+            ring_break(server, connection, XENSTORE_ERROR_RINGIDX);
+        if (!length || length > XENSTORE_RING_SIZE)
+            break;
+        atomic_thread_fence(memory_order_acquire);
+        ring_copy_out(ring->req, index, data, length);
+        if (client_received(client, data, length)) {
+            connection_ready(server, connection);
+            break;
+        }
+        journal_append(&server->journal, JOURNAL_INPUT, client->id, data, length);
+        atomic_thread_fence(memory_order_seq_cst);
+        write_once(&ring->req_cons, index + length);
+        atomic_thread_fence(memory_order_seq_cst);
+        connection_ready(server, connection);
+        moved = true;
     }
-    atomic_thread_fence(memory_order_acquire);
-    ring_copy_out(ring->req, index, data, length);
-    if (client_received(client, data, length))
-        return false;
-    journal_append(&server->journal, JOURNAL_INPUT, client->id, data, length);
-    atomic_thread_fence(memory_order_seq_cst);
-    write_once(&ring->req_cons, index + length);
-    connection_ready(server, connection);
-    return true;
+    return moved;
 }
 
 static bool
@@ -296,28 +307,29 @@ ring_write(struct server *server, struct connection *connection)
 {
     struct xenstore_domain_interface *ring = connection->ring;
     struct client *client = connection->client;
-    uint32_t index = ring_out_index(client);
-    uint32_t used = index - read_once(&ring->rsp_cons);
-    uint32_t length;
+    bool moved = false;
 
-    if (!client->out.length)
-        return false;
-    if (used > XENSTORE_RING_SIZE) {
-        ring_break(server, connection, XENSTORE_ERROR_RINGIDX);
-        return false;
+    while (client->out.length) {
+        uint32_t index = ring_out_index(client);
+        uint32_t used = index - read_once(&ring->rsp_cons);
+        uint32_t length = XENSTORE_RING_SIZE - used;
+
+        if (used > XENSTORE_RING_SIZE)
+            ring_break(server, connection, XENSTORE_ERROR_RINGIDX);
+        if (used >= XENSTORE_RING_SIZE)
+            break;
+        if (length > client->out.length)
+            length = client->out.length;
+        atomic_thread_fence(memory_order_seq_cst);
+        ring_copy_in(ring->rsp, index, buf_head(&client->out), length);
+        atomic_thread_fence(memory_order_seq_cst);
+        write_once(&ring->rsp_prod, index + length);
+        atomic_thread_fence(memory_order_seq_cst);
+        client_sent(&server->store, client, length);
+        journal_count(server, JOURNAL_SENT, client, length);
+        moved = true;
     }
-    length = XENSTORE_RING_SIZE - used;
-    if (length > client->out.length)
-        length = client->out.length;
-    if (!length)
-        return false;
-    atomic_thread_fence(memory_order_seq_cst);
-    ring_copy_in(ring->rsp, index, buf_head(&client->out), length);
-    atomic_thread_fence(memory_order_seq_cst);
-    write_once(&ring->rsp_prod, index + length);
-    client_sent(&server->store, client, length);
-    journal_count(server, JOURNAL_SENT, client, length);
-    return true;
+    return moved;
 }
 
 void

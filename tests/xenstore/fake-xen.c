@@ -174,6 +174,7 @@ fake_write(uint16_t domid, const void *data, size_t length)
     struct xenstore_domain_interface *ring = fake_ring(domid);
     volatile uint32_t *cons = &ring->req_cons, *prod = &ring->req_prod;
     const char *byte = data;
+    uint32_t before = *prod;
     size_t done = 0;
 
     while (done < length && *prod - *cons < XENSTORE_RING_SIZE) {
@@ -181,7 +182,8 @@ fake_write(uint16_t domid, const void *data, size_t length)
         atomic_thread_fence(memory_order_release);
         *prod = *prod + 1;
     }
-    if (done)
+    atomic_thread_fence(memory_order_seq_cst);
+    if (done && *cons - before < XENSTORE_RING_SIZE + 1)
         fake_kick(domid);
     return done;
 }
@@ -191,6 +193,7 @@ fake_read(uint16_t domid, void *data, size_t length)
 {
     struct xenstore_domain_interface *ring = fake_ring(domid);
     volatile uint32_t *cons = &ring->rsp_cons, *prod = &ring->rsp_prod;
+    uint32_t before = *cons;
     char *byte = data;
     size_t done = 0;
 
@@ -199,7 +202,8 @@ fake_read(uint16_t domid, void *data, size_t length)
         byte[done++] = ring->rsp[MASK_XENSTORE_IDX(*cons)];
         *cons = *cons + 1;
     }
-    if (done)
+    atomic_thread_fence(memory_order_seq_cst);
+    if (done && *prod - before >= XENSTORE_RING_SIZE)
         fake_kick(domid);
     return done;
 }
