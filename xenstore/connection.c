@@ -289,7 +289,7 @@ ring_read(struct server *server, struct connection *connection)
         atomic_thread_fence(memory_order_acquire);
         ring_copy_out(ring->req, index, data, length);
         if (client_received(client, data, length)) {
-            connection_ready(server, connection);
+            client_mark_dirty(&server->store, client);
             break;
         }
         journal_append(&server->journal, JOURNAL_INPUT, client->id, data, length);

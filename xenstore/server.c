@@ -386,7 +386,7 @@ server_wait(struct server *server, int timeout_ms)
 bool
 server_busy(const struct server *server)
 {
-    return !link_empty(&server->ready);
+    return !link_empty(&server->ready) || !link_empty(&server->store.dirty);
 }
 
 /* A connection's share of a turn. */
@@ -400,8 +400,11 @@ take_turn(struct server *server, struct connection *connection)
     for (i = 0; i < TURN_REQUESTS; i++) {
         if (!client_ready(store, client))
             return;
-        if (request_process(store, client))
+        if (request_process(store, client)) {
+            /* Without memory for the answer; the others go first, then it is tried again. */
+            connection_ready(server, connection);
             return;
+        }
         journal_append_step(&server->journal, store, client->id);
     }
     if (client_ready(store, client))
