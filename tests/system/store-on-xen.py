@@ -174,6 +174,7 @@ i=0
 while [ $i -lt @CYCLES@ ]; do
     xl create -p -q /etc/empty.cfg > /dev/null && xl destroy empty || fail "cycle $i"
     i=$((i + 1))
+    [ $((i % 10)) = 0 ] && echo "$i cycles, $(count) nodes"
 done
 sleep 1
 now=$(count)
