@@ -12,6 +12,7 @@ the store has as many nodes as before.  Skips, with the reason, when QEMU or a p
 import argparse
 import os
 import pathlib
+import signal
 import struct
 import sys
 
@@ -227,6 +228,8 @@ def main():
     parser.add_argument('--client', default=str(TOP / 'build/tests/xenstore/store-client'))
     parser.add_argument('--log', default=None, help='keep the console here')
     options = parser.parse_args()
+    # QEMU must not outlive a run that is cut short.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for needed in (options.daemon, options.client):
         if not os.path.exists(needed):
             print(f'SKIP: {needed} is not built')
