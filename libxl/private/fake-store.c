@@ -6,7 +6,7 @@
  */
 #include "private/fake.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 typedef struct {
     SeraiStore base;

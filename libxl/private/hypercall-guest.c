@@ -201,6 +201,26 @@ serai_hv_claim(SeraiHv *hv, uint32_t domid, uint64_t pages, GError **error)
 }
 
 gboolean
+serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, GError **error)
+{
+    struct xen_foreign_memory_map arg = {.domid = domid};
+    struct {
+        uint64_t address;
+        uint64_t size;
+        uint32_t type;
+    } __attribute__((packed)) entry = {0, kib << 10, 1}; /* E820 type 1: memory */
+    g_auto(Buffer) buffer = {0};
+
+    G_STATIC_ASSERT(sizeof(entry) == 20);
+    if (!buffer_init(&buffer, hv, sizeof(entry), error))
+        return FALSE;
+    memcpy(buffer.data, &entry, sizeof(entry));
+    arg.map.nr_entries = 1;
+    set_xen_guest_handle_raw(arg.map.buffer, buffer.data);
+    return struct_call(hv, __HYPERVISOR_memory_op, XENMEM_set_memory_map, &arg, sizeof(arg), error) >= 0;
+}
+
+gboolean
 serai_hv_max_gpfn(SeraiHv *hv, uint32_t domid, uint64_t *ret_gpfn, GError **error)
 {
     domid_t arg = domid;

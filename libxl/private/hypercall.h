@@ -130,6 +130,8 @@ gboolean serai_hv_populate(SeraiHv *hv, uint32_t domid, size_t count, uint32_t o
                            size_t *ret_count, GError **error);
 /* Promises @pages to the domain; 0 ends the promise.  A hypervisor without claims counts as success. */
 gboolean serai_hv_claim(SeraiHv *hv, uint32_t domid, uint64_t pages, GError **error);
+/* The memory map a PV guest is shown: memory from 0 up to what it may ever have. */
+gboolean serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, GError **error);
 gboolean serai_hv_max_gpfn(SeraiHv *hv, uint32_t domid, uint64_t *ret_gpfn, GError **error);
 gboolean serai_hv_hypercall_page(SeraiHv *hv, uint32_t domid, xen_pfn_t mfn, GError **error);
 gboolean serai_hv_pin_table(SeraiHv *hv, uint32_t domid, uint32_t level, xen_pfn_t mfn, GError **error);
