@@ -147,7 +147,7 @@ def build_guest(work, modules_dir):
     tree.pack(os.path.join(work, "guest.gz"))
 
 
-def build_dom0(work, modules_dir, build, xenstored, xenstore, guest_kernel, extra=()):
+def build_dom0(work, modules_dir, build, xenstored, xenstore, guest_kernel, extra=(), texts=None):
     tree = Tree(os.path.join(work, "dom0"))
     busybox(tree)
     tree.add_modules(modules_dir, DOM0_MODULES)
@@ -167,6 +167,8 @@ def build_dom0(work, modules_dir, build, xenstored, xenstore, guest_kernel, extr
         tree.add(source, target)
     tree.add(guest_kernel, "/guest/kernel", 0o644)
     tree.add(os.path.join(work, "guest.gz"), "/guest/initrd", 0o644)
+    for name, text in (texts or {}).items():
+        tree.write("/etc/" + name, text)
     tree.write("/etc/passwd", "root:x:0:0::/:/bin/sh\n")
     tree.write("/etc/group", "root:x:0:\ntty:x:5:\n")
     tree.write("/etc/ld.so.conf", "/lib/x86_64-linux-gnu\n/usr/lib/x86_64-linux-gnu\n/lib\n")

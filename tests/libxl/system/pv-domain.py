@@ -51,7 +51,14 @@ devid=0
 console.log_path=/tmp/guest.log
 """
 
-UUID = "6f1c9c5e-0000-4000-8000-00000000000%d"
+FILES = {
+    "t1.conf": DOMAIN % {"name": "t1", "uuid": "6f1c9c5e-0000-4000-8000-000000000001", "memory": 131072, "cmdline": "",
+                         "devices": DEVICES},
+    "second.dev": "[device 0]\nkind=0\ndevid=-1\ndisk.target=xvdb\ndisk.path=/tmp/second.img\ndisk.readonly=1\n",
+    "nic.dev": "[device 0]\nkind=1\ndevid=1\nnic.mac=00:16:3e:00:00:02\nnic.attach=1\nnic.bridge=br0\nnic.trusted=1\n",
+    "nicdown.dev": "[device 0]\nkind=1\ndevid=0\nnic.mac=00:16:3e:00:00:01\nnic.attach=1\nnic.bridge=br0\n"
+                   "nic.trusted=1\nnic.link_down=1\nnic.rate_kib=1000\n",
+}
 
 
 class Test:
@@ -79,9 +86,6 @@ class Test:
                 print("# " + line)
         self.check(name, rc == want and re.search(contains, out) is not None, out)
         return out
-
-    def write(self, path, text):
-        self.machine.run("cat > %s <<'END'\n%s\nEND" % (path, text))
 
     def guest_log(self):
         out, _ = self.machine.run("cat /tmp/guest.log", 60)
@@ -115,19 +119,13 @@ def life(t):
     m = t.machine
     m.run("dd if=/dev/zero of=/tmp/disk.img bs=1M count=16 2>/dev/null; dd if=/dev/zero of=/tmp/second.img bs=1M count=8"
           " 2>/dev/null; echo mark-of-dom0 | dd of=/tmp/second.img conv=notrunc 2>/dev/null")
-    t.write("/tmp/t1.conf", DOMAIN % {"name": "t1", "uuid": UUID % 1, "memory": 131072, "cmdline": "", "devices": DEVICES})
-    t.write("/tmp/second.dev", "[device 0]\nkind=0\ndevid=-1\ndisk.target=xvdb\ndisk.path=/tmp/second.img\ndisk.readonly=1")
-    t.write("/tmp/nic.dev", "[device 0]\nkind=1\ndevid=1\nnic.mac=00:16:3e:00:00:02\nnic.attach=1\nnic.bridge=br0\n"
-                            "nic.trusted=1")
-    t.write("/tmp/nicdown.dev", "[device 0]\nkind=1\ndevid=0\nnic.mac=00:16:3e:00:00:01\nnic.attach=1\nnic.bridge=br0\n"
-                                "nic.trusted=1\nnic.link_down=1\nnic.rate_kib=1000")
-
     t.try_("facts about the machine", "info", contains=r"xen-3.0-x86_64.*sched=")
-    t.try_("create", "create", "/tmp/t1.conf", contains=r"DOMAIN \d+")
+    if "DOMAIN" not in t.try_("create", "create", "/etc/t1.conf", contains=r"DOMAIN \d+"):
+        raise Failure("nothing to go on with")
     out, _ = m.run("ls /sys/class/net/br0/brif; losetup -a; cat /proc/loadavg; ps | grep -c '[q]emu'")
     t.check("the NIC is a port of the bridge before the guest runs", "vif" in out, out)
     t.check("the disk is a loop device", "/dev/loop0" in out, out)
-    t.try_("a second domain of that name is refused", "create", "/tmp/t1.conf", want=1, contains=r"exists already")
+    t.try_("a second domain of that name is refused", "create", "/etc/t1.conf", want=1, contains=r"exists already")
     t.try_("unpause", "unpause", "t1")
     t.check("the guest's first program runs", t.await_guest(r"GUEST-UP \S+ mem=\d+", 240) is not None, t.guest_log()[-3000:])
     t.check("the console has a pty", t.find_console("t1"))
@@ -147,16 +145,16 @@ def life(t):
 
 
 def change(t):
-    t.try_("a disk is plugged in", "attach", "t1", "/tmp/second.dev")
+    t.try_("a disk is plugged in", "attach", "t1", "/etc/second.dev")
     t.check("the guest sees it", t.guest("sleep 1; head -c 12 /dev/xvdb; echo", "mark-of-dom0") is not None)
-    t.try_("it is unplugged", "detach", "t1", "/tmp/second.dev")
+    t.try_("it is unplugged", "detach", "t1", "/etc/second.dev")
     t.check("the guest has lost it", t.guest("sleep 1; test -e /dev/xvdb || echo no-xvdb", "no-xvdb") is not None)
     out, _ = t.machine.run("losetup -a")
     t.check("its loop device is gone", "second.img" not in out, out)
-    t.try_("a NIC is plugged in", "attach", "t1", "/tmp/nic.dev")
+    t.try_("a NIC is plugged in", "attach", "t1", "/etc/nic.dev")
     t.check("the guest sees it too", t.guest("sleep 2; test -d /sys/class/net/eth1 && echo has-eth1", "has-eth1") is not None)
-    t.try_("that is unplugged", "detach", "t1", "/tmp/nic.dev")
-    t.try_("link down and a rate limit", "update", "t1", "/tmp/nicdown.dev")
+    t.try_("that is unplugged", "detach", "t1", "/etc/nic.dev")
+    t.try_("link down and a rate limit", "update", "t1", "/etc/nicdown.dev")
     out, _ = t.machine.run("cat /sys/class/net/vif*.0/operstate")
     t.check("dom0's end is down", "down" in out, out)
     t.try_("balloon down", "mem", "t1", "98304")
@@ -199,15 +197,16 @@ def consoled(t):
     t.machine.run("kill -9 $(ps | grep '[s]erai-consoled' | awk '{print $1}')")
     t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &)")
     t.check("after a crash of the console daemon there is a pty again", t.find_console("t1"))
-    t.seen = len(t.guest_log())
+    before = t.seen = len(t.guest_log())
     t.machine.run("echo 'for i in $(seq 1 400); do echo line-$i-of-the-flood; done' > %s" % t.console)
     time.sleep(1)
     t.machine.run("kill -9 $(ps | grep '[s]erai-consoled' | awk '{print $1}')")
     time.sleep(2)
     t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &)")
     t.await_guest("line-400-of-the-flood", 60)
-    out, _ = t.machine.run("cat /tmp/guest.log /tmp/guest.log.1 2>/dev/null | grep -o 'line-[0-9]*-of' | sort -u | wc -l")
-    t.find_console("t1")
+    lines = set(re.findall(r"line-(\d+)-of", t.guest_log()[before:]))
+    t.check("all that the guest wrote is in the log", len(lines) == 400, "%d of 400 lines" % len(lines))
+    t.check("and the console answers", t.find_console("t1") and t.guest("echo still-$((1+1))", "still-2") is not None)
 
 
 def end(t):
@@ -226,7 +225,7 @@ def crash(t):
     out, _ = t.machine.run("serai-try info | grep -o 'free=[0-9]*'")
     before = int(re.search(r"free=(\d+)", out).group(1))
     for seconds in ("1", "2", "3"):
-        t.machine.run("serai-try die %s -- create /tmp/t1.conf -- destroy t1" % seconds, 120)
+        t.machine.run("serai-try die %s -- create /etc/t1.conf -- destroy t1" % seconds, 120)
         t.machine.run("serai-try recover", 120)
         out, _ = t.machine.run("sleep 1; serai-try list; ls /sys/class/net; losetup -a; xenstore ls /serai 2>/dev/null")
         t.check("nothing is left of a creator that died after %s s" % seconds,
@@ -252,7 +251,8 @@ def main():
     work = args.work or tempfile.mkdtemp(prefix="serai-system-")
     os.makedirs(work, exist_ok=True)
     image.build_guest(work, args.modules)
-    image.build_dom0(work, args.modules, args.build, args.xenstored, args.xenstore, args.guest_kernel or args.kernel)
+    image.build_dom0(work, args.modules, args.build, args.xenstored, args.xenstore, args.guest_kernel or args.kernel,
+                     texts=FILES)
     machine = Machine(args.hypervisor, args.kernel, os.path.join(work, "dom0.gz"), os.path.join(work, "serial.log"),
                       options=args.options)
     test = Test(machine)
