@@ -377,10 +377,12 @@ domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
         destroy_domain(hv, d);
         return 0;
     case XEN_DOMCTL_pausedomain:
-        d->pause_count = 1;
+        d->pause_count++;
         return 0;
     case XEN_DOMCTL_unpausedomain:
-        d->pause_count = 0;
+        if (!d->pause_count)
+            return -EINVAL;
+        d->pause_count--;
         d->cpu_time += 1000000;
         return 0;
     case XEN_DOMCTL_resumedomain:

@@ -105,6 +105,18 @@ serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, G
     }
 }
 
+/* GLib returns a string and sets an error for a bad escape; such a string is not taken. */
+static char *
+get_string(GKeyFile *file, const char *group, const char *key)
+{
+    g_autoptr(GError) local = NULL;
+    char *text = g_key_file_get_string(file, group, key, &local);
+
+    if (local)
+        g_clear_pointer(&text, g_free);
+    return text;
+}
+
 static gboolean
 load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group, GError **error)
 {
@@ -113,23 +125,21 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
 
     switch (f->type) {
     case SERAI_FIELD_STRING:
-        *AT(char *, object, f) = g_key_file_get_string(file, group, f->name, error);
-        return *AT(char *, object, f) != NULL;
+        *AT(char *, object, f) = get_string(file, group, f->name);
+        if (*AT(char *, object, f))
+            return TRUE;
+        break;
     case SERAI_FIELD_BYTES:
-        text = g_key_file_get_string(file, group, f->name, error);
-        if (!text)
-            return FALSE;
-        *AT(GBytes *, object, f) = hex_decode(text);
+        text = get_string(file, group, f->name);
+        *AT(GBytes *, object, f) = text ? hex_decode(text) : NULL;
         if (*AT(GBytes *, object, f))
             return TRUE;
         break;
     case SERAI_FIELD_UINT64:
     case SERAI_FIELD_BOOLEAN:
     case SERAI_FIELD_UINT:
-        text = g_key_file_get_value(file, group, f->name, error);
-        if (!text)
-            return FALSE;
-        if (!g_ascii_string_to_unsigned(text, 10, 0, f->type == SERAI_FIELD_UINT64 ? G_MAXUINT64 : G_MAXUINT, &number,
+        text = g_key_file_get_value(file, group, f->name, NULL);
+        if (!text || !g_ascii_string_to_unsigned(text, 10, 0, f->type == SERAI_FIELD_UINT64 ? G_MAXUINT64 : G_MAXUINT, &number,
                                         NULL) ||
             (f->limit && number >= f->limit))
             break;
@@ -142,10 +152,8 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
     case SERAI_FIELD_INT64: {
         gint64 value;
 
-        text = g_key_file_get_value(file, group, f->name, error);
-        if (!text)
-            return FALSE;
-        if (!g_ascii_string_to_signed(text, 10, f->type == SERAI_FIELD_INT ? G_MININT : G_MININT64,
+        text = g_key_file_get_value(file, group, f->name, NULL);
+        if (!text || !g_ascii_string_to_signed(text, 10, f->type == SERAI_FIELD_INT ? G_MININT : G_MININT64,
                                       f->type == SERAI_FIELD_INT ? G_MAXINT : G_MAXINT64, &value, NULL))
             break;
         if (f->type == SERAI_FIELD_INT)
@@ -165,13 +173,8 @@ serai_fields_load(const SeraiField *fields, guint count, gpointer object, GKeyFi
                   GError **error)
 {
     for (const SeraiField *f = fields; f < fields + count; f++) {
-        if (g_key_file_has_key(file, group, f->name, NULL) && !load_one(f, object, file, group, error)) {
-            if (error && *error && (*error)->domain == G_KEY_FILE_ERROR) {
-                (*error)->domain = SERAI_ERROR;
-                (*error)->code = SERAI_ERROR_INVALID_CONFIG;
-            }
+        if (g_key_file_has_key(file, group, f->name, NULL) && !load_one(f, object, file, group, error))
             return FALSE;
-        }
     }
     return TRUE;
 }

@@ -377,16 +377,34 @@ serai_hv_destroy_domain(SeraiHv *hv, uint32_t domid, GCancellable *cancellable, 
     return FALSE;
 }
 
+/* The hypervisor counts pauses and refuses to unpause what runs; here a domain is paused or it is not. */
 gboolean
 serai_hv_pause_domain(SeraiHv *hv, uint32_t domid, GError **error)
 {
-    return simple_domctl(hv, XEN_DOMCTL_pausedomain, domid, error);
+    xen_domctl_getdomaininfo_t info;
+
+    if (!serai_hv_domain_info(hv, domid, &info, error))
+        return FALSE;
+    return info.flags & XEN_DOMINF_paused || simple_domctl(hv, XEN_DOMCTL_pausedomain, domid, error);
 }
 
 gboolean
 serai_hv_unpause_domain(SeraiHv *hv, uint32_t domid, GError **error)
 {
-    return simple_domctl(hv, XEN_DOMCTL_unpausedomain, domid, error);
+    xen_domctl_getdomaininfo_t info;
+
+    /* Others may have paused it too, each once. */
+    for (int tries = 0; tries < 16; tries++) {
+        if (!serai_hv_domain_info(hv, domid, &info, error))
+            return FALSE;
+        if (!(info.flags & XEN_DOMINF_paused))
+            return TRUE;
+        if (!simple_domctl(hv, XEN_DOMCTL_unpausedomain, domid, error))
+            return FALSE;
+    }
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE, _("Domain %u is paused by somebody else again and again."),
+                domid);
+    return FALSE;
 }
 
 gboolean

@@ -21,7 +21,7 @@ typedef struct {
 static gboolean
 output_grow(Output *out, GError **error)
 {
-    gsize room = out->room ? MIN(out->room * 2, SERAI_KERNEL_MAX) : 32 << 20;
+    gsize room = out->room ? MIN(out->room * 2, SERAI_KERNEL_MAX) : 1 << 20;
     guint8 *data;
 
     if (out->room >= SERAI_KERNEL_MAX) {

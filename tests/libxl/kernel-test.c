@@ -181,11 +181,14 @@ damaged_kernels_do_no_harm(void)
     g_autoptr(GBytes) kernel = test_kernel(5000, TRUE);
     gsize size;
     const guint8 *data = g_bytes_get_data(kernel, &size);
+    GBytes *sources[G_N_ELEMENTS(packers) + 1] = {kernel};
     guint parsed = 0;
 
+    for (guint i = 0; i < G_N_ELEMENTS(packers); i++)
+        sources[i + 1] = packers[i].pack(data, size);
     for (guint round = 0; round < 4000; round++) {
         guint which = round % (G_N_ELEMENTS(packers) + 1);
-        GBytes *source = which ? packers[which - 1].pack(data, size) : g_bytes_ref(kernel);
+        GBytes *source = sources[which];
         GBytes *wrapped = which && round & 64 ? bzimage(source) : g_bytes_ref(source);
         gsize n = g_bytes_get_size(wrapped);
         guint8 *copy = g_memdup2(g_bytes_get_data(wrapped, NULL), n);
@@ -208,9 +211,10 @@ damaged_kernels_do_no_harm(void)
             g_bytes_unref(out);
         g_bytes_unref(damaged);
         g_bytes_unref(wrapped);
-        g_bytes_unref(source);
         g_free(copy);
     }
+    for (guint i = 0; i < G_N_ELEMENTS(packers); i++)
+        g_bytes_unref(sources[i + 1]);
     g_test_message("%u of 4000 were still kernels", parsed);
 }
 

@@ -181,7 +181,7 @@ def save(t):
     t.try_("save", "save", "t1", "/tmp/t1.img")
     out, _ = t.machine.run("serai-try list; ls /sys/class/net; losetup -a; xenstore ls /local/domain | head -60; "
                            "xenstore ls /serai 2>/dev/null | head")
-    t.check("nothing of the domain is left", "vif" not in out and "disk.img" not in out and "t1" not in out, out)
+    t.check("nothing of the domain is left", not re.search(r"vif\d", out) and "disk.img" not in out and "t1" not in out, out)
     t.machine.run("cp /tmp/guest.log /tmp/guest.old")
     t.seen = 0
     t.try_("restore", "restore", "/tmp/t1.img", contains=r"DOMAIN \d+")
@@ -195,14 +195,14 @@ def save(t):
 def consoled(t):
     """The daemon dies without a word while the guest writes; all bytes arrive."""
     t.machine.run("kill -9 $(ps | grep '[s]erai-consoled' | awk '{print $1}')")
-    t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &)")
+    t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &) ; sleep 3")
     t.check("after a crash of the console daemon there is a pty again", t.find_console("t1"))
     before = t.seen = len(t.guest_log())
     t.machine.run("echo 'for i in $(seq 1 400); do echo line-$i-of-the-flood; done' > %s" % t.console)
     time.sleep(1)
     t.machine.run("kill -9 $(ps | grep '[s]erai-consoled' | awk '{print $1}')")
     time.sleep(2)
-    t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &)")
+    t.machine.run("(serai-consoled --foreground >> /tmp/consoled.log 2>&1 &) ; sleep 3")
     t.await_guest("line-400-of-the-flood", 60)
     lines = set(re.findall(r"line-(\d+)-of", t.guest_log()[before:]))
     t.check("all that the guest wrote is in the log", len(lines) == 400, "%d of 400 lines" % len(lines))
@@ -217,7 +217,7 @@ def end(t):
     t.try_("destroyed twice is an error", "destroy", "t1", want=1)
     out, _ = t.machine.run("sleep 1; serai-try list; ls /sys/class/net; losetup -a; xenstore ls /serai 2>/dev/null; "
                            "xenstore ls /local/domain/0/backend")
-    t.check("nothing is left", "vif" not in out and "disk.img" not in out and "LIST 1" not in out and "t1" not in out, out)
+    t.check("nothing is left", not re.search(r"vif\d", out) and "disk.img" not in out and "LIST 1" not in out and "t1" not in out, out)
 
 
 def crash(t):
@@ -229,7 +229,7 @@ def crash(t):
         t.machine.run("serai-try recover", 120)
         out, _ = t.machine.run("sleep 1; serai-try list; ls /sys/class/net; losetup -a; xenstore ls /serai 2>/dev/null")
         t.check("nothing is left of a creator that died after %s s" % seconds,
-                "vif" not in out and "disk.img" not in out and "t1" not in out and out.count("LIST") == 1, out)
+                not re.search(r"vif\d", out) and "disk.img" not in out and "t1" not in out and out.count("LIST") == 1, out)
     out, _ = t.machine.run("serai-try info | grep -o 'free=[0-9]*'")
     after = int(re.search(r"free=(\d+)", out).group(1))
     t.check("no memory is lost", abs(before - after) < 2048, "%d, %d" % (before, after))
