@@ -51,7 +51,7 @@ static const SeraiField fields[] = {
 G_DEFINE_BOXED_TYPE(SeraiConfig, serai_config, serai_config_copy, serai_config_free)
 G_DEFINE_BOXED_TYPE(SeraiVnumaNode, serai_vnuma_node, serai_vnuma_node_copy, serai_vnuma_node_free)
 
-/* --- virtual NUMA nodes ------------------------------------------------------------------------------------ */
+/* --- virtual NUMA nodes ----------------------------------------------------------------------- */
 
 SeraiVnumaNode *
 serai_vnuma_node_new(void)
@@ -85,7 +85,7 @@ serai_vnuma_node_free(SeraiVnumaNode *node)
     g_free(node);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void
 bytes_free(gpointer data)
@@ -163,7 +163,7 @@ serai_config_set_hard_affinity(SeraiConfig *config, guint vcpu, GBytes *cpus)
     config->hard_affinity->pdata[vcpu] = cpus ? g_bytes_ref(cpus) : NULL;
 }
 
-/* --- checks ----------------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 static gboolean
 invalid(GError **error, SeraiError code, const char *message)
@@ -296,7 +296,7 @@ serai_config_check(const SeraiConfig *config, GError **error)
            check_devices(config, error);
 }
 
-/* --- as text ---------------------------------------------------------------------------------------------- */
+/* --- as text ---------------------------------------------------------------------------------- */
 
 /* One row of a list of bitmaps. */
 typedef struct {

@@ -102,7 +102,8 @@ void serai_vnuma_node_free(SeraiVnumaNode *node);
  * @type: how it is virtualized.
  * @name: its name; unique on the host.
  * @uuid: its UUID as text; unique on the host.
- * @kernel: (nullable): the kernel (bzImage or ELF with Xen notes, packed or not), or %NULL to boot from the guest's
+ * @kernel: (nullable): the kernel (bzImage or ELF with Xen notes, packed or not), or %NULL to boot from the
+ *   guest's
  *   own disk through PV GRUB.
  * @ramdisk: (nullable): the initrd.
  * @cmdline: (nullable): the kernel's command line.
@@ -180,7 +181,8 @@ GType serai_config_get_type(void);
 /**
  * serai_config_new:
  *
- * Makes a description with defaults: PV, one vCPU, no memory, no devices; power off and crash destroy, reboot restarts.
+ * Makes a description with defaults: PV, one vCPU, no memory, no devices; power off and crash destroy,
+ * reboot restarts.
  *
  * Returns: (transfer full): the description.
  */
@@ -227,7 +229,8 @@ void serai_config_set_hard_affinity(SeraiConfig *config, guint vcpu, GBytes *cpu
  * Says whether the description can be carried out at all, without looking at the system.  Creation does this
  * first; a caller that stores descriptions may do it earlier.
  *
- * Returns: %TRUE, or %FALSE with %SERAI_ERROR_INVALID_CONFIG or %SERAI_ERROR_UNSUPPORTED and a message that names
+ * Returns: %TRUE, or %FALSE with %SERAI_ERROR_INVALID_CONFIG or %SERAI_ERROR_UNSUPPORTED and a message that
+ * names
  * the culprit.
  */
 gboolean serai_config_check(const SeraiConfig *config, GError **error);

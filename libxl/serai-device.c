@@ -126,7 +126,7 @@ serai_device_from_data(const char *data, GError **error)
     return serai_device_load(file, "device", error);
 }
 
-/* --- names of disks --------------------------------------------------------------------------------------- */
+/* --- names of disks --------------------------------------------------------------------------- */
 
 /* Reads "a" to "z", "aa" and so on as 0, 1, ...; -1 when there is no letter or too many. */
 static int
@@ -181,7 +181,7 @@ serai_disk_target_to_devid(const char *target)
     return disk < 2 ? 3 << 8 | disk << 6 | (int)partition : 22 << 8 | (disk - 2) << 6 | (int)partition;
 }
 
-/* --- checks ----------------------------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 static gboolean
 invalid(GError **error, const char *format, const char *what)

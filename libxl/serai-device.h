@@ -112,7 +112,8 @@ typedef enum {
  * @mac: "00:16:3e:01:02:03"; must be a unicast address.
  * @attach: what it is connected to.
  * @bridge: (nullable): name of the bridge.
- * @ifname: (nullable): name of dom0's end; %NULL for "vif<domid>.<devid>".  Filled in when the device is listed.
+ * @ifname: (nullable): name of dom0's end; %NULL for "vif<domid>.<devid>".  Filled in when the device is
+ *   listed.
  * @vlan_tag: Open vSwitch: untagged traffic gets this tag; 0 for none.
  * @vlan_trunks: (nullable): Open vSwitch: tags that may pass, "10,20".
  * @ovs_interface_id: (nullable): Open vSwitch: external_ids:iface-id.
@@ -190,7 +191,8 @@ typedef struct {
 /**
  * SeraiDevice:
  * @kind: which of the parts counts.
- * @devid: number of the device in the guest, or -1 to have it chosen: by @disk.target for a disk, the lowest free
+ * @devid: number of the device in the guest, or -1 to have it chosen: by @disk.target for a disk, the lowest
+ *   free
  *   one for the rest.  Console 0 is the one the kernel writes to.
  * @backend_domid: the domain that serves it; 0 for dom0.
  * @disk: when a disk.
@@ -268,7 +270,8 @@ int serai_disk_target_to_devid(const char *target);
  * @a: a device.
  * @b: another.
  *
- * Whether both describe the same device of a domain: disks by target, NICs by @devid or else MAC, channels by name,
+ * Whether both describe the same device of a domain: disks by target, NICs by @devid or else MAC, channels
+ * by name,
  * the rest by @devid.
  *
  * Returns: %TRUE if so.

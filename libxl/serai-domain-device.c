@@ -49,7 +49,7 @@ find_device(SeraiDomain *domain, const SeraiDevice *wanted, GError **error)
     return NULL;
 }
 
-/* --- attaching --------------------------------------------------------------------------------------------- */
+/* --- attaching -------------------------------------------------------------------------------- */
 
 static void
 remove_device(SeraiDomain *domain, const SeraiDevice *device)
@@ -133,7 +133,7 @@ serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return attach(domain, device, cancellable, error) || fail_named(domain, _("Cannot attach a device"), error);
 }
 
-/* --- detaching --------------------------------------------------------------------------------------------- */
+/* --- detaching -------------------------------------------------------------------------------- */
 
 static gboolean
 detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, GCancellable *cancellable,
@@ -172,7 +172,7 @@ serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return detach(domain, device, flags, cancellable, error) || fail_named(domain, _("Cannot detach a device"), error);
 }
 
-/* --- changing ---------------------------------------------------------------------------------------------- */
+/* --- changing --------------------------------------------------------------------------------- */
 
 static gboolean
 update_nic(SeraiDomain *domain, SeraiDevice *device, const SeraiNic *nic, GError **error)
@@ -261,7 +261,7 @@ serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return update(domain, device, cancellable, error) || fail_named(domain, _("Cannot change a device"), error);
 }
 
-/* --- the asynchronous three -------------------------------------------------------------------------------- */
+/* --- the asynchronous three ------------------------------------------------------------------- */
 
 typedef struct {
     SeraiDevice *device;
@@ -352,7 +352,7 @@ serai_domain_update_device_finish(SeraiDomain *domain, GAsyncResult *result, GEr
     return serai_job_finish(domain, serai_domain_update_device_async, result, error) != NULL;
 }
 
-/* --- what they are and have done --------------------------------------------------------------------------- */
+/* --- what they are and have done -------------------------------------------------------------- */
 
 static SeraiDevice *
 find_disk(SeraiDomain *domain, const char *target, GError **error)

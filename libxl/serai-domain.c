@@ -77,7 +77,7 @@ alive(SeraiDomain *domain, GError **error)
     return serai_domain_raw_info(domain, &info, error);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static gboolean
 fill_from_kernel(SeraiHost *host G_GNUC_UNUSED, SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
@@ -171,7 +171,7 @@ serai_domain_pause(SeraiDomain *domain, GError **error)
     return named(domain, alive(domain, error) && serai_hv_pause_domain(domain->host->hv, domain->domid, error), error);
 }
 
-/* --- asking the guest -------------------------------------------------------------------------------------- */
+/* --- asking the guest ------------------------------------------------------------------------- */
 
 /* Writes a node below /local/domain/ID as long as the domain is there. */
 static gboolean
@@ -239,7 +239,7 @@ serai_domain_crash(SeraiDomain *domain, GError **error)
                  error);
 }
 
-/* --- what it is -------------------------------------------------------------------------------------------- */
+/* --- what it is ------------------------------------------------------------------------------- */
 
 SeraiHost *
 serai_domain_get_host(SeraiDomain *domain)
@@ -381,7 +381,7 @@ serai_domain_set_actions(SeraiDomain *domain, SeraiAction on_poweroff, SeraiActi
     return named(domain, store_config(domain, config, error), error);
 }
 
-/* --- CPUs -------------------------------------------------------------------------------------------------- */
+/* --- CPUs ------------------------------------------------------------------------------------- */
 
 SeraiVcpuInfo *
 serai_vcpu_info_copy(const SeraiVcpuInfo *info)
@@ -529,7 +529,7 @@ serai_domain_set_sched(SeraiDomain *domain, int weight, int cap, GError **error)
                  error);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 gboolean
 serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, GError **error)

@@ -36,7 +36,7 @@ typedef enum {
  */
 typedef void (*SeraiProgressFunc)(SeraiStage stage, guint64 done, guint64 total, gpointer user_data);
 
-/* --- life ------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /**
  * serai_domain_create_async:
@@ -49,7 +49,8 @@ typedef void (*SeraiProgressFunc)(SeraiStage stage, guint64 done, guint64 total,
  * @callback: called when done.
  * @user_data: for @callback.
  *
- * Makes a domain, paused: memory, kernel, devices, everything but the first instruction.  A failure at any point leaves
+ * Makes a domain, paused: memory, kernel, devices, everything but the first instruction.  A failure at any
+ * point leaves
  * nothing behind.
  */
 void serai_domain_create_async(SeraiHost *host, const SeraiConfig *config, GCancellable *cancellable,
@@ -89,19 +90,54 @@ SeraiDomain *serai_domain_create_sync(SeraiHost *host, const SeraiConfig *config
  * @callback: called when done.
  * @user_data: for @callback.
  *
- * Takes everything from a domain at once: devices, memory, store nodes.  Harmless when it is gone already, and then
+ * Takes everything from a domain at once: devices, memory, store nodes.  Harmless when it is gone already,
+ * and then
  * removes what it left.
  */
 void serai_domain_destroy_async(SeraiDomain *domain, GCancellable *cancellable, GAsyncReadyCallback callback,
                                 gpointer user_data);
-/** serai_domain_destroy_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_destroy_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_destroy_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
-/** serai_domain_destroy_sync: serai_domain_destroy_async() for a worker thread. Returns: %TRUE on success. */
+
+/**
+ * serai_domain_destroy_sync:
+ * @domain: a domain.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * serai_domain_destroy_async() for a worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_destroy_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error);
 
-/** serai_domain_unpause: Lets the domain run.  Harmless when it runs.  Returns: %TRUE on success. */
+/**
+ * serai_domain_unpause:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Lets the domain run.  Harmless when it runs.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_unpause(SeraiDomain *domain, GError **error);
-/** serai_domain_pause: Stops all vCPUs.  Harmless when it is paused.  Returns: %TRUE on success. */
+
+/**
+ * serai_domain_pause:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Stops all vCPUs.  Harmless when it is paused.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_pause(SeraiDomain *domain, GError **error);
 
 /**
@@ -111,47 +147,148 @@ gboolean serai_domain_pause(SeraiDomain *domain, GError **error);
  *
  * Asks the guest to turn itself off.  Returns at once; #SeraiHost::domain-shutdown tells when it has.
  *
- * Returns: %TRUE when the guest was asked; %FALSE with %SERAI_ERROR_GUEST_REFUSED if it has said it cannot do this.
+ * Returns: %TRUE when the guest was asked; %FALSE with %SERAI_ERROR_GUEST_REFUSED if it has said it cannot
+ * do this.
  */
 gboolean serai_domain_shutdown(SeraiDomain *domain, GError **error);
-/** serai_domain_reboot: Asks the guest to reboot, like serai_domain_shutdown().  Returns: %TRUE when asked. */
+/**
+ * serai_domain_reboot:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Asks the guest to reboot, like serai_domain_shutdown().
+ *
+ * Returns: %TRUE when asked.
+ */
 gboolean serai_domain_reboot(SeraiDomain *domain, GError **error);
-/** serai_domain_sysrq: Sends a magic SysRq key.  Returns: %TRUE when sent. */
+
+/**
+ * serai_domain_sysrq:
+ * @domain: a domain.
+ * @key: a key.
+ * @error: where the reason goes.
+ *
+ * Sends a magic SysRq key.
+ *
+ * Returns: %TRUE when sent.
+ */
 gboolean serai_domain_sysrq(SeraiDomain *domain, char key, GError **error);
-/** serai_domain_nmi: Sends a non-maskable interrupt to vCPU 0.  Returns: %TRUE when sent. */
+
+/**
+ * serai_domain_nmi:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Sends a non-maskable interrupt to vCPU 0.
+ *
+ * Returns: %TRUE when sent.
+ */
 gboolean serai_domain_nmi(SeraiDomain *domain, GError **error);
-/** serai_domain_crash: Makes the hypervisor treat the domain as crashed (SCHEDOP_remote_shutdown).  Returns: %TRUE. */
+
+/**
+ * serai_domain_crash:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Makes the hypervisor treat the domain as crashed (SCHEDOP_remote_shutdown).
+ *
+ * Returns: %TRUE.
+ */
 gboolean serai_domain_crash(SeraiDomain *domain, GError **error);
 
-/* --- what it is ------------------------------------------------------------------------------------------- */
+/* --- what it is ------------------------------------------------------------------------------- */
 
-/** serai_domain_get_host: Returns: (transfer none): its host. */
-SeraiHost *serai_domain_get_host(SeraiDomain *domain);
-/** serai_domain_get_id: Returns: its number. */
-guint serai_domain_get_id(SeraiDomain *domain);
-/** serai_domain_get_uuid: Returns: its UUID as text. */
-const char *serai_domain_get_uuid(SeraiDomain *domain);
-/** serai_domain_dup_name: Returns: (transfer full): its name now ("" when nobody named it). */
-char *serai_domain_dup_name(SeraiDomain *domain);
 /**
- * serai_domain_rename: Changes the name, in one step.  Returns: %TRUE, or %FALSE with %SERAI_ERROR_EXISTS when another
- * domain has it.
+ * serai_domain_get_host:
+ * @domain: a domain.
+ *
+ * Returns: (transfer none): its host.
+ */
+SeraiHost *serai_domain_get_host(SeraiDomain *domain);
+
+/**
+ * serai_domain_get_id:
+ * @domain: a domain.
+ *
+ * Returns: its number.
+ */
+guint serai_domain_get_id(SeraiDomain *domain);
+
+/**
+ * serai_domain_get_uuid:
+ * @domain: a domain.
+ *
+ * Returns: its UUID as text.
+ */
+const char *serai_domain_get_uuid(SeraiDomain *domain);
+
+/**
+ * serai_domain_dup_name:
+ * @domain: a domain.
+ *
+ * Returns: (transfer full): its name now ("" when nobody named it).
+ */
+char *serai_domain_dup_name(SeraiDomain *domain);
+
+/**
+ * serai_domain_rename:
+ * @domain: a domain.
+ * @name: a name.
+ * @error: where the reason goes.
+ *
+ * Changes the name, in one step.
+ *
+ * Returns: %TRUE, or %FALSE with %SERAI_ERROR_EXISTS when another domain has it.
  */
 gboolean serai_domain_rename(SeraiDomain *domain, const char *name, GError **error);
-/** serai_domain_get_info: Returns: (transfer full): what the hypervisor says, or %NULL with %SERAI_ERROR_NO_DOMAIN. */
-SeraiDomainInfo *serai_domain_get_info(SeraiDomain *domain, GError **error);
+
 /**
- * serai_domain_get_config: Returns: (transfer full): the description it was made from, with its devices, name, memory and
- * vCPUs as they are now; or %NULL with %SERAI_ERROR_UNSUPPORTED when another toolstack made it.
+ * serai_domain_get_info:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Returns: (transfer full): what the hypervisor says, or %NULL with %SERAI_ERROR_NO_DOMAIN.
+ */
+SeraiDomainInfo *serai_domain_get_info(SeraiDomain *domain, GError **error);
+
+/**
+ * serai_domain_get_config:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Returns: (transfer full): the description it was made from, with its devices, name, memory and vCPUs as
+ * they are now; or %NULL with %SERAI_ERROR_UNSUPPORTED when another toolstack made it.
  */
 SeraiConfig *serai_domain_get_config(SeraiDomain *domain, GError **error);
-/** serai_domain_set_owner_data: Replaces @owner_data of its description.  Returns: %TRUE on success. */
+
+/**
+ * serai_domain_set_owner_data:
+ * @domain: a domain.
+ * @data: (nullable): the text.
+ * @error: where the reason goes.
+ *
+ * Replaces @owner_data of its description.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_set_owner_data(SeraiDomain *domain, const char *data, GError **error);
-/** serai_domain_set_actions: Replaces what is wanted after it stops.  Returns: %TRUE on success. */
+
+/**
+ * serai_domain_set_actions:
+ * @domain: a domain.
+ * @on_poweroff: wanted after a power off.
+ * @on_reboot: wanted after a reboot.
+ * @on_crash: wanted after a crash.
+ * @error: where the reason goes.
+ *
+ * Replaces what is wanted after it stops.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_set_actions(SeraiDomain *domain, SeraiAction on_poweroff, SeraiAction on_reboot,
                                   SeraiAction on_crash, GError **error);
 
-/* --- CPUs ------------------------------------------------------------------------------------------------- */
+/* --- CPUs ------------------------------------------------------------------------------------- */
 
 /**
  * SeraiVcpuInfo:
@@ -190,10 +327,31 @@ void serai_vcpu_info_free(SeraiVcpuInfo *info);
  * Returns: (transfer full) (element-type SeraiVcpuInfo): one for each vCPU it may have, or %NULL.
  */
 GPtrArray *serai_domain_get_vcpus(SeraiDomain *domain, GError **error);
-/** serai_domain_set_vcpu_count: Asks the guest to use the first @count vCPUs.  Returns: %TRUE when asked. */
+/**
+ * serai_domain_set_vcpu_count:
+ * @domain: a domain.
+ * @count: how many.
+ * @error: where the reason goes.
+ *
+ * Asks the guest to use the first @count vCPUs.
+ *
+ * Returns: %TRUE when asked.
+ */
 gboolean serai_domain_set_vcpu_count(SeraiDomain *domain, guint count, GError **error);
-/** serai_domain_set_vcpu_online: Asks the guest to use, or not to use, one vCPU.  Returns: %TRUE when asked. */
+
+/**
+ * serai_domain_set_vcpu_online:
+ * @domain: a domain.
+ * @vcpu: number of a vCPU.
+ * @online: whether the guest should use it.
+ * @error: where the reason goes.
+ *
+ * Asks the guest to use, or not to use, one vCPU.
+ *
+ * Returns: %TRUE when asked.
+ */
 gboolean serai_domain_set_vcpu_online(SeraiDomain *domain, guint vcpu, gboolean online, GError **error);
+
 /**
  * serai_domain_pin_vcpu:
  * @domain: a domain.
@@ -205,12 +363,29 @@ gboolean serai_domain_set_vcpu_online(SeraiDomain *domain, guint vcpu, gboolean 
  * Returns: %TRUE on success.
  */
 gboolean serai_domain_pin_vcpu(SeraiDomain *domain, guint vcpu, GBytes *hard, GBytes *soft, GError **error);
-/** serai_domain_get_sched: @ret_weight: (out): weight. @ret_cap: (out): cap. Returns: %TRUE on success. */
+/**
+ * serai_domain_get_sched:
+ * @domain: a domain.
+ * @ret_weight: (out): weight.
+ * @ret_cap: (out): cap.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_get_sched(SeraiDomain *domain, guint *ret_weight, guint *ret_cap, GError **error);
-/** serai_domain_set_sched: @weight: 1 to 65535, or -1 to leave it. @cap: percent, or -1. Returns: %TRUE on success. */
+
+/**
+ * serai_domain_set_sched:
+ * @domain: a domain.
+ * @weight: 1 to 65535, or -1 to leave it.
+ * @cap: percent, or -1.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_set_sched(SeraiDomain *domain, int weight, int cap, GError **error);
 
-/* --- memory ----------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /**
  * SeraiMemoryStats:
@@ -234,14 +409,41 @@ typedef struct {
     guint64 guest_available_kib;
 } SeraiMemoryStats;
 
-/** serai_domain_get_memory_stats: @ret_stats: (out caller-allocates): filled in. Returns: %TRUE on success. */
+/**
+ * serai_domain_get_memory_stats:
+ * @domain: a domain.
+ * @ret_stats: (out caller-allocates): filled in.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, GError **error);
-/** serai_domain_set_memory_target: Asks the balloon driver.  Returns at once.  Returns: %TRUE when asked. */
+
+/**
+ * serai_domain_set_memory_target:
+ * @domain: a domain.
+ * @kib: memory in KiB.
+ * @error: where the reason goes.
+ *
+ * Asks the balloon driver.  Returns at once.
+ *
+ * Returns: %TRUE when asked.
+ */
 gboolean serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error);
-/** serai_domain_set_memory_max: What the target may be at most, and the hypervisor's limit.  Returns: %TRUE on success. */
+
+/**
+ * serai_domain_set_memory_max:
+ * @domain: a domain.
+ * @kib: memory in KiB.
+ * @error: where the reason goes.
+ *
+ * What the target may be at most, and the hypervisor's limit.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **error);
 
-/* --- devices ---------------------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /**
  * SeraiDetachFlags:
@@ -255,7 +457,13 @@ typedef enum { /*< flags >*/
     SERAI_DETACH_FORCE = 1 << 0,
 } SeraiDetachFlags;
 
-/** serai_domain_list_devices: Returns: (transfer full) (element-type SeraiDevice): its devices now, or %NULL. */
+/**
+ * serai_domain_list_devices:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * Returns: (transfer full) (element-type SeraiDevice): its devices now, or %NULL.
+ */
 GPtrArray *serai_domain_list_devices(SeraiDomain *domain, GError **error);
 
 /**
@@ -270,9 +478,27 @@ GPtrArray *serai_domain_list_devices(SeraiDomain *domain, GError **error);
  */
 void serai_domain_attach_device_async(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
                                       GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_attach_device_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_attach_device_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_attach_device_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
-/** serai_domain_attach_device_sync: For a worker thread. Returns: %TRUE on success. */
+
+/**
+ * serai_domain_attach_device_sync:
+ * @domain: a domain.
+ * @device: which one, or what it should be.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * For a worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
                                          GError **error);
 
@@ -289,9 +515,28 @@ gboolean serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice 
  */
 void serai_domain_detach_device_async(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
                                       GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_detach_device_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_detach_device_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_detach_device_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
-/** serai_domain_detach_device_sync: For a worker thread. Returns: %TRUE on success. */
+
+/**
+ * serai_domain_detach_device_sync:
+ * @domain: a domain.
+ * @device: which one, or what it should be.
+ * @flags: how.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * For a worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
                                          GCancellable *cancellable, GError **error);
 
@@ -303,18 +548,47 @@ gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice 
  * @callback: called when done.
  * @user_data: for @callback.
  *
- * Changes a device while the domain runs: the disc in a CD-ROM drive, and of a NIC the link state, the rate limit, the
+ * Changes a device while the domain runs: the disc in a CD-ROM drive, and of a NIC the link state, the rate
+ * limit, the
  * bridge and the VLAN.  Anything else fails with %SERAI_ERROR_UNSUPPORTED and changes nothing.
  */
 void serai_domain_update_device_async(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
                                       GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_update_device_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_update_device_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_update_device_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
-/** serai_domain_update_device_sync: For a worker thread. Returns: %TRUE on success. */
+
+/**
+ * serai_domain_update_device_sync:
+ * @domain: a domain.
+ * @device: which one, or what it should be.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * For a worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
                                          GError **error);
 
-/** serai_domain_resize_disk: Tells backend and guest that a disk's file or device has grown.  Returns: %TRUE on success. */
+/**
+ * serai_domain_resize_disk:
+ * @domain: a domain.
+ * @target: name of a disk.
+ * @bytes: its size.
+ * @error: where the reason goes.
+ *
+ * Tells backend and guest that a disk's file or device has grown.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_resize_disk(SeraiDomain *domain, const char *target, guint64 bytes, GError **error);
 
 /**
@@ -351,7 +625,15 @@ typedef struct {
     guint64 out_of_requests;
 } SeraiDiskStats;
 
-/** serai_domain_get_disk_stats: @ret_stats: (out caller-allocates): filled in. Returns: %TRUE on success. */
+/**
+ * serai_domain_get_disk_stats:
+ * @domain: a domain.
+ * @target: name of a disk.
+ * @ret_stats: (out caller-allocates): filled in.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats, GError **error);
 
 /**
@@ -378,7 +660,15 @@ typedef struct {
     guint64 tx_dropped;
 } SeraiNicStats;
 
-/** serai_domain_get_nic_stats: @ret_stats: (out caller-allocates): filled in. Returns: %TRUE on success. */
+/**
+ * serai_domain_get_nic_stats:
+ * @domain: a domain.
+ * @devid: number of a NIC.
+ * @ret_stats: (out caller-allocates): filled in.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_get_nic_stats(SeraiDomain *domain, int devid, SeraiNicStats *ret_stats, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiVcpuInfo, serai_vcpu_info_free)

@@ -40,7 +40,7 @@ G_DEFINE_BOXED_TYPE(SeraiHostInfo, serai_host_info, serai_host_info_copy, serai_
 G_DEFINE_BOXED_TYPE(SeraiNode, serai_node, serai_node_copy, serai_node_free)
 G_DEFINE_BOXED_TYPE(SeraiDomainInfo, serai_domain_info, serai_domain_info_copy, serai_domain_info_free)
 
-/* --- plain structures -------------------------------------------------------------------------------------- */
+/* --- plain structures ------------------------------------------------------------------------- */
 
 SeraiHostInfo *
 serai_host_info_copy(const SeraiHostInfo *info)
@@ -136,7 +136,7 @@ serai_info_fill(SeraiDomainInfo *info, const xen_domctl_getdomaininfo_t *raw)
     serai_uuid_format(raw->handle, info->uuid);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------- */
 
 typedef struct {
     SeraiHost *host;
@@ -267,7 +267,7 @@ on_domains_changed(const char *path G_GNUC_UNUSED, gpointer data)
     compare_all(data, TRUE);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void
 serai_host_finalize(GObject *object)
@@ -339,7 +339,7 @@ serai_host_open(const char *backend, GError **error)
     return g_steal_pointer(&host);
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------- */
+/* --- facts ------------------------------------------------------------------------------------ */
 
 static const struct {
     uint32_t id;
@@ -436,7 +436,7 @@ serai_host_send_debug_key(SeraiHost *host, char key, GError **error)
     return serai_hv_debug_key(host->hv, key, error);
 }
 
-/* --- domains ----------------------------------------------------------------------------------------------- */
+/* --- domains ---------------------------------------------------------------------------------- */
 
 GPtrArray *
 serai_host_list_domains(SeraiHost *host, GError **error)
@@ -494,7 +494,7 @@ serai_host_lookup_by_name(SeraiHost *host, const char *name, GError **error)
     return domain;
 }
 
-/* --- recovery ---------------------------------------------------------------------------------------------- */
+/* --- recovery --------------------------------------------------------------------------------- */
 
 /* Device models and sockets of domains that are no more. */
 static int

@@ -188,8 +188,10 @@ void serai_domain_info_free(SeraiDomainInfo *info);
 
 /**
  * serai_host_open:
- * @backend: (nullable): %NULL for the hypervisor that this system runs on; "fake" for a pretend machine of 4 CPUs
- *   and 16 GiB inside this process, whose domains build but do not execute, with a pretend store and pretend backends.
+ * @backend: (nullable): %NULL for the hypervisor that this system runs on; "fake" for a pretend machine of 4
+ *   CPUs
+ *   and 16 GiB inside this process, whose domains build but do not execute, with a pretend store and pretend
+ *   backends.
  * @error: where the reason goes.
  *
  * Opens the machine.  Every "fake" host is a new, empty machine.
@@ -205,8 +207,10 @@ SeraiHost *serai_host_open(const char *backend, GError **error);
  * @cancellable: (nullable): to stop it.
  * @error: where the reason goes.
  *
- * Finds what processes that died left half-made or half-destroyed (domains, store nodes, network interfaces, device
- * models, files in /run/serai) and removes it.  What a living process is at work on is left alone, and so is every domain
+ * Finds what processes that died left half-made or half-destroyed (domains, store nodes, network interfaces,
+ * device
+ * models, files in /run/serai) and removes it.  What a living process is at work on is left alone, and so is
+ * every domain
  * that was finished.  To be called once at start.
  *
  * Returns: how many things were removed, or -1.
@@ -237,7 +241,8 @@ gboolean serai_host_get_free_memory(SeraiHost *host, guint64 *ret_kib, GError **
  * @host: a host.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiCpu): one #SeraiCpu for each CPU number, online or not, or %NULL.
+ * Returns: (transfer full) (element-type SeraiCpu): one #SeraiCpu for each CPU number, online or not, or
+ * %NULL.
  */
 GArray *serai_host_get_cpus(SeraiHost *host, GError **error);
 

@@ -57,7 +57,7 @@ typedef struct {
 } Header;
 G_STATIC_ASSERT(sizeof(Header) == 64);
 
-/* --- the header ------------------------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------- */
 
 static guint32
 checksum(const void *data, gsize size)
@@ -189,7 +189,7 @@ serai_save_replace_metadata(int fd, GBytes *metadata, GError **error)
     return TRUE;
 }
 
-/* --- putting a guest to sleep and waking it ----------------------------------------------------------------------- */
+/* --- putting a guest to sleep and waking it --------------------------------------------------- */
 
 static gboolean
 is_suspended(SeraiDomain *domain, gboolean *ret_suspended, GError **error)
@@ -283,7 +283,7 @@ wake(SeraiDomain *domain, GError **error)
     return TRUE;
 }
 
-/* --- saving --------------------------------------------------------------------------------------------------------- */
+/* --- saving ----------------------------------------------------------------------------------- */
 
 static gboolean
 write_image(SeraiDomain *domain, int fd, GBytes *metadata, SeraiProgress *progress, GCancellable *cancellable,
@@ -327,7 +327,7 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
     return ok;
 }
 
-/* --- restoring ------------------------------------------------------------------------------------------------------ */
+/* --- restoring -------------------------------------------------------------------------------- */
 
 static gboolean
 check_same(const SeraiConfig *saved, const SeraiConfig *config, GError **error)
@@ -354,7 +354,7 @@ serai_domain_restore_sync(SeraiHost *host, const SeraiConfig *config, int fd, GC
     return serai_create(host, config ? config : saved, serai_stream_restore, &fd, &p, cancellable, error);
 }
 
-/* --- dumping -------------------------------------------------------------------------------------------------------- */
+/* --- dumping ---------------------------------------------------------------------------------- */
 
 gboolean
 serai_domain_dump_sync(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCancellable *cancellable,
@@ -380,7 +380,7 @@ serai_domain_dump_sync(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCance
     return ok;
 }
 
-/* --- the asynchronous three ------------------------------------------------------------------------------------------ */
+/* --- the asynchronous three ------------------------------------------------------------------- */
 
 typedef struct {
     int fd;

@@ -28,26 +28,45 @@ typedef enum { /*< flags >*/
  * @metadata: (nullable): bytes of the caller, kept at the start of the image: the driver's XML, say.
  * @flags: what becomes of the domain.
  * @cancellable: (nullable): to stop it; the domain then goes on.
- * @progress: (nullable) (scope notified) (closure progress_data): %SERAI_STAGE_GUEST until the guest has suspended,
+ * @progress: (nullable) (scope notified) (closure progress_data): %SERAI_STAGE_GUEST until the guest has
+ *   suspended,
  *   then %SERAI_STAGE_MEMORY in bytes.
  * @progress_data: for @progress.
  * @progress_destroy: (nullable): releases @progress_data.
  * @callback: called when done.
  * @user_data: for @callback.
  *
- * Has the guest suspend itself and writes it out.  A domain that was paused is unpaused for the moment the guest needs
+ * Has the guest suspend itself and writes it out.  A domain that was paused is unpaused for the moment the
+ * guest needs
  * to suspend; it is up to the caller to start it paused after serai_domain_restore_async().
  */
 void serai_domain_save_async(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
                              GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
                              GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_save_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_save_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_save_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
+
 /**
  * serai_domain_save_sync:
+ * @domain: a domain.
+ * @fd: an open file, pipe or socket; belongs to the caller.
+ * @metadata: (nullable): bytes of the caller.
+ * @flags: how.
+ * @cancellable: (nullable): to stop it.
  * @progress: (nullable) (scope call) (closure progress_data): to be told how far it is.
+ * @progress_data: for @progress.
+ * @error: where the reason goes.
  *
- * serai_domain_save_async() for a worker thread. Returns: %TRUE on success.
+ * serai_domain_save_async() for a worker thread.
+ *
+ * Returns: %TRUE on success.
  */
 gboolean serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
                                 GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
@@ -71,20 +90,37 @@ gboolean serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, S
 void serai_domain_restore_async(SeraiHost *host, const SeraiConfig *config, int fd, GCancellable *cancellable,
                                 SeraiProgressFunc progress, gpointer progress_data,
                                 GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_restore_finish: Returns: (transfer full): the domain, or %NULL. */
+/**
+ * serai_domain_restore_finish:
+ * @host: a host.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: (transfer full): the domain, or %NULL.
+ */
 SeraiDomain *serai_domain_restore_finish(SeraiHost *host, GAsyncResult *result, GError **error);
+
 /**
  * serai_domain_restore_sync:
+ * @host: a host.
+ * @config: what the domain should be.
+ * @fd: an open file, pipe or socket; belongs to the caller.
+ * @cancellable: (nullable): to stop it.
  * @progress: (nullable) (scope call) (closure progress_data): to be told how far it is.
+ * @progress_data: for @progress.
+ * @error: where the reason goes.
  *
- * serai_domain_restore_async() for a worker thread. Returns: (transfer full): the domain, or %NULL.
+ * serai_domain_restore_async() for a worker thread.
+ *
+ * Returns: (transfer full): the domain, or %NULL.
  */
 SeraiDomain *serai_domain_restore_sync(SeraiHost *host, const SeraiConfig *config, int fd, GCancellable *cancellable,
                                        SeraiProgressFunc progress, gpointer progress_data, GError **error);
 
 /**
  * serai_save_read_header:
- * @fd: an open file, pipe or socket that stands at the start of an image; it stands behind the header afterwards.
+ * @fd: an open file, pipe or socket that stands at the start of an image; it stands behind the header
+ *   afterwards.
  * @ret_config: (out) (optional): the description the domain had.
  * @ret_metadata: (out) (optional): the caller's bytes.
  * @error: where the reason goes.
@@ -138,13 +174,29 @@ typedef enum { /*< flags >*/
 void serai_domain_dump_async(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCancellable *cancellable,
                              SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
                              GAsyncReadyCallback callback, gpointer user_data);
-/** serai_domain_dump_finish: Returns: %TRUE on success. */
+/**
+ * serai_domain_dump_finish:
+ * @domain: a domain.
+ * @result: what the callback was given.
+ * @error: where the reason goes.
+ *
+ * Returns: %TRUE on success.
+ */
 gboolean serai_domain_dump_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
+
 /**
  * serai_domain_dump_sync:
+ * @domain: a domain.
+ * @fd: an open file, pipe or socket; belongs to the caller.
+ * @flags: how.
+ * @cancellable: (nullable): to stop it.
  * @progress: (nullable) (scope call) (closure progress_data): to be told how far it is.
+ * @progress_data: for @progress.
+ * @error: where the reason goes.
  *
- * serai_domain_dump_async() for a worker thread. Returns: %TRUE on success.
+ * serai_domain_dump_async() for a worker thread.
+ *
+ * Returns: %TRUE on success.
  */
 gboolean serai_domain_dump_sync(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCancellable *cancellable,
                                 SeraiProgressFunc progress, gpointer progress_data, GError **error);

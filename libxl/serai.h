@@ -15,7 +15,8 @@
  *
  * Waiting.  What may wait (for memory, a disk, a guest) comes three times: _async with _finish for a
  * main loop, and _sync for worker threads.  Progress is reported in the caller's context for _async and in
- * the calling thread for _sync.  Cancellation leaves the old state: a domain that was being created is gone, one
+ * the calling thread for _sync.  Cancellation leaves the old state: a domain that was being created is gone,
+ * one
  * that was being saved runs on.  A cancelled call fails with %G_IO_ERROR_CANCELLED.
  */
 #ifndef SERAI_H

@@ -21,7 +21,7 @@
 
 static Daemon self;
 
-/* --- what came and went ------------------------------------------------------------------------------------------ */
+/* --- what came and went ----------------------------------------------------------------------- */
 
 static void
 look_at(guint domid, guint id)
@@ -89,7 +89,7 @@ console_watched(const char *path, gpointer data G_GNUC_UNUSED)
     g_source_unref(source);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static gboolean
 on_event(gint fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer data G_GNUC_UNUSED)
@@ -113,7 +113,7 @@ on_signal(gpointer loop)
     return G_SOURCE_CONTINUE;
 }
 
-/* --- start and end ------------------------------------------------------------------------------------------------ */
+/* --- start and end ---------------------------------------------------------------------------- */
 
 /* What systemd kept from our former life. */
 static void

@@ -46,7 +46,7 @@ int ring_receive(struct xencons_interface *ring, Keep *keep, uint8_t *copy, size
 size_t ring_room(struct xencons_interface *ring);
 size_t ring_send(struct xencons_interface *ring, const uint8_t *data, size_t size);
 
-/* --- how fast a guest may be --- */
+/* --- how fast a guest may be ------------------------------------------------------------------ */
 
 typedef struct {
     gint64 last_us;

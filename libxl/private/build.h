@@ -54,7 +54,7 @@ const char *serai_build_kernel_path(const SeraiConfig *config, GError **error);
 uint64_t serai_config_start_pages(const SeraiConfig *config);
 guint serai_config_start_vcpus(const SeraiConfig *config);
 
-/* --- private/start-info.c --- */
+/* --- private/start-info.c --------------------------------------------------------------------- */
 
 /* Where everything lies; addresses are virtual, frames pseudo-physical. */
 typedef struct {
@@ -79,7 +79,7 @@ gboolean serai_start_info_write(SeraiGuestMemory *memory, const SeraiLayout *lay
                                 const SeraiBoot *boot, uint64_t shared_info_frame, GError **error);
 gboolean serai_vcpu_start(SeraiGuestMemory *memory, const SeraiLayout *layout, uint64_t entry, GError **error);
 
-/* --- private/page-tables.c --- */
+/* --- private/page-tables.c -------------------------------------------------------------------- */
 
 /* How many tables a mapping of [from, to) needs that @already (or NULL) does not have yet, by level 1 to 4. */
 uint64_t serai_tables_count(uint64_t from, uint64_t to, gboolean with_top);

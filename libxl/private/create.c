@@ -36,7 +36,7 @@ typedef struct {
     GCancellable *cancellable;
 } Creation;
 
-/* --- 2: reserving ------------------------------------------------------------------------------------------ */
+/* --- 2: reserving ----------------------------------------------------------------------------- */
 
 /* A record in our way may be all that is left of a domain; then it is taken away. */
 static void
@@ -75,7 +75,7 @@ reserve(Creation *c, GError **error)
     return serai_record_begin(c->host, c->config, c->cancellable, error);
 }
 
-/* --- 3 and 4: the empty domain ------------------------------------------------------------------------------ */
+/* --- 3 and 4: the empty domain ---------------------------------------------------------------- */
 
 static gboolean
 make_empty(Creation *c, GError **error)
@@ -168,7 +168,7 @@ set_vnuma(Creation *c, GError **error)
     return serai_hv_set_vnuma(c->host->hv, c->domid, config->vnuma, config->max_vcpus, ranges, config->vnuma->len, error);
 }
 
-/* --- 7: nodes ---------------------------------------------------------------------------------------------- */
+/* --- 7: nodes --------------------------------------------------------------------------------- */
 
 static gboolean
 vcpu_is_online(const SeraiConfig *config, guint vcpu)
@@ -268,7 +268,7 @@ mark_ready(Creation *c, GError **error)
     return serai_batch_commit(batch, c->cancellable, error);
 }
 
-/* --- all --------------------------------------------------------------------------------------------------- */
+/* --- all -------------------------------------------------------------------------------------- */
 
 static gboolean
 create_steps(Creation *c, SeraiFillFunc fill, gpointer data, GError **error)

@@ -52,7 +52,7 @@ serai_devices_need_model(GPtrArray *devices)
     return FALSE;
 }
 
-/* --- names ------------------------------------------------------------------------------------------------ */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static gboolean
 is_console(const SeraiDevice *device)
@@ -107,7 +107,7 @@ serai_device_bus_name(guint domid, const SeraiDevice *device)
     return g_strdup_printf("%s-%u-%d", backend_type(device), domid, device->devid);
 }
 
-/* --- preparing -------------------------------------------------------------------------------------------- */
+/* --- preparing -------------------------------------------------------------------------------- */
 
 static void
 attach_free(gpointer data)
@@ -229,7 +229,7 @@ serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArra
     return g_steal_pointer(&attaches);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 /* A leaf below a directory. */
 static void
@@ -366,7 +366,7 @@ serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBat
     return TRUE;
 }
 
-/* --- waiting until backends are ready ------------------------------------------------------------------------ */
+/* --- waiting until backends are ready --------------------------------------------------------- */
 
 /* What the kernel wrote about a failure, or the best we can say. */
 static gboolean
@@ -484,7 +484,7 @@ serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress
     }
 }
 
-/* --- away again -------------------------------------------------------------------------------------------- */
+/* --- away again ------------------------------------------------------------------------------- */
 
 void
 serai_device_remove_nodes(SeraiBatch *batch, guint domid, const char *uuid, const SeraiDevice *device)

@@ -114,7 +114,7 @@ frame_data(FakeHv *hv, xen_pfn_t mfn)
     return hv->memory + (mfn << SERAI_PAGE_SHIFT);
 }
 
-/* --- page tables ------------------------------------------------------------------------------------------ */
+/* --- page tables ------------------------------------------------------------------------------ */
 
 static gboolean
 is_table(FakeHv *hv, FakeDomain *d, xen_pfn_t mfn, GHashTable *tables)
@@ -215,7 +215,7 @@ mark_levels(FakeHv *hv, xen_pfn_t mfn, int level, uint8_t *levels)
             mark_levels(hv, table[i] >> 12 & 0xffffffffffUL, level - 1, levels);
 }
 
-/* --- domctl ----------------------------------------------------------------------------------------------- */
+/* --- domctl ----------------------------------------------------------------------------------- */
 
 static void
 fill_info(FakeDomain *d, xen_domctl_getdomaininfo_t *info)
@@ -457,7 +457,7 @@ fake_domctl(FakeHv *hv, struct xen_domctl *op)
     return d ? domain_domctl(hv, d, op) : -ESRCH;
 }
 
-/* --- sysctl ----------------------------------------------------------------------------------------------- */
+/* --- sysctl ----------------------------------------------------------------------------------- */
 
 static gint
 compare_domids(gconstpointer a, gconstpointer b)
@@ -542,7 +542,7 @@ fake_sysctl(FakeHv *hv, struct xen_sysctl *op)
     return -ENOSYS;
 }
 
-/* --- everything else -------------------------------------------------------------------------------------- */
+/* --- everything else -------------------------------------------------------------------------- */
 
 static long
 fake_populate(FakeHv *hv, struct xen_memory_reservation *r)
@@ -828,7 +828,7 @@ serai_fake_hv_new(void)
     return &hv->base;
 }
 
-/* --- what tests and the pretend store turn ----------------------------------------------------------------- */
+/* --- what tests and the pretend store turn ---------------------------------------------------- */
 
 void
 serai_fake_fail(SeraiHv *base, guint nth, int err)

@@ -139,7 +139,7 @@ drop(GTree *nodes, const char *path)
     return found->len > 0;
 }
 
-/* --- pretend backends and guests ---------------------------------------------------------------------------- */
+/* --- pretend backends and guests -------------------------------------------------------------- */
 
 static void
 set_now(FakeStore *store, const char *path, const char *value)
@@ -194,7 +194,7 @@ guests_react(FakeStore *store, GPtrArray *requests)
     }
 }
 
-/* --- the operations ---------------------------------------------------------------------------------------- */
+/* --- the operations --------------------------------------------------------------------------- */
 
 static GTree *
 view(FakeStore *store, uint32_t transaction, Transaction **ret_transaction)

@@ -95,7 +95,7 @@ find_tree(SeraiGuestState *s, GError **error)
     return TRUE;
 }
 
-/* --- the way back from machine frames ---------------------------------------------------------------------- */
+/* --- the way back from machine frames --------------------------------------------------------- */
 
 static uint64_t
 hash(uint64_t mfn)
@@ -136,7 +136,7 @@ serai_guest_pfn(const SeraiGuestState *s, xen_pfn_t mfn)
     return SERAI_NO_FRAME;
 }
 
-/* --- all ---------------------------------------------------------------------------------------------------- */
+/* --- all -------------------------------------------------------------------------------------- */
 
 gboolean
 serai_guest_read(SeraiGuestState *s, SeraiHv *hv, uint32_t domid, GError **error)

@@ -33,7 +33,7 @@ xen_pfn_t serai_guest_pfn(const SeraiGuestState *state, xen_pfn_t mfn);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestState, serai_guest_clear)
 
-/* --- private/save.c, restore.c, dump.c --- */
+/* --- private/save.c, restore.c, dump.c -------------------------------------------------------- */
 
 gboolean serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress, GCancellable *cancellable,
                            GError **error);

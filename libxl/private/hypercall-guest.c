@@ -8,7 +8,7 @@
 
 #include <sys/mman.h>
 
-/* --- vCPU state ------------------------------------------------------------------------------------------- */
+/* --- vCPU state ------------------------------------------------------------------------------- */
 
 gboolean
 serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_context_t *ret_context, GError **error)
@@ -163,7 +163,7 @@ serai_hv_set_policy(SeraiHv *hv, uint32_t domid, GBytes *leaves, GBytes *msrs, G
     return domctl(hv, &op, NULL, error);
 }
 
-/* --- memory ----------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 gboolean
 serai_hv_populate(SeraiHv *hv, uint32_t domid, size_t count, uint32_t order, int node, xen_pfn_t *extents,
@@ -334,7 +334,7 @@ serai_hv_unmap(SeraiHv *hv, void *address, size_t count)
         hv->ops->unmap(hv, address, count);
 }
 
-/* --- events and grants ------------------------------------------------------------------------------------ */
+/* --- events and grants ------------------------------------------------------------------------ */
 
 gboolean
 serai_hv_alloc_port(SeraiHv *hv, uint32_t domid, uint32_t remote, uint32_t *ret_port, GError **error)

@@ -95,7 +95,7 @@ struct_call(SeraiHv *hv, unsigned int number, uint64_t cmd, void *arg, size_t si
     return rc;
 }
 
-/* --- the machine ------------------------------------------------------------------------------------------ */
+/* --- the machine ------------------------------------------------------------------------------ */
 
 static char *
 version_string(SeraiHv *hv, int cmd, size_t size, size_t offset)
@@ -328,7 +328,7 @@ serai_hv_max_mfn(SeraiHv *hv)
     return rc < 0 ? 0 : rc;
 }
 
-/* --- one domain ------------------------------------------------------------------------------------------- */
+/* --- one domain ------------------------------------------------------------------------------- */
 
 gboolean
 serai_hv_create_domain(SeraiHv *hv, const SeraiHvCreate *create, uint32_t *ret_domid, GError **error)

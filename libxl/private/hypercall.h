@@ -69,7 +69,7 @@ typedef struct {
 SeraiHv *serai_hv_open(GError **error);
 void serai_hv_close(SeraiHv *hv);
 
-/* --- the machine --- */
+/* --- the machine ------------------------------------------------------------------------------ */
 gboolean serai_hv_version(SeraiHv *hv, SeraiHostInfo *info, GError **error);
 gboolean serai_hv_physinfo(SeraiHv *hv, struct xen_sysctl_physinfo *ret_info, GError **error);
 gboolean serai_hv_sched_id(SeraiHv *hv, uint32_t *ret_id, GError **error);
@@ -83,7 +83,7 @@ int serai_hv_list_domains(SeraiHv *hv, uint32_t first, guint count, xen_domctl_g
                           GError **error);
 uint64_t serai_hv_max_mfn(SeraiHv *hv);
 
-/* --- one domain --- */
+/* --- one domain ------------------------------------------------------------------------------- */
 gboolean serai_hv_create_domain(SeraiHv *hv, const SeraiHvCreate *create, uint32_t *ret_domid, GError **error);
 gboolean serai_hv_destroy_domain(SeraiHv *hv, uint32_t domid, GCancellable *cancellable, GError **error);
 gboolean serai_hv_pause_domain(SeraiHv *hv, uint32_t domid, GError **error);
@@ -111,7 +111,7 @@ gboolean serai_hv_set_vnuma(SeraiHv *hv, uint32_t domid, GPtrArray *nodes, guint
                             guint range_count, GError **error);
 gboolean serai_hv_ssid(SeraiHv *hv, const char *label, uint32_t *ret_ssid, GError **error);
 
-/* --- vCPU state --- */
+/* --- vCPU state ------------------------------------------------------------------------------- */
 gboolean serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_context_t *ret_context,
                               GError **error);
 gboolean serai_hv_set_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, const vcpu_guest_context_t *context,
@@ -124,7 +124,7 @@ gboolean serai_hv_set_vcpu_blob(SeraiHv *hv, uint32_t domid, uint32_t vcpu, uint
 gboolean serai_hv_get_policy(SeraiHv *hv, uint32_t domid, GByteArray *ret_leaves, GByteArray *ret_msrs, GError **error);
 gboolean serai_hv_set_policy(SeraiHv *hv, uint32_t domid, GBytes *leaves, GBytes *msrs, GError **error);
 
-/* --- memory --- */
+/* --- memory ----------------------------------------------------------------------------------- */
 /* Gives the domain memory: extents[] holds pseudo-physical frames and then machine frames.  Fewer may be populated. */
 gboolean serai_hv_populate(SeraiHv *hv, uint32_t domid, size_t count, uint32_t order, int node, xen_pfn_t *extents,
                            size_t *ret_count, GError **error);
@@ -145,7 +145,7 @@ void *serai_hv_map_some(SeraiHv *hv, uint32_t domid, int prot, size_t count, con
                         GError **error);
 void serai_hv_unmap(SeraiHv *hv, void *address, size_t count);
 
-/* --- events and grants --- */
+/* --- events and grants ------------------------------------------------------------------------ */
 gboolean serai_hv_alloc_port(SeraiHv *hv, uint32_t domid, uint32_t remote, uint32_t *ret_port, GError **error);
 /* Grants dom0 (or whoever serves them) the console and the store ring, by the reserved entries. */
 gboolean serai_hv_seed_grants(SeraiHv *hv, uint32_t domid, xen_pfn_t console_frame, uint32_t console_domid,

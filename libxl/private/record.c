@@ -24,7 +24,7 @@ serai_record_name_key(const char *name)
     return g_string_free(key, FALSE);
 }
 
-/* --- owners ------------------------------------------------------------------------------------------------ */
+/* --- owners ----------------------------------------------------------------------------------- */
 
 /* When the process started, in ticks since boot (proc(5), field 22); 0 when there is none. */
 static guint64
@@ -62,7 +62,7 @@ write_owner(SeraiBatch *batch, const char *uuid)
     serai_batch_write(batch, path, "%d %" G_GUINT64_FORMAT, getpid(), start_time(getpid()));
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 gboolean
 serai_record_begin(SeraiHost *host, const SeraiConfig *config, GCancellable *cancellable, GError **error)
@@ -193,7 +193,7 @@ serai_record_destroying(SeraiHost *host, const char *uuid, GError **error)
     return serai_batch_commit(batch, NULL, error);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static gint
 compare_devices(gconstpointer a, gconstpointer b)

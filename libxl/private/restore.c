@@ -48,7 +48,7 @@ damaged(GError **error, const char *what)
     return FALSE;
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static gboolean
 read_headers(Restorer *r, GError **error)
@@ -89,7 +89,7 @@ read_record(Restorer *r, uint32_t *ret_type, GError **error)
     return serai_read_all(r->fd, r->buffer, (record.length + 7) & ~7U, r->cancellable, error);
 }
 
-/* --- memory ---------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* Gives the domain the frames of @pfns that it has not got yet. */
 static gboolean
@@ -252,7 +252,7 @@ on_p2m_frames(Restorer *r, GError **error)
     return TRUE;
 }
 
-/* --- the rest, as it comes -------------------------------------------------------------------------------------- */
+/* --- the rest, as it comes -------------------------------------------------------------------- */
 
 static gboolean
 on_vcpu(Restorer *r, uint32_t type, GError **error)
@@ -326,7 +326,7 @@ on_record(Restorer *r, uint32_t type, GError **error)
     }
 }
 
-/* --- at the end ------------------------------------------------------------------------------------------------- */
+/* --- at the end ------------------------------------------------------------------------------- */
 
 /* A frame number of the stream that must be of a plain page (level 0) or of a page table. */
 static gboolean

@@ -42,7 +42,7 @@ write_record(Saver *s, uint32_t type, const void *body, size_t size, GError **er
     return write_record2(s, type, NULL, 0, body, size, error);
 }
 
-/* --- what does not change while a guest runs ---------------------------------------------------------------- */
+/* --- what does not change while a guest runs -------------------------------------------------- */
 
 static gboolean
 write_headers(Saver *s, GError **error)
@@ -82,7 +82,7 @@ write_p2m_frames(Saver *s, GError **error)
     return write_record2(s, SERAI_RECORD_PV_P2M_FRAMES, &head, sizeof(head), pfns, s->guest.list_count * 8, error);
 }
 
-/* --- memory -------------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* A page table with frame numbers of the stream.  FALSE: it leads out of the guest. */
 static gboolean
@@ -206,7 +206,7 @@ write_memory(Saver *s, GError **error)
     return TRUE;
 }
 
-/* --- vCPUs ---------------------------------------------------------------------------------------------------- */
+/* --- vCPUs ------------------------------------------------------------------------------------ */
 
 static gboolean
 frame_to_pfn(Saver *s, uint64_t *frame, const char *what, GError **error)

@@ -50,7 +50,7 @@ void serai_store_init(SeraiStore *store, const SeraiStoreOps *ops);
 void serai_store_fini(SeraiStore *store);
 void serai_store_dispatch(SeraiStore *store, const char *path, const char *token);
 
-/* --- single requests --- */
+/* --- single requests -------------------------------------------------------------------------- */
 char *serai_store_read(SeraiStore *store, const char *path_format, ...) G_GNUC_PRINTF(2, 3);
 /* A number, or @fallback when there is none or it is not one. */
 gint64 serai_store_read_number(SeraiStore *store, gint64 fallback, const char *path_format, ...) G_GNUC_PRINTF(3, 4);
@@ -60,12 +60,12 @@ gboolean serai_store_write(SeraiStore *store, GError **error, const char *path, 
 gboolean serai_store_remove(SeraiStore *store, const char *path, GError **error);
 gboolean serai_store_introduce(SeraiStore *store, uint32_t domid, uint64_t mfn, uint32_t port, GError **error);
 
-/* --- watches --- */
+/* --- watches ---------------------------------------------------------------------------------- */
 SeraiWatch *serai_store_watch(SeraiStore *store, const char *path, SeraiWatchFunc func, gpointer data, GError **error);
 /* Once this returns, the callback does not run and will not.  Must not be called from a callback. */
 void serai_store_unwatch(SeraiStore *store, SeraiWatch *watch);
 
-/* --- many writes at once --- */
+/* --- many writes at once ---------------------------------------------------------------------- */
 typedef struct SeraiBatch SeraiBatch;
 
 SeraiBatch *serai_batch_new(SeraiStore *store);
@@ -82,7 +82,7 @@ guint serai_batch_length(SeraiBatch *batch);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiBatch, serai_batch_free)
 
-/* --- waiting until something in the store is so --- */
+/* --- waiting until something in the store is so ----------------------------------------------- */
 typedef struct {
     SeraiStore *store;
     GMutex lock;

@@ -5,7 +5,7 @@
 
 #include "private/private.h"
 
-/* --- private/loop.c --- */
+/* --- private/loop.c --------------------------------------------------------------------------- */
 
 /*
  * Opens a disk for the kernel's backend.  A block device is taken as it is; a file gets a loop device that goes away by
@@ -15,7 +15,7 @@ gboolean serai_loop_open(const SeraiDisk *disk, int *ret_fd, dev_t *ret_device, 
 /* Makes a loop device see that its file has grown; the file grows to @bytes first.  A block device needs nothing. */
 gboolean serai_loop_resize(const char *path, dev_t device, guint64 bytes, GError **error);
 
-/* --- private/link.c --- */
+/* --- private/link.c --------------------------------------------------------------------------- */
 
 /* Connects dom0's end of a NIC and puts it up; its name becomes nic->ifname when that is set. */
 gboolean serai_link_setup(const char *vif, const SeraiNic *nic, GError **error);
@@ -26,7 +26,7 @@ void serai_link_forget(const char *name, const SeraiNic *nic);
 /* FALSE when the bridge of @nic is not there. */
 gboolean serai_link_check(const SeraiNic *nic, GError **error);
 
-/* --- private/device-model.c --- */
+/* --- private/device-model.c ------------------------------------------------------------------- */
 
 /* Starts QEMU for a PV domain's disks and frame buffer, and waits until it serves. */
 gboolean serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config, GCancellable *cancellable,
