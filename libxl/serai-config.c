@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Descriptions of domains: defaults, copying, checking, and writing them as text (a key file: [domain], [device N],
- * [vnuma N], [vcpu N]).  What is not known in a text is ignored, so that older versions can read newer ones.  No
- * state, no locks.
+ * Descriptions of domains: defaults, copying, checking, and writing them as text (a key file: [domain],
+ * [device N], [vnuma N], [vcpu N]).  What is not known in a text is ignored, so that older versions can read
+ * newer ones.  No state, no locks.
  */
 #include "private/fields.h"
 
-#define ROW(name, type, limit)                                                                                          \
-    {                                                                                                                   \
-        #name, SERAI_FIELD_##type, G_STRUCT_OFFSET(SeraiConfig, name), limit                                            \
+#define ROW(name, type, limit)                                               \
+    {                                                                        \
+#name, SERAI_FIELD_##type, G_STRUCT_OFFSET(SeraiConfig, name), limit \
     }
 
 /* Limits that a description must keep, whatever the hypervisor allows. */
@@ -191,7 +191,8 @@ check_names(const SeraiConfig *config, GError **error)
         else if (i == 15)
             return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("The UUID of a domain cannot be all zero."));
     if (config->owner_data && strlen(config->owner_data) > 2048)
-        return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("The caller's data of a domain exceed 2048 bytes."));
+        return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                       _("The caller's data of a domain exceed 2048 bytes."));
     return TRUE;
 }
 
@@ -199,7 +200,8 @@ static gboolean
 check_resources(const SeraiConfig *config, GError **error)
 {
     if (config->max_memory_kib < 4096 || config->max_memory_kib > MEMORY_MAX)
-        return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("A domain's memory must be from 4 MiB to 16 TiB."));
+        return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                       _("A domain's memory must be from 4 MiB to 16 TiB."));
     if (config->memory_kib > config->max_memory_kib || (config->memory_kib && config->memory_kib < 4096))
         return invalid(error, SERAI_ERROR_INVALID_CONFIG,
                        _("The memory a domain starts with must be from 4 MiB to its maximum."));
@@ -215,8 +217,10 @@ check_resources(const SeraiConfig *config, GError **error)
         return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("A vCPU that does not exist is pinned."));
     if (config->cmdline && strlen(config->cmdline) > 1023)
         return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("The kernel's command line exceeds 1023 bytes."));
-    if (config->max_grant_frames > 65536 || config->max_maptrack_frames > 65536 || config->max_event_channels > 131071)
-        return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("A limit on grants or event channels is too high."));
+    if (config->max_grant_frames > 65536 || config->max_maptrack_frames > 65536 ||
+        config->max_event_channels > 131071)
+        return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                       _("A limit on grants or event channels is too high."));
     return TRUE;
 }
 
@@ -239,8 +243,9 @@ check_vnuma(const SeraiConfig *config, GError **error)
         sum += node->memory_kib;
     }
     if (sum != config->max_memory_kib || (config->memory_kib && config->memory_kib != config->max_memory_kib))
-        return invalid(error, SERAI_ERROR_INVALID_CONFIG,
-                       _("The virtual NUMA nodes must hold all memory, and the domain must start with all of it."));
+        return invalid(
+            error, SERAI_ERROR_INVALID_CONFIG,
+            _("The virtual NUMA nodes must hold all memory, and the domain must start with all of it."));
     for (guint v = 0; v < config->max_vcpus; v++) {
         guint owners = 0;
 
@@ -252,7 +257,8 @@ check_vnuma(const SeraiConfig *config, GError **error)
             owners += v / 8 < size && (map[v / 8] >> v % 8 & 1);
         }
         if (owners != 1)
-            return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("Each vCPU must be on one virtual NUMA node."));
+            return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                           _("Each vCPU must be on one virtual NUMA node."));
     }
     return TRUE;
 }
@@ -278,10 +284,12 @@ check_devices(const SeraiConfig *config, GError **error)
                 (device->devid < 0 || other->devid < 0))
                 continue;
             if (serai_device_same(device, other))
-                return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("Two devices of the domain are the same one."));
+                return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                               _("Two devices of the domain are the same one."));
             if (device->kind == SERAI_DEVICE_NIC && other->kind == SERAI_DEVICE_NIC &&
                 !g_ascii_strcasecmp(device->nic.mac, other->nic.mac))
-                return invalid(error, SERAI_ERROR_INVALID_CONFIG, _("Two NICs of the domain have one MAC address."));
+                return invalid(error, SERAI_ERROR_INVALID_CONFIG,
+                               _("Two NICs of the domain have one MAC address."));
         }
     }
     if (vfbs > 1)
@@ -342,7 +350,8 @@ serai_config_to_data(const SeraiConfig *config)
         serai_fields_save(vnuma_fields, G_N_ELEMENTS(vnuma_fields), node, file, group);
         g_key_file_set_integer(file, group, "pnode", node->pnode);
         if (node->distances)
-            g_key_file_set_integer_list(file, group, "distances", (int *)node->distances->data, node->distances->len);
+            g_key_file_set_integer_list(file, group, "distances", (int *)node->distances->data,
+                                        node->distances->len);
     }
     return g_key_file_to_data(file, NULL, NULL);
 }
@@ -406,8 +415,8 @@ serai_config_from_data(const char *data, GError **error)
 
     if (!g_key_file_load_from_data(file, data, -1, G_KEY_FILE_NONE, &local) ||
         !g_key_file_has_group(file, "domain")) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("The description of a domain is malformed: %s"),
-                    local ? local->message : "[domain]");
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                    _("The description of a domain is malformed: %s"), local ? local->message : "[domain]");
         return NULL;
     }
     /* What is not written is zero, not the default of a new description. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Descriptions of devices: copying, checking, comparing, and writing them as text.  What a description does to the
- * system is in private/device.c.  No state, no locks.
+ * Descriptions of devices: copying, checking, comparing, and writing them as text.  What a description does
+ * to the system is in private/device.c.  No state, no locks.
  */
 #include "private/fields.h"
 
-#define ROW(name, type, limit)                                                                                          \
-    {                                                                                                                   \
-        #name, SERAI_FIELD_##type, G_STRUCT_OFFSET(SeraiDevice, name), limit                                            \
+#define ROW(name, type, limit)                                               \
+    {                                                                        \
+#name, SERAI_FIELD_##type, G_STRUCT_OFFSET(SeraiDevice, name), limit \
     }
 
 static const SeraiField fields[] = {
@@ -119,8 +119,8 @@ serai_device_from_data(const char *data, GError **error)
     g_autoptr(GError) local = NULL;
 
     if (!g_key_file_load_from_data(file, data, -1, G_KEY_FILE_NONE, &local)) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("The description of a device is malformed: %s"),
-                    local->message);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                    _("The description of a device is malformed: %s"), local->message);
         return NULL;
     }
     return serai_device_load(file, "device", error);
@@ -205,7 +205,8 @@ mac_is_valid(const char *mac)
 static gboolean
 ifname_is_valid(const char *name)
 {
-    return *name && strlen(name) < 16 && strcmp(name, ".") && strcmp(name, "..") && !strpbrk(name, "/: \t\n\v\f\r");
+    return *name && strlen(name) < 16 && strcmp(name, ".") && strcmp(name, "..") &&
+           !strpbrk(name, "/: \t\n\v\f\r");
 }
 
 static gboolean

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Devices of a domain that lives: attaching, detaching, changing, and what they have done.  Each change is one
- * transaction that also changes the record, under the condition that the domain is neither being made nor destroyed.
+ * Devices of a domain that lives: attaching, detaching, changing, and what they have done.  Each change is
+ * one transaction that also changes the record, under the condition that the domain is neither being made nor
+ * destroyed.
  */
 #include "private/device.h"
 #include "private/domain.h"
@@ -81,7 +82,8 @@ check_new(SeraiDomain *domain, const SeraiDevice *device, GPtrArray *present, GE
         if (serai_device_same(other, device) ||
             (device->kind == SERAI_DEVICE_NIC && other->kind == SERAI_DEVICE_NIC &&
              !g_ascii_strcasecmp(device->nic.mac, other->nic.mac))) {
-            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_EXISTS, _("The domain has that device already."));
+            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_EXISTS,
+                                _("The domain has that device already."));
             return FALSE;
         }
     }
@@ -128,9 +130,11 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
 }
 
 gboolean
-serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable, GError **error)
+serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
+                                GError **error)
 {
-    return attach(domain, device, cancellable, error) || fail_named(domain, _("Cannot attach a device"), error);
+    return attach(domain, device, cancellable, error) ||
+           fail_named(domain, _("Cannot attach a device"), error);
 }
 
 /* --- detaching -------------------------------------------------------------------------------- */
@@ -146,7 +150,8 @@ detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, G
     if (!alive(domain, error) || !(device = find_device(domain, wanted, error)))
         return FALSE;
     if (device->kind == SERAI_DEVICE_CONSOLE && device->devid == 0) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("The first console cannot be detached."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                            _("The first console cannot be detached."));
         return FALSE;
     }
     if (device->kind == SERAI_DEVICE_VFB || device->kind == SERAI_DEVICE_VKB) {
@@ -154,8 +159,8 @@ detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, G
                             _("A frame buffer and its keyboard cannot be detached from a domain that runs."));
         return FALSE;
     }
-    if (!serai_device_close(domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT, cancellable,
-                            &local) &&
+    if (!serai_device_close(domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT,
+                            cancellable, &local) &&
         !(force && g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))) {
         g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
@@ -169,7 +174,8 @@ gboolean
 serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
                                 GCancellable *cancellable, GError **error)
 {
-    return detach(domain, device, flags, cancellable, error) || fail_named(domain, _("Cannot detach a device"), error);
+    return detach(domain, device, flags, cancellable, error) ||
+           fail_named(domain, _("Cannot detach a device"), error);
 }
 
 /* --- changing --------------------------------------------------------------------------------- */
@@ -218,8 +224,8 @@ update_nic(SeraiDomain *domain, SeraiDevice *device, const SeraiNic *nic, GError
 
 /* A PV guest sees another disc as another drive of the same name: the old one goes, the new one comes. */
 static gboolean
-update_disk(SeraiDomain *domain, const SeraiDevice *device, const SeraiDevice *wanted, GCancellable *cancellable,
-            GError **error)
+update_disk(SeraiDomain *domain, const SeraiDevice *device, const SeraiDevice *wanted,
+            GCancellable *cancellable, GError **error)
 {
     g_autoptr(GError) local = NULL;
 
@@ -244,7 +250,8 @@ update(SeraiDomain *domain, const SeraiDevice *wanted, GCancellable *cancellable
 {
     g_autoptr(SeraiDevice) device = NULL;
 
-    if (!serai_device_check(wanted, error) || !alive(domain, error) || !(device = find_device(domain, wanted, error)))
+    if (!serai_device_check(wanted, error) || !alive(domain, error) ||
+        !(device = find_device(domain, wanted, error)))
         return FALSE;
     if (device->kind == SERAI_DEVICE_NIC)
         return update_nic(domain, device, &wanted->nic, error);
@@ -256,9 +263,11 @@ update(SeraiDomain *domain, const SeraiDevice *wanted, GCancellable *cancellable
 }
 
 gboolean
-serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable, GError **error)
+serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
+                                GError **error)
 {
-    return update(domain, device, cancellable, error) || fail_named(domain, _("Cannot change a device"), error);
+    return update(domain, device, cancellable, error) ||
+           fail_named(domain, _("Cannot change a device"), error);
 }
 
 /* --- the asynchronous three ------------------------------------------------------------------- */
@@ -278,25 +287,26 @@ device_args_free(gpointer data)
 }
 
 static gpointer
-attach_job(gpointer object, gpointer args, GCancellable *cancellable, SeraiProgressFunc progress G_GNUC_UNUSED,
-           gpointer progress_data G_GNUC_UNUSED, GError **error)
+attach_job(gpointer object, gpointer args, GCancellable *cancellable,
+           SeraiProgressFunc progress G_GNUC_UNUSED, gpointer progress_data G_GNUC_UNUSED, GError **error)
 {
     return GINT_TO_POINTER(
         serai_domain_attach_device_sync(object, ((DeviceArgs *)args)->device, cancellable, error));
 }
 
 static gpointer
-detach_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProgressFunc progress G_GNUC_UNUSED,
-           gpointer progress_data G_GNUC_UNUSED, GError **error)
+detach_job(gpointer object, gpointer data, GCancellable *cancellable,
+           SeraiProgressFunc progress G_GNUC_UNUSED, gpointer progress_data G_GNUC_UNUSED, GError **error)
 {
     DeviceArgs *args = data;
 
-    return GINT_TO_POINTER(serai_domain_detach_device_sync(object, args->device, args->flags, cancellable, error));
+    return GINT_TO_POINTER(
+        serai_domain_detach_device_sync(object, args->device, args->flags, cancellable, error));
 }
 
 static gpointer
-update_job(gpointer object, gpointer args, GCancellable *cancellable, SeraiProgressFunc progress G_GNUC_UNUSED,
-           gpointer progress_data G_GNUC_UNUSED, GError **error)
+update_job(gpointer object, gpointer args, GCancellable *cancellable,
+           SeraiProgressFunc progress G_GNUC_UNUSED, gpointer progress_data G_GNUC_UNUSED, GError **error)
 {
     return GINT_TO_POINTER(
         serai_domain_update_device_sync(object, ((DeviceArgs *)args)->device, cancellable, error));
@@ -310,7 +320,8 @@ start(SeraiDomain *domain, gpointer tag, SeraiJobFunc func, const SeraiDevice *d
 
     args->device = serai_device_copy(device);
     args->flags = flags;
-    serai_job_start(domain, tag, func, args, device_args_free, NULL, cancellable, NULL, NULL, NULL, callback, user_data);
+    serai_job_start(domain, tag, func, args, device_args_free, NULL, cancellable, NULL, NULL, NULL, callback,
+                    user_data);
 }
 
 void
@@ -330,7 +341,8 @@ void
 serai_domain_detach_device_async(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
                                  GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
-    start(domain, serai_domain_detach_device_async, detach_job, device, flags, cancellable, callback, user_data);
+    start(domain, serai_domain_detach_device_async, detach_job, device, flags, cancellable, callback,
+          user_data);
 }
 
 gboolean
@@ -379,7 +391,8 @@ serai_domain_resize_disk(SeraiDomain *domain, const char *target, guint64 bytes,
     if (!device)
         return fail_named(domain, _("Cannot resize a disk"), error);
     if (serai_device_needs_model(device) || !device->disk.path) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("Disk '%s' is not raw and cannot be resized."), target);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                    _("Disk '%s' is not raw and cannot be resized."), target);
         return fail_named(domain, _("Cannot resize a disk"), error);
     }
     backend = serai_device_backend_path(domain->domid, device);
@@ -427,7 +440,8 @@ read_counter(const char *dir, const char *name, guint64 *ret_value)
 }
 
 gboolean
-serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats, GError **error)
+serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats,
+                            GError **error)
 {
     g_autoptr(SeraiDevice) device = find_disk(domain, target, error);
     g_autofree char *name = NULL, *dir = NULL;
@@ -437,7 +451,8 @@ serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskSt
         return fail_named(domain, _("Cannot read statistics"), error);
     name = serai_device_bus_name(domain->domid, device);
     if (!name) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("QEMU serves disk '%s' and does not count."), target);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                    _("QEMU serves disk '%s' and does not count."), target);
         return fail_named(domain, _("Cannot read statistics"), error);
     }
     dir = g_strdup_printf("/sys/bus/xen-backend/devices/%s/statistics", name);
@@ -469,7 +484,8 @@ serai_domain_get_nic_stats(SeraiDomain *domain, int devid, SeraiNicStats *ret_st
     dir = g_strdup_printf("/sys/class/net/%s/statistics", device->nic.ifname);
     /* What dom0's end sends, the guest receives. */
     if (!domain->host->fake && !read_counter(dir, "tx_bytes", &s.rx_bytes)) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE, _("Network interface '%s' is gone."), device->nic.ifname);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE, _("Network interface '%s' is gone."),
+                    device->nic.ifname);
         return fail_named(domain, _("Cannot read statistics"), error);
     }
     read_counter(dir, "tx_packets", &s.rx_packets);

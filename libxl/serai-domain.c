@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * SeraiDomain: a handle of a domain: host, number, UUID.  It caches nothing, so what it says is what is so now.  An
- * operation on a number whose domain has another UUID by now fails with SERAI_ERROR_NO_DOMAIN.  Devices are in
- * serai-domain-device.c, saving in serai-save.c.  No locks.
+ * SeraiDomain: a handle of a domain: host, number, UUID.  It caches nothing, so what it says is what is so
+ * now.  An operation on a number whose domain has another UUID by now fails with SERAI_ERROR_NO_DOMAIN.
+ * Devices are in serai-domain-device.c, saving in serai-save.c.  No locks.
  */
 #include "private/create.h"
 #include "private/device.h"
@@ -52,8 +52,8 @@ serai_domain_raw_info(SeraiDomain *domain, xen_domctl_getdomaininfo_t *ret_info,
     serai_uuid_format(ret_info->handle, uuid);
     if (!strcmp(uuid, domain->uuid) && !(ret_info->flags & XEN_DOMINF_dying))
         return TRUE;
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN, _("Domain %u with UUID %s is gone."), domain->domid,
-                domain->uuid);
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN, _("Domain %u with UUID %s is gone."),
+                domain->domid, domain->uuid);
     return FALSE;
 }
 
@@ -80,8 +80,9 @@ alive(SeraiDomain *domain, GError **error)
 /* --- life ------------------------------------------------------------------------------------- */
 
 static gboolean
-fill_from_kernel(SeraiHost *host G_GNUC_UNUSED, SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
-                 SeraiProgress *progress, GCancellable *cancellable, gpointer data G_GNUC_UNUSED, GError **error)
+fill_from_kernel(SeraiHost *host G_GNUC_UNUSED, SeraiGuestMemory *memory, const SeraiConfig *config,
+                 SeraiBoot *boot, SeraiProgress *progress, GCancellable *cancellable,
+                 gpointer data G_GNUC_UNUSED, GError **error)
 {
     return serai_build_pv(memory, config, boot, progress, cancellable, error);
 }
@@ -149,8 +150,8 @@ void
 serai_domain_destroy_async(SeraiDomain *domain, GCancellable *cancellable, GAsyncReadyCallback callback,
                            gpointer user_data)
 {
-    serai_job_start(domain, serai_domain_destroy_async, destroy_job, NULL, NULL, NULL, cancellable, NULL, NULL, NULL,
-                    callback, user_data);
+    serai_job_start(domain, serai_domain_destroy_async, destroy_job, NULL, NULL, NULL, cancellable, NULL,
+                    NULL, NULL, callback, user_data);
 }
 
 gboolean
@@ -162,13 +163,16 @@ serai_domain_destroy_finish(SeraiDomain *domain, GAsyncResult *result, GError **
 gboolean
 serai_domain_unpause(SeraiDomain *domain, GError **error)
 {
-    return named(domain, alive(domain, error) && serai_hv_unpause_domain(domain->host->hv, domain->domid, error), error);
+    return named(domain,
+                 alive(domain, error) && serai_hv_unpause_domain(domain->host->hv, domain->domid, error),
+                 error);
 }
 
 gboolean
 serai_domain_pause(SeraiDomain *domain, GError **error)
 {
-    return named(domain, alive(domain, error) && serai_hv_pause_domain(domain->host->hv, domain->domid, error), error);
+    return named(
+        domain, alive(domain, error) && serai_hv_pause_domain(domain->host->hv, domain->domid, error), error);
 }
 
 /* --- asking the guest ------------------------------------------------------------------------- */
@@ -191,14 +195,16 @@ serai_domain_ask(SeraiDomain *domain, const char *request, GError **error)
     if (!serai_domain_raw_info(domain, &info, error))
         return FALSE;
     if (info.flags & XEN_DOMINF_shutdown) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE, _("The guest has stopped already."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                            _("The guest has stopped already."));
         return FALSE;
     }
     /* A guest that says nothing may be too old to say, or not up yet; one that says 0 means it. */
-    feature = serai_store_read_number(domain->host->store, -1, "/local/domain/%u/control/feature-%s", domain->domid,
-                                      request);
+    feature = serai_store_read_number(domain->host->store, -1, "/local/domain/%u/control/feature-%s",
+                                      domain->domid, request);
     if (feature == 0) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest does not support '%s'."), request);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest does not support '%s'."),
+                    request);
         return FALSE;
     }
     return write_control(domain, error, "control/shutdown", request);
@@ -227,7 +233,8 @@ serai_domain_sysrq(SeraiDomain *domain, char key, GError **error)
 gboolean
 serai_domain_nmi(SeraiDomain *domain, GError **error)
 {
-    return named(domain, alive(domain, error) && serai_hv_send_nmi(domain->host->hv, domain->domid, 0, error), error);
+    return named(domain, alive(domain, error) && serai_hv_send_nmi(domain->host->hv, domain->domid, 0, error),
+                 error);
 }
 
 gboolean
@@ -320,14 +327,16 @@ serai_domain_get_config(SeraiDomain *domain, GError **error)
                         _("Nothing is recorded about domain %u; another toolstack made it."), domain->domid);
         return NULL;
     }
-    config->memory_kib = serai_store_read_number(store, config->memory_kib, "/local/domain/%u/memory/target", domain->domid);
-    config->max_memory_kib =
-        serai_store_read_number(store, config->max_memory_kib, "/local/domain/%u/memory/static-max", domain->domid);
+    config->memory_kib =
+        serai_store_read_number(store, config->memory_kib, "/local/domain/%u/memory/target", domain->domid);
+    config->max_memory_kib = serai_store_read_number(store, config->max_memory_kib,
+                                                     "/local/domain/%u/memory/static-max", domain->domid);
     bytes = (config->max_vcpus + 7) / 8;
     online = g_malloc0(bytes);
     config->vcpus = 0;
     for (guint v = 0; v < config->max_vcpus; v++) {
-        g_autofree char *state = serai_store_read(store, "/local/domain/%u/cpu/%u/availability", domain->domid, v);
+        g_autofree char *state =
+            serai_store_read(store, "/local/domain/%u/cpu/%u/availability", domain->domid, v);
 
         if (!state || strcmp(state, "offline")) {
             online[v / 8] |= 1 << v % 8;
@@ -368,8 +377,8 @@ serai_domain_set_owner_data(SeraiDomain *domain, const char *data, GError **erro
 }
 
 gboolean
-serai_domain_set_actions(SeraiDomain *domain, SeraiAction on_poweroff, SeraiAction on_reboot, SeraiAction on_crash,
-                         GError **error)
+serai_domain_set_actions(SeraiDomain *domain, SeraiAction on_poweroff, SeraiAction on_reboot,
+                         SeraiAction on_crash, GError **error)
 {
     g_autoptr(SeraiConfig) config = serai_domain_get_config(domain, error);
 
@@ -410,8 +419,8 @@ vcpu_info(SeraiDomain *domain, guint vcpu, guint cpus, GError **error)
     struct xen_domctl_getvcpuinfo raw;
 
     if (!serai_hv_vcpu_info(domain->host->hv, domain->domid, vcpu, &raw, error) ||
-        !serai_hv_get_affinity(domain->host->hv, domain->domid, vcpu, cpus, &info->hard_affinity, &info->soft_affinity,
-                               error))
+        !serai_hv_get_affinity(domain->host->hv, domain->domid, vcpu, cpus, &info->hard_affinity,
+                               &info->soft_affinity, error))
         return NULL;
     info->vcpu = vcpu;
     info->online = raw.online;
@@ -430,7 +439,9 @@ serai_domain_get_vcpus(SeraiDomain *domain, GError **error)
     struct xen_sysctl_physinfo phys;
 
     if (!named(domain,
-               serai_domain_raw_info(domain, &info, error) && serai_hv_physinfo(domain->host->hv, &phys, error), error))
+               serai_domain_raw_info(domain, &info, error) &&
+                   serai_hv_physinfo(domain->host->hv, &phys, error),
+               error))
         return NULL;
     for (guint v = 0; v <= info.max_vcpu_id && info.max_vcpu_id != XEN_INVALID_MAX_VCPU_ID; v++) {
         SeraiVcpuInfo *vcpu = vcpu_info(domain, v, phys.max_cpu_id + 1, error);
@@ -458,10 +469,12 @@ serai_domain_set_vcpu_count(SeraiDomain *domain, guint count, GError **error)
     xen_domctl_getdomaininfo_t info;
 
     if (!count) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("A domain needs one vCPU at least."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                            _("A domain needs one vCPU at least."));
         return named(domain, FALSE, error);
     }
-    if (!named(domain, serai_domain_raw_info(domain, &info, error) && vcpu_in_range(&info, count - 1, error), error))
+    if (!named(domain, serai_domain_raw_info(domain, &info, error) && vcpu_in_range(&info, count - 1, error),
+               error))
         return FALSE;
     for (guint v = 0; v <= info.max_vcpu_id; v++) {
         g_autofree char *path = g_strdup_printf("/local/domain/%u/cpu/%u/availability", domain->domid, v);
@@ -524,7 +537,8 @@ serai_domain_set_sched(SeraiDomain *domain, int weight, int cap, GError **error)
         return FALSE;
     return named(domain,
                  serai_host_scheduler(domain->host, &sched, error) &&
-                     serai_hv_set_sched(domain->host->hv, domain->domid, sched, weight < 0 ? old_weight : (guint)weight,
+                     serai_hv_set_sched(domain->host->hv, domain->domid, sched,
+                                        weight < 0 ? old_weight : (guint)weight,
                                         cap < 0 ? old_cap : (guint)cap, error),
                  error);
 }
@@ -543,7 +557,8 @@ serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, 
         .current_kib = info.tot_pages << 2,
         .maximum_kib = info.max_pages << 2,
         .target_kib = serai_store_read_number(store, 0, "/local/domain/%u/memory/target", domain->domid),
-        .static_max_kib = serai_store_read_number(store, 0, "/local/domain/%u/memory/static-max", domain->domid),
+        .static_max_kib =
+            serai_store_read_number(store, 0, "/local/domain/%u/memory/static-max", domain->domid),
     };
     return TRUE;
 }
@@ -551,7 +566,8 @@ serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, 
 gboolean
 serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error)
 {
-    guint64 most = serai_store_read_number(domain->host->store, 0, "/local/domain/%u/memory/static-max", domain->domid);
+    guint64 most =
+        serai_store_read_number(domain->host->store, 0, "/local/domain/%u/memory/static-max", domain->domid);
     g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~(guint64)3);
 
     if (kib < 4096 || (most && kib > most)) {

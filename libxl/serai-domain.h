@@ -55,7 +55,8 @@ typedef void (*SeraiProgressFunc)(SeraiStage stage, guint64 done, guint64 total,
  */
 void serai_domain_create_async(SeraiHost *host, const SeraiConfig *config, GCancellable *cancellable,
                                SeraiProgressFunc progress, gpointer progress_data,
-                               GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data);
+                               GDestroyNotify progress_destroy, GAsyncReadyCallback callback,
+                               gpointer user_data);
 
 /**
  * serai_domain_create_finish:
@@ -453,8 +454,8 @@ gboolean serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **
  * How a device is detached.
  */
 typedef enum { /*< flags >*/
-    SERAI_DETACH_NONE = 0,
-    SERAI_DETACH_FORCE = 1 << 0,
+               SERAI_DETACH_NONE = 0,
+               SERAI_DETACH_FORCE = 1 << 0,
 } SeraiDetachFlags;
 
 /**
@@ -476,8 +477,9 @@ GPtrArray *serai_domain_list_devices(SeraiDomain *domain, GError **error);
  *
  * Attaches a device and waits until dom0's side is ready.  A failure leaves nothing behind.
  */
-void serai_domain_attach_device_async(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
-                                      GAsyncReadyCallback callback, gpointer user_data);
+void serai_domain_attach_device_async(SeraiDomain *domain, const SeraiDevice *device,
+                                      GCancellable *cancellable, GAsyncReadyCallback callback,
+                                      gpointer user_data);
 /**
  * serai_domain_attach_device_finish:
  * @domain: a domain.
@@ -499,8 +501,8 @@ gboolean serai_domain_attach_device_finish(SeraiDomain *domain, GAsyncResult *re
  *
  * Returns: %TRUE on success.
  */
-gboolean serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
-                                         GError **error);
+gboolean serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device,
+                                         GCancellable *cancellable, GError **error);
 
 /**
  * serai_domain_detach_device_async:
@@ -514,7 +516,8 @@ gboolean serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice 
  * Detaches a device and removes what belonged to it.
  */
 void serai_domain_detach_device_async(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
-                                      GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+                                      GCancellable *cancellable, GAsyncReadyCallback callback,
+                                      gpointer user_data);
 /**
  * serai_domain_detach_device_finish:
  * @domain: a domain.
@@ -537,8 +540,8 @@ gboolean serai_domain_detach_device_finish(SeraiDomain *domain, GAsyncResult *re
  *
  * Returns: %TRUE on success.
  */
-gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
-                                         GCancellable *cancellable, GError **error);
+gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device,
+                                         SeraiDetachFlags flags, GCancellable *cancellable, GError **error);
 
 /**
  * serai_domain_update_device_async:
@@ -552,8 +555,9 @@ gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice 
  * limit, the
  * bridge and the VLAN.  Anything else fails with %SERAI_ERROR_UNSUPPORTED and changes nothing.
  */
-void serai_domain_update_device_async(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
-                                      GAsyncReadyCallback callback, gpointer user_data);
+void serai_domain_update_device_async(SeraiDomain *domain, const SeraiDevice *device,
+                                      GCancellable *cancellable, GAsyncReadyCallback callback,
+                                      gpointer user_data);
 /**
  * serai_domain_update_device_finish:
  * @domain: a domain.
@@ -575,8 +579,8 @@ gboolean serai_domain_update_device_finish(SeraiDomain *domain, GAsyncResult *re
  *
  * Returns: %TRUE on success.
  */
-gboolean serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable,
-                                         GError **error);
+gboolean serai_domain_update_device_sync(SeraiDomain *domain, const SeraiDevice *device,
+                                         GCancellable *cancellable, GError **error);
 
 /**
  * serai_domain_resize_disk:
@@ -634,7 +638,8 @@ typedef struct {
  *
  * Returns: %TRUE on success.
  */
-gboolean serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats, GError **error);
+gboolean serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats,
+                                     GError **error);
 
 /**
  * SeraiNicStats:

@@ -2,9 +2,9 @@
 /*
  * SeraiHost: the two connections (hypervisor and store), facts about the machine, and events.
  *
- * Events: the store says "some domain came" or "some domain stopped or went" without a number, so we compare the
- * hypervisor's list with what we knew and tell the differences.  That comparison is the only step anywhere that
- * looks at all domains, one hypercall for 256 of them.
+ * Events: the store says "some domain came" or "some domain stopped or went" without a number, so we compare
+ * the hypervisor's list with what we knew and tell the differences.  That comparison is the only step
+ * anywhere that looks at all domains, one hypercall for 256 of them.
  *
  * Locks: SeraiHost.lock guards the table of known domains, and is not held while a signal is emitted.
  */
@@ -292,16 +292,17 @@ serai_host_class_init(SeraiHostClass *klass)
     GType type = G_TYPE_FROM_CLASS(klass);
 
     G_OBJECT_CLASS(klass)->finalize = serai_host_finalize;
-    signals[SIGNAL_CREATED] = g_signal_new("domain-created", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE,
-                                           1, SERAI_TYPE_DOMAIN);
+    signals[SIGNAL_CREATED] = g_signal_new("domain-created", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+                                           G_TYPE_NONE, 1, SERAI_TYPE_DOMAIN);
     signals[SIGNAL_SHUTDOWN] = g_signal_new("domain-shutdown", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
                                             G_TYPE_NONE, 2, SERAI_TYPE_DOMAIN, G_TYPE_UINT);
-    signals[SIGNAL_CRASHED] = g_signal_new("domain-crashed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE,
-                                           1, SERAI_TYPE_DOMAIN);
-    signals[SIGNAL_DIED] = g_signal_new("domain-died", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1,
-                                        SERAI_TYPE_DOMAIN);
-    signals[SIGNAL_DEVICE_REMOVED] = g_signal_new("device-removed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
-                                                  G_TYPE_NONE, 3, SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
+    signals[SIGNAL_CRASHED] = g_signal_new("domain-crashed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+                                           G_TYPE_NONE, 1, SERAI_TYPE_DOMAIN);
+    signals[SIGNAL_DIED] = g_signal_new("domain-died", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+                                        G_TYPE_NONE, 1, SERAI_TYPE_DOMAIN);
+    signals[SIGNAL_DEVICE_REMOVED] =
+        g_signal_new("device-removed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3,
+                     SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
 }
 
 static void
@@ -319,7 +320,8 @@ serai_host_open(const char *backend, GError **error)
     g_autoptr(SeraiHost) host = g_object_new(SERAI_TYPE_HOST, NULL);
 
     if (backend && strcmp(backend, "fake")) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("There is no kind of host named '%s'."), backend);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("There is no kind of host named '%s'."),
+                    backend);
         return NULL;
     }
     host->fake = backend != NULL;
@@ -345,8 +347,9 @@ static const struct {
     uint32_t id;
     const char *name;
 } schedulers[] = {
-    {XEN_SCHEDULER_CREDIT, "credit"}, {XEN_SCHEDULER_CREDIT2, "credit2"}, {XEN_SCHEDULER_ARINC653, "arinc653"},
-    {XEN_SCHEDULER_RTDS, "rtds"},     {XEN_SCHEDULER_NULL, "null"},
+    {XEN_SCHEDULER_CREDIT, "credit"},     {XEN_SCHEDULER_CREDIT2, "credit2"},
+    {XEN_SCHEDULER_ARINC653, "arinc653"}, {XEN_SCHEDULER_RTDS, "rtds"},
+    {XEN_SCHEDULER_NULL, "null"},
 };
 
 gboolean
@@ -529,7 +532,8 @@ serai_host_recover_sync(SeraiHost *host, GCancellable *cancellable, GError **err
 
         if (g_cancellable_set_error_if_cancelled(cancellable, error))
             return -1;
-        /* Who died between making the domain and writing its number left a domain that only its UUID tells. */
+        /* Who died between making the domain and writing its number left a domain that only its UUID tells.
+         */
         if (domid < 0)
             domid = serai_find_domid(host, *uuid);
         if (!serai_record_is_stale(host, *uuid, domid))

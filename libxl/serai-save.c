@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Saving and restoring.  An image is a header of ours, then a migration stream.  All numbers are little-endian.
+ * Saving and restoring.  An image is a header of ours, then a migration stream.  All numbers are
+ * little-endian.
  *
  *   offset  size
  *        0    16  "SeraiSavedDomain"
@@ -16,15 +17,15 @@
  *         ...     the caller's bytes, on a multiple of 8
  *         ...     zeros up to the size of the header
  *
- * The stream is what the public specification of Xen's migration stream (version 3, "libxc migration stream") says, for
- * an x86 PV guest: image header (big-endian), domain header, then records of { type, length, body padded to 8 }:
+ * The stream is what the public specification of Xen's migration stream (version 3, "libxc migration stream")
+ * says, for an x86 PV guest: image header (big-endian), domain header, then records of { type, length, body
+ * padded to 8 }:
  *
  *   X86_PV_INFO, X86_CPUID_POLICY, X86_MSR_POLICY, STATIC_DATA_END     what never changes
- *   X86_PV_P2M_FRAMES                                                  size of the guest, and where its own list is
- *   PAGE_DATA ...                                                      up to 1024 pages each; tables with pseudo-physical numbers
- *   X86_TSC_INFO, SHARED_INFO
- *   X86_PV_VCPU_BASIC, _EXTENDED, _XSAVE, _MSRS                        for each vCPU that is online
- *   END
+ *   X86_PV_P2M_FRAMES                                                  size of the guest, and where its own
+ * list is PAGE_DATA ...                                                      up to 1024 pages each; tables
+ * with pseudo-physical numbers X86_TSC_INFO, SHARED_INFO X86_PV_VCPU_BASIC, _EXTENDED, _XSAVE, _MSRS for each
+ * vCPU that is online END
  *
  * Streams of version 2 are read too.  No locks.
  */
@@ -118,15 +119,17 @@ read_header(int fd, Header *header, guint8 **ret_rest, GError **error)
         return damaged(error, _("This is no image of a saved domain."));
     if (header->version != VERSION)
         return damaged(error, _("The image is of a version that is not known here."));
-    if (header->header_size > HEADER_MAX || header->header_size % 4096 || header->config_size > header->header_size ||
-        header->metadata_room > header->header_size || header->metadata_size > header->metadata_room ||
+    if (header->header_size > HEADER_MAX || header->header_size % 4096 ||
+        header->config_size > header->header_size || header->metadata_room > header->header_size ||
+        header->metadata_size > header->metadata_room ||
         metadata_offset(header) + header->metadata_room > header->header_size)
         return damaged(error, _("The header of the image is damaged."));
     rest = g_malloc(header->header_size - sizeof(*header) + 1);
     if (!serai_read_all(fd, rest, header->header_size - sizeof(*header), NULL, error))
         return FALSE;
     if (checksum(rest, header->config_size) != header->config_crc ||
-        checksum(rest + metadata_offset(header) - sizeof(*header), header->metadata_size) != header->metadata_crc)
+        checksum(rest + metadata_offset(header) - sizeof(*header), header->metadata_size) !=
+            header->metadata_crc)
         return damaged(error, _("The header of the image is damaged."));
     *ret_rest = g_steal_pointer(&rest);
     return TRUE;
@@ -169,7 +172,8 @@ serai_save_replace_metadata(int fd, GBytes *metadata, GError **error)
     if (!read_header(fd, &header, &rest, error))
         return FALSE;
     if (size > header.metadata_room) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("The image has no room for so many data."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                            _("The image has no room for so many data."));
         return FALSE;
     }
     header.metadata_size = size;
@@ -180,8 +184,8 @@ serai_save_replace_metadata(int fd, GBytes *metadata, GError **error)
     memcpy(area, &header, sizeof(header));
     memcpy(area + sizeof(header), rest, header.config_size);
     memcpy(area + metadata_offset(&header), bytes, size);
-    if (lseek(fd, start, SEEK_SET) < 0 || !serai_write_all(fd, area, area_size, NULL, error) || fsync(fd) < 0 ||
-        lseek(fd, start, SEEK_SET) < 0) {
+    if (lseek(fd, start, SEEK_SET) < 0 || !serai_write_all(fd, area, area_size, NULL, error) ||
+        fsync(fd) < 0 || lseek(fd, start, SEEK_SET) < 0) {
         if (error && !*error)
             serai_set_errno(error, errno, _("Cannot write the image"));
         return FALSE;
@@ -207,7 +211,8 @@ is_suspended(SeraiDomain *domain, gboolean *ret_suspended, GError **error)
         *ret_suspended = TRUE;
         return TRUE;
     }
-    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE, _("The guest stopped instead of suspending."));
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                        _("The guest stopped instead of suspending."));
     return FALSE;
 }
 
@@ -259,7 +264,8 @@ suspend(SeraiDomain *domain, SeraiProgress *progress, GCancellable *cancellable,
                 serai_hv_resume_domain(domain->host->hv, domain->domid, NULL);
         }
         if (g_error_matches(local, SERAI_ERROR, SERAI_ERROR_TIMED_OUT))
-            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest does not suspend itself."));
+            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
+                                _("The guest does not suspend itself."));
         else
             g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
@@ -304,8 +310,9 @@ write_image(SeraiDomain *domain, int fd, GBytes *metadata, SeraiProgress *progre
 }
 
 gboolean
-serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags, GCancellable *cancellable,
-                       SeraiProgressFunc progress, gpointer progress_data, GError **error)
+serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
+                       GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
+                       GError **error)
 {
     SeraiProgress p = {.func = progress, .data = progress_data};
     g_autofree char *name = serai_domain_dup_name(domain);
@@ -335,8 +342,9 @@ check_same(const SeraiConfig *saved, const SeraiConfig *config, GError **error)
     if (saved->type == config->type && saved->max_vcpus == config->max_vcpus &&
         saved->max_memory_kib == config->max_memory_kib)
         return TRUE;
-    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
-                        _("The domain differs from the saved one in its type, its memory or its number of vCPUs."));
+    g_set_error_literal(
+        error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+        _("The domain differs from the saved one in its type, its memory or its number of vCPUs."));
     return FALSE;
 }
 
@@ -400,13 +408,13 @@ save_args_free(gpointer data)
 }
 
 static gpointer
-save_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
-         GError **error)
+save_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProgressFunc progress,
+         gpointer progress_data, GError **error)
 {
     SaveArgs *a = data;
 
-    return GINT_TO_POINTER(
-        serai_domain_save_sync(object, a->fd, a->metadata, a->flags, cancellable, progress, progress_data, error));
+    return GINT_TO_POINTER(serai_domain_save_sync(object, a->fd, a->metadata, a->flags, cancellable, progress,
+                                                  progress_data, error));
 }
 
 static gpointer
@@ -419,8 +427,8 @@ restore_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProg
 }
 
 static gpointer
-dump_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
-         GError **error)
+dump_job(gpointer object, gpointer data, GCancellable *cancellable, SeraiProgressFunc progress,
+         gpointer progress_data, GError **error)
 {
     SaveArgs *a = data;
 
@@ -441,12 +449,13 @@ save_args(int fd, guint flags, GBytes *metadata, const SeraiConfig *config)
 }
 
 void
-serai_domain_save_async(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags, GCancellable *cancellable,
-                        SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
-                        GAsyncReadyCallback callback, gpointer user_data)
+serai_domain_save_async(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
+                        GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
+                        GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data)
 {
-    serai_job_start(domain, serai_domain_save_async, save_job, save_args(fd, flags, metadata, NULL), save_args_free, NULL,
-                    cancellable, progress, progress_data, progress_destroy, callback, user_data);
+    serai_job_start(domain, serai_domain_save_async, save_job, save_args(fd, flags, metadata, NULL),
+                    save_args_free, NULL, cancellable, progress, progress_data, progress_destroy, callback,
+                    user_data);
 }
 
 gboolean
@@ -457,11 +466,12 @@ serai_domain_save_finish(SeraiDomain *domain, GAsyncResult *result, GError **err
 
 void
 serai_domain_restore_async(SeraiHost *host, const SeraiConfig *config, int fd, GCancellable *cancellable,
-                           SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
-                           GAsyncReadyCallback callback, gpointer user_data)
+                           SeraiProgressFunc progress, gpointer progress_data,
+                           GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data)
 {
-    serai_job_start(host, serai_domain_restore_async, restore_job, save_args(fd, 0, NULL, config), save_args_free,
-                    g_object_unref, cancellable, progress, progress_data, progress_destroy, callback, user_data);
+    serai_job_start(host, serai_domain_restore_async, restore_job, save_args(fd, 0, NULL, config),
+                    save_args_free, g_object_unref, cancellable, progress, progress_data, progress_destroy,
+                    callback, user_data);
 }
 
 SeraiDomain *
@@ -475,8 +485,9 @@ serai_domain_dump_async(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCanc
                         SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
                         GAsyncReadyCallback callback, gpointer user_data)
 {
-    serai_job_start(domain, serai_domain_dump_async, dump_job, save_args(fd, flags, NULL, NULL), save_args_free, NULL,
-                    cancellable, progress, progress_data, progress_destroy, callback, user_data);
+    serai_job_start(domain, serai_domain_dump_async, dump_job, save_args(fd, flags, NULL, NULL),
+                    save_args_free, NULL, cancellable, progress, progress_data, progress_destroy, callback,
+                    user_data);
 }
 
 gboolean

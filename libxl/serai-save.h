@@ -16,9 +16,9 @@ G_BEGIN_DECLS
  * What becomes of a domain that was saved.  When saving fails it goes on in any case.
  */
 typedef enum { /*< flags >*/
-    SERAI_SAVE_NONE = 0,
-    SERAI_SAVE_KEEP_RUNNING = 1 << 0,
-    SERAI_SAVE_KEEP_SUSPENDED = 1 << 1,
+               SERAI_SAVE_NONE = 0,
+               SERAI_SAVE_KEEP_RUNNING = 1 << 0,
+               SERAI_SAVE_KEEP_SUSPENDED = 1 << 1,
 } SeraiSaveFlags;
 
 /**
@@ -42,7 +42,8 @@ typedef enum { /*< flags >*/
  */
 void serai_domain_save_async(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
                              GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
-                             GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data);
+                             GDestroyNotify progress_destroy, GAsyncReadyCallback callback,
+                             gpointer user_data);
 /**
  * serai_domain_save_finish:
  * @domain: a domain.
@@ -89,7 +90,8 @@ gboolean serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, S
  */
 void serai_domain_restore_async(SeraiHost *host, const SeraiConfig *config, int fd, GCancellable *cancellable,
                                 SeraiProgressFunc progress, gpointer progress_data,
-                                GDestroyNotify progress_destroy, GAsyncReadyCallback callback, gpointer user_data);
+                                GDestroyNotify progress_destroy, GAsyncReadyCallback callback,
+                                gpointer user_data);
 /**
  * serai_domain_restore_finish:
  * @host: a host.
@@ -114,8 +116,9 @@ SeraiDomain *serai_domain_restore_finish(SeraiHost *host, GAsyncResult *result, 
  *
  * Returns: (transfer full): the domain, or %NULL.
  */
-SeraiDomain *serai_domain_restore_sync(SeraiHost *host, const SeraiConfig *config, int fd, GCancellable *cancellable,
-                                       SeraiProgressFunc progress, gpointer progress_data, GError **error);
+SeraiDomain *serai_domain_restore_sync(SeraiHost *host, const SeraiConfig *config, int fd,
+                                       GCancellable *cancellable, SeraiProgressFunc progress,
+                                       gpointer progress_data, GError **error);
 
 /**
  * serai_save_read_header:
@@ -152,9 +155,9 @@ gboolean serai_save_replace_metadata(int fd, GBytes *metadata, GError **error);
  * How memory is dumped.
  */
 typedef enum { /*< flags >*/
-    SERAI_DUMP_NONE = 0,
-    SERAI_DUMP_LIVE = 1 << 0,
-    SERAI_DUMP_CRASH = 1 << 1,
+               SERAI_DUMP_NONE = 0,
+               SERAI_DUMP_LIVE = 1 << 0,
+               SERAI_DUMP_CRASH = 1 << 1,
 } SeraiDumpFlags;
 
 /**
@@ -172,8 +175,9 @@ typedef enum { /*< flags >*/
  * Writes memory and registers as an ELF file that crash and gdb read.
  */
 void serai_domain_dump_async(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCancellable *cancellable,
-                             SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
-                             GAsyncReadyCallback callback, gpointer user_data);
+                             SeraiProgressFunc progress, gpointer progress_data,
+                             GDestroyNotify progress_destroy, GAsyncReadyCallback callback,
+                             gpointer user_data);
 /**
  * serai_domain_dump_finish:
  * @domain: a domain.

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A console has a guest end, the ring page with its event channel, and a user's end, a pty or a socket.  The two come
- * and go separately: the user's end exists as long as the store names the console, the guest's end as long as the
- * guest has connected.  Bytes from the guest go to the log and into Keep, from there to whoever reads.
+ * A console has a guest end, the ring page with its event channel, and a user's end, a pty or a socket.  The
+ * two come and go separately: the user's end exists as long as the store names the console, the guest's end
+ * as long as the guest has connected.  Bytes from the guest go to the log and into Keep, from there to
+ * whoever reads.
  *
- * Three descriptors outlive the daemon in systemd's store: both ends of the pty (bytes that the kernel holds for a reader
- * vanish with the last slave end) and the memory of Keep.
+ * Three descriptors outlive the daemon in systemd's store: both ends of the pty (bytes that the kernel holds
+ * for a reader vanish with the last slave end) and the memory of Keep.
  *
  * One thread, no locks.
  */
@@ -30,8 +31,8 @@ struct Console {
     Daemon *daemon;
     guint domid;
     guint id;
-    char *path;    /* of the frontend */
-    char *backend; /* or NULL for console 0 */
+    char *path;        /* of the frontend */
+    char *backend;     /* or NULL for console 0 */
     SeraiWatch *watch; /* of the frontend's state, when there is a backend */
     Log log;
     Rate rate;
@@ -362,7 +363,8 @@ connect_guest(Console *c)
     keep_init(c->keep, c->ring->out_cons);
     c->port = xenevtchn_bind_interdomain(c->daemon->events, c->domid, port);
     if (c->port < 0) {
-        g_warning("Cannot bind the event channel of console %u of domain %u: %s.", c->id, c->domid, g_strerror(errno));
+        g_warning("Cannot bind the event channel of console %u of domain %u: %s.", c->id, c->domid,
+                  g_strerror(errno));
         disconnect_guest(c);
         return FALSE;
     }
@@ -463,7 +465,8 @@ console_open(Daemon *daemon, guint domid, guint id)
     c->socket_path = serai_store_read(daemon->store, "/serai/console/%u/%u/socket", domid, id);
     if (c->path && id)
         c->backend = serai_store_read(daemon->store, "%s/backend", c->path);
-    if (!c->path || (id && !c->backend) || !open_keep(c) || !(c->socket_path ? open_socket(c) : open_pty(c))) {
+    if (!c->path || (id && !c->backend) || !open_keep(c) ||
+        !(c->socket_path ? open_socket(c) : open_pty(c))) {
         g_warning("Cannot open console %u of domain %u: %s.", id, domid, g_strerror(errno));
         console_free(c);
         return NULL;

@@ -24,7 +24,8 @@ typedef struct {
     GHashTable *passed;   /* name to descriptor that systemd kept for us */
 } Daemon;
 
-/* Opens the console that /serai/console/DOMID/ID describes; NULL when it cannot be served (the reason is logged). */
+/* Opens the console that /serai/console/DOMID/ID describes; NULL when it cannot be served (the reason is
+ * logged). */
 Console *console_open(Daemon *daemon, guint domid, guint id);
 /* Closes it for good: its pty goes. */
 void console_free(gpointer console);

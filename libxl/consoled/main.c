@@ -2,9 +2,9 @@
 /*
  * serai-consoled: serves the consoles and channels of all domains that libserai made.
  *
- * The store says which there are, below /serai/console, and its watch names the one that came or went, so nothing here
- * takes longer when there are more domains.  Watches arrive in the store's thread and are handed to the main loop, which
- * does all the rest.
+ * The store says which there are, below /serai/console, and its watch names the one that came or went, so
+ * nothing here takes longer when there are more domains.  Watches arrive in the store's thread and are handed
+ * to the main loop, which does all the rest.
  */
 #include "consoled/console.h"
 
@@ -210,8 +210,8 @@ main(int argc, char **argv)
     g_main_loop_run(loop);
 
     /*
-     * No console is closed: descriptors in systemd's store live on, and so do the rings.  What this process has
-     * open the kernel closes.
+     * No console is closed: descriptors in systemd's store live on, and so do the rings.  What this process
+     * has open the kernel closes.
      */
     sd_notify(0, "STOPPING=1");
     serai_store_close(self.store);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Console rings.  The guest writes its indexes whenever it likes, so each is read once, and a distance between two
- * that is larger than the ring is not believed.  No locks: one thread serves all consoles.
+ * Console rings.  The guest writes its indexes whenever it likes, so each is read once, and a distance
+ * between two that is larger than the ring is not believed.  No locks: one thread serves all consoles.
  */
 #include "consoled/ring.h"
 
@@ -102,7 +102,8 @@ rate_allow(Rate *rate, gint64 now_us)
     if (!rate->last_us)
         rate->tokens = RATE_BURST;
     else
-        rate->tokens = MIN(RATE_BURST, rate->tokens + (now_us - rate->last_us) * RATE_BYTES_PER_SECOND / G_USEC_PER_SEC);
+        rate->tokens =
+            MIN(RATE_BURST, rate->tokens + (now_us - rate->last_us) * RATE_BYTES_PER_SECOND / G_USEC_PER_SEC);
     rate->last_us = now_us;
     return MAX(0, rate->tokens);
 }

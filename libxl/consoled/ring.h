@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The two rings of a console (<xen/io/console.h>) and what is kept of one until somebody reads it.  No I/O. */
+/* The two rings of a console (<xen/io/console.h>) and what is kept of one until somebody reads it.  No I/O.
+ */
 #ifndef CONSOLED_RING_H
 #define CONSOLED_RING_H
 
@@ -14,9 +15,10 @@
 #define KEEP_SIZE (60U << 10)
 
 /*
- * What a guest wrote and nobody has read: the newest KEEP_SIZE bytes.  It lies in memory that outlives the daemon.
- * @ring_taken is where the guest's ring was read up to: the guest is told after the bytes are here, so after a crash in
- * between this number says which bytes not to take twice.
+ * What a guest wrote and nobody has read: the newest KEEP_SIZE bytes.  It lies in memory that outlives the
+ * daemon.
+ * @ring_taken is where the guest's ring was read up to: the guest is told after the bytes are here, so after
+ * a crash in between this number says which bytes not to take twice.
  */
 typedef struct {
     uint32_t magic;
@@ -38,8 +40,8 @@ void keep_take(Keep *keep, size_t size);
 void keep_put(Keep *keep, const uint8_t *data, size_t size);
 
 /*
- * Moves at most @most bytes from the guest's ring into @keep and, when @copy is not NULL, also there.  Returns how many;
- * -1 when the guest's numbers are impossible: its ring is then taken as empty.
+ * Moves at most @most bytes from the guest's ring into @keep and, when @copy is not NULL, also there. Returns
+ * how many; -1 when the guest's numbers are impossible: its ring is then taken as empty.
  */
 int ring_receive(struct xencons_interface *ring, Keep *keep, uint8_t *copy, size_t most);
 /* How many bytes the guest could be sent, and sending them.  Returns how many were. */

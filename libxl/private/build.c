@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The PV builder.  Pseudo-physical memory is laid out as <xen/xen.h> ("initial domain memory layout") wants it:
+ * The PV builder.  Pseudo-physical memory is laid out as <xen/xen.h> ("initial domain memory layout") wants
+ * it:
  *
  *   frame 0 ...            nothing, up to where the kernel wants to be
  *                          the kernel
@@ -9,9 +10,8 @@
  *                          start info, store ring, console ring
  *                          page tables
  *                          boot stack
- *                          nothing, at least 512 KiB, up to a multiple of 4 MiB: the end of the kernel's mapping
- *                          the initrd if unmapped
- *                          the p2m list if apart, and its own page tables
+ *                          nothing, at least 512 KiB, up to a multiple of 4 MiB: the end of the kernel's
+ * mapping the initrd if unmapped the p2m list if apart, and its own page tables
  *   ... page_count
  */
 #include "private/build.h"
@@ -43,10 +43,11 @@ serai_build_kernel_path(const SeraiConfig *config, GError **error)
         return config->kernel;
     if (access(path, R_OK) == 0)
         return path;
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL,
-                _("The domain has no kernel and the boot loader '%s' that would start it from its disk is not there: "
-                  "%s."),
-                path, g_strerror(errno));
+    g_set_error(
+        error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL,
+        _("The domain has no kernel and the boot loader '%s' that would start it from its disk is not there: "
+          "%s."),
+        path, g_strerror(errno));
     return NULL;
 }
 
@@ -136,8 +137,8 @@ layout_make(SeraiLayout *l, const SeraiElf *elf, uint64_t initrd_size, uint64_t 
         return TRUE;
     /* The padding before the end of the mapping may be given up by a tiny domain, but for the half MiB. */
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                _("The domain starts with %" G_GUINT64_FORMAT " KiB of memory; its kernel and initrd need %" G_GUINT64_FORMAT
-                  " KiB at least."),
+                _("The domain starts with %" G_GUINT64_FORMAT
+                  " KiB of memory; its kernel and initrd need %" G_GUINT64_FORMAT " KiB at least."),
                 page_count << 2, pfn << 2);
     return FALSE;
 }
@@ -193,8 +194,8 @@ load_all(SeraiGuestMemory *memory, const SeraiConfig *config, const SeraiElf *el
 
     if (!load_kernel(memory, elf, cancellable, error))
         return FALSE;
-    if (layout->initrd_size && !serai_memory_read_fd(memory, layout->initrd_pfn << SERAI_PAGE_SHIFT, initrd_fd,
-                                                     layout->initrd_size, cancellable, error)) {
+    if (layout->initrd_size && !serai_memory_read_fd(memory, layout->initrd_pfn << SERAI_PAGE_SHIFT,
+                                                     initrd_fd, layout->initrd_size, cancellable, error)) {
         g_prefix_error(error, _("Cannot load the initrd '%s': "), config->ramdisk);
         return FALSE;
     }

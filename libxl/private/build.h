@@ -17,14 +17,16 @@ typedef struct {
     uint64_t page_count;
 } SeraiGuestMemory;
 
-/* Gives the domain its memory in the largest extents that can be had, node by node when it has virtual NUMA. */
+/* Gives the domain its memory in the largest extents that can be had, node by node when it has virtual NUMA.
+ */
 gboolean serai_memory_populate(SeraiGuestMemory *memory, const SeraiConfig *config, SeraiProgress *progress,
                                GCancellable *cancellable, GError **error);
 void serai_memory_clear(SeraiGuestMemory *memory);
 /* Maps @count pseudo-physical frames from @pfn on, to be released by serai_hv_unmap(). */
 void *serai_memory_map(SeraiGuestMemory *memory, uint64_t pfn, uint64_t count, GError **error);
 /* Copies into, or clears, pseudo-physical memory, a few MiB at a time. */
-gboolean serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data, uint64_t size, GError **error);
+gboolean serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data, uint64_t size,
+                            GError **error);
 gboolean serai_memory_zero(SeraiGuestMemory *memory, uint64_t address, uint64_t size, GError **error);
 /* Reads @size bytes of @fd into pseudo-physical memory. */
 gboolean serai_memory_read_fd(SeraiGuestMemory *memory, uint64_t address, int fd, uint64_t size,
@@ -34,18 +36,18 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestMemory, serai_memory_clear)
 
 /* Ports and frames that the kernel is told and that the store must know. */
 typedef struct {
-    uint32_t store_port;      /* in */
-    uint32_t console_port;    /* in */
-    xen_pfn_t store_frame;    /* out */
-    xen_pfn_t console_frame;  /* out */
+    uint32_t store_port;     /* in */
+    uint32_t console_port;   /* in */
+    xen_pfn_t store_frame;   /* out */
+    xen_pfn_t console_frame; /* out */
 } SeraiBoot;
 
 /*
- * Builds a PV domain: @memory is populated, the kernel of @config loaded, vCPU 0 set to its entry.  A domain for which
- * this fails is good for nothing but to be destroyed.
+ * Builds a PV domain: @memory is populated, the kernel of @config loaded, vCPU 0 set to its entry.  A domain
+ * for which this fails is good for nothing but to be destroyed.
  */
-gboolean serai_build_pv(SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot, SeraiProgress *progress,
-                        GCancellable *cancellable, GError **error);
+gboolean serai_build_pv(SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
+                        SeraiProgress *progress, GCancellable *cancellable, GError **error);
 
 /* The kernel to start: the one of the configuration, or PV GRUB. */
 const char *serai_build_kernel_path(const SeraiConfig *config, GError **error);
@@ -62,8 +64,8 @@ typedef struct {
     uint64_t start_info_pfn;
     uint64_t store_pfn;
     uint64_t console_pfn;
-    uint64_t tables_pfn;       /* the first is the level 4 table */
-    uint64_t tables_count;     /* those of the kernel's mapping */
+    uint64_t tables_pfn;   /* the first is the level 4 table */
+    uint64_t tables_count; /* those of the kernel's mapping */
     uint64_t stack_pfn;
     uint64_t p2m_pfn;
     uint64_t p2m_pages;
@@ -72,16 +74,19 @@ typedef struct {
     uint64_t initrd_pfn;
     uint64_t initrd_size;
     gboolean initrd_unmapped;
-    uint64_t virt_end;         /* end of the kernel's mapping */
+    uint64_t virt_end; /* end of the kernel's mapping */
 } SeraiLayout;
 
-gboolean serai_start_info_write(SeraiGuestMemory *memory, const SeraiLayout *layout, const SeraiConfig *config,
-                                const SeraiBoot *boot, uint64_t shared_info_frame, GError **error);
-gboolean serai_vcpu_start(SeraiGuestMemory *memory, const SeraiLayout *layout, uint64_t entry, GError **error);
+gboolean serai_start_info_write(SeraiGuestMemory *memory, const SeraiLayout *layout,
+                                const SeraiConfig *config, const SeraiBoot *boot, uint64_t shared_info_frame,
+                                GError **error);
+gboolean serai_vcpu_start(SeraiGuestMemory *memory, const SeraiLayout *layout, uint64_t entry,
+                          GError **error);
 
 /* --- private/page-tables.c -------------------------------------------------------------------- */
 
-/* How many tables a mapping of [from, to) needs that @already (or NULL) does not have yet, by level 1 to 4. */
+/* How many tables a mapping of [from, to) needs that @already (or NULL) does not have yet, by level 1 to 4.
+ */
 uint64_t serai_tables_count(uint64_t from, uint64_t to, gboolean with_top);
 /* Writes all tables of the layout into the guest. */
 gboolean serai_tables_write(SeraiGuestMemory *memory, const SeraiLayout *layout, GError **error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making a domain.  The steps, in order; a failure of any of them runs the teardown, which undoes what was done:
+ * Making a domain.  The steps, in order; a failure of any of them runs the teardown, which undoes what was
+ * done:
  *
  *   1  the description is checked
  *   2  name and UUID are reserved in the store
@@ -165,7 +166,8 @@ set_vnuma(Creation *c, GError **error)
         ranges[i] = (SeraiMemoryRange){address, address + size, i};
         address += size;
     }
-    return serai_hv_set_vnuma(c->host->hv, c->domid, config->vnuma, config->max_vcpus, ranges, config->vnuma->len, error);
+    return serai_hv_set_vnuma(c->host->hv, c->domid, config->vnuma, config->max_vcpus, ranges,
+                              config->vnuma->len, error);
 }
 
 /* --- 7: nodes --------------------------------------------------------------------------------- */
@@ -187,11 +189,24 @@ static const struct {
     const char *path;
     gboolean guest_owns;
 } directories[] = {
-    {"", FALSE},           {"/cpu", FALSE},     {"/memory", FALSE},      {"/device", FALSE},
-    {"/control", FALSE},   {"/data", TRUE},     {"/drivers", TRUE},      {"/feature", TRUE},
-    {"/attr", TRUE},       {"/error", TRUE},    {"/console", FALSE},     {"/store", FALSE},
-    {"/control/shutdown", TRUE}, {"/control/feature-poweroff", TRUE}, {"/control/feature-reboot", TRUE},
-    {"/control/feature-suspend", TRUE}, {"/control/sysrq", TRUE}, {"/device/suspend/event-channel", TRUE},
+    {"", FALSE},
+    {"/cpu", FALSE},
+    {"/memory", FALSE},
+    {"/device", FALSE},
+    {"/control", FALSE},
+    {"/data", TRUE},
+    {"/drivers", TRUE},
+    {"/feature", TRUE},
+    {"/attr", TRUE},
+    {"/error", TRUE},
+    {"/console", FALSE},
+    {"/store", FALSE},
+    {"/control/shutdown", TRUE},
+    {"/control/feature-poweroff", TRUE},
+    {"/control/feature-reboot", TRUE},
+    {"/control/feature-suspend", TRUE},
+    {"/control/sysrq", TRUE},
+    {"/device/suspend/event-channel", TRUE},
 };
 
 static void
@@ -221,7 +236,8 @@ domain_nodes(Creation *c, SeraiBatch *batch)
     for (guint i = 0; i < G_N_ELEMENTS(directories); i++) {
         g_autofree char *path = g_strconcat(root, directories[i].path, NULL);
 
-        serai_batch_mkdir(batch, path, directories[i].guest_owns ? c->domid : 0, directories[i].guest_owns ? 0 : c->domid);
+        serai_batch_mkdir(batch, path, directories[i].guest_owns ? c->domid : 0,
+                          directories[i].guest_owns ? 0 : c->domid);
     }
     for (guint i = 0; i < G_N_ELEMENTS(leaves); i++) {
         g_autofree char *path = g_strdup_printf("%s/%s", root, leaves[i].path);
@@ -324,8 +340,8 @@ undo(Creation *c)
 }
 
 SeraiDomain *
-serai_create(SeraiHost *host, const SeraiConfig *config, SeraiFillFunc fill, gpointer data, SeraiProgress *progress,
-             GCancellable *cancellable, GError **error)
+serai_create(SeraiHost *host, const SeraiConfig *config, SeraiFillFunc fill, gpointer data,
+             SeraiProgress *progress, GCancellable *cancellable, GError **error)
 {
     Creation c = {.host = host, .progress = progress, .cancellable = cancellable};
     SeraiDomain *domain = NULL;

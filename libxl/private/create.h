@@ -6,8 +6,9 @@
 #include "private/host.h"
 
 /* Fills a domain that is empty: from a kernel, or from an image. */
-typedef gboolean (*SeraiFillFunc)(SeraiHost *host, SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
-                                  SeraiProgress *progress, GCancellable *cancellable, gpointer data, GError **error);
+typedef gboolean (*SeraiFillFunc)(SeraiHost *host, SeraiGuestMemory *memory, const SeraiConfig *config,
+                                  SeraiBoot *boot, SeraiProgress *progress, GCancellable *cancellable,
+                                  gpointer data, GError **error);
 
 /*
  * Makes a domain, paused, and has @fill give it its contents.  Whatever fails, nothing is left behind.

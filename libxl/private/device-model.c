@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * QEMU as a server of PV devices: disks that the kernel cannot read (qcow2 and so on) and the frame buffer.  One process
- * for each domain that needs it.  It finds disks by itself in the store; we tell it the rest on its command line.  Its
- * process number is in a file that it locks, so a number that was used again is not mistaken for it.
+ * QEMU as a server of PV devices: disks that the kernel cannot read (qcow2 and so on) and the frame buffer.
+ * One process for each domain that needs it.  It finds disks by itself in the store; we tell it the rest on
+ * its command line.  Its process number is in a file that it locks, so a number that was used again is not
+ * mistaken for it.
  */
 #include "private/host.h"
 #include "private/system.h"
@@ -36,9 +37,10 @@ find_emulator(const SeraiConfig *config, GError **error)
     for (guint i = 0; i < G_N_ELEMENTS(emulators); i++)
         if (access(emulators[i], X_OK) == 0)
             return emulators[i];
-    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
-                        _("QEMU for Xen (qemu-system-xen) is not installed; disks that are not raw and frame buffers "
-                          "need it."));
+    g_set_error_literal(
+        error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+        _("QEMU for Xen (qemu-system-xen) is not installed; disks that are not raw and frame buffers "
+          "need it."));
     return NULL;
 }
 
@@ -66,8 +68,7 @@ read_pid(SeraiHost *host, guint domid)
     return pid > 1 ? pid : 0;
 }
 
-static void
-add(GPtrArray *args, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void add(GPtrArray *args, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 static void
 add(GPtrArray *args, const char *format, ...)
@@ -96,7 +97,8 @@ add_display(GPtrArray *args, const SeraiVfb *vfb)
         add(args, "%s:%u%s", vfb->listen ? vfb->listen : "127.0.0.1", vfb->port - 5900,
             vfb->password ? ",password=on" : "");
     else
-        add(args, "%s:0,to=999%s", vfb->listen ? vfb->listen : "127.0.0.1", vfb->password ? ",password=on" : "");
+        add(args, "%s:0,to=999%s", vfb->listen ? vfb->listen : "127.0.0.1",
+            vfb->password ? ",password=on" : "");
     if (vfb->keymap)
         add(args, "-k"), add(args, "%s", vfb->keymap);
 }
@@ -167,11 +169,11 @@ serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config
     }
     args = command_line(host, domid, config, emulator);
     env = environment(config);
-    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &output, &status,
-                      &local) ||
+    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &output,
+                      &status, &local) ||
         !g_spawn_check_wait_status(status, &local)) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s: %s"), local->message,
-                    output ? g_strchomp(output) : "");
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s: %s"),
+                    local->message, output ? g_strchomp(output) : "");
         return FALSE;
     }
     serai_waiter_init(&waiter, host->store);
@@ -199,7 +201,8 @@ serai_device_model_runs(SeraiHost *host, guint domid)
 void
 serai_device_model_stop(SeraiHost *host, guint domid)
 {
-    g_autofree char *path = pid_path(host, domid), *socket = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+    g_autofree char *path = pid_path(host, domid),
+                    *socket = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
     pid_t pid = read_pid(host, domid);
 
     if (pid) {

@@ -5,15 +5,14 @@
  * (<xen/io/xenbus.h>) as both sides get ready:
  *
  *   kind              class     type              served by     ready when
- *   disk, raw         vbd       vbd               blkback       state is InitWait and blkback has opened the disk
- *   disk, else        vbd       qdisk             QEMU          state is InitWait
- *   NIC               vif       vif               netback       its link exists; we connect it and say so
- *   console, channel  console   console           consoled      at once: it may come and go
- *   frame buffer      vfb       vfb               QEMU          at once
- *   keyboard          vkbd      vkbd              QEMU          at once
+ *   disk, raw         vbd       vbd               blkback       state is InitWait and blkback has opened the
+ * disk disk, else        vbd       qdisk             QEMU          state is InitWait NIC               vif
+ * vif               netback       its link exists; we connect it and say so console, channel  console console
+ * consoled      at once: it may come and go frame buffer      vfb       vfb               QEMU          at
+ * once keyboard          vkbd      vkbd              QEMU          at once
  *
- * Console 0 has no backend: it lies in /local/domain/GUEST/console.  All devices of a domain go into one transaction,
- * and one loop waits for all of them.  No locks: an attach belongs to one thread.
+ * Console 0 has no backend: it lies in /local/domain/GUEST/console.  All devices of a domain go into one
+ * transaction, and one loop waits for all of them.  No locks: an attach belongs to one thread.
  */
 #include "private/device.h"
 #include "private/record.h"
@@ -39,8 +38,8 @@ is_kernel_disk(const SeraiDevice *device)
 gboolean
 serai_device_needs_model(const SeraiDevice *device)
 {
-    return (device->kind == SERAI_DEVICE_DISK && !is_kernel_disk(device)) || device->kind == SERAI_DEVICE_VFB ||
-           device->kind == SERAI_DEVICE_VKB;
+    return (device->kind == SERAI_DEVICE_DISK && !is_kernel_disk(device)) ||
+           device->kind == SERAI_DEVICE_VFB || device->kind == SERAI_DEVICE_VKB;
 }
 
 gboolean
@@ -95,8 +94,8 @@ serai_device_backend_path(guint domid, const SeraiDevice *device)
 {
     if (is_first_console(device))
         return NULL;
-    return g_strdup_printf("/local/domain/%u/backend/%s/%u/%d", device->backend_domid, backend_type(device), domid,
-                           device->devid);
+    return g_strdup_printf("/local/domain/%u/backend/%s/%u/%d", device->backend_domid, backend_type(device),
+                           domid, device->devid);
 }
 
 char *
@@ -148,7 +147,8 @@ number_wanted(GPtrArray *devices, const SeraiDevice *device, int devid)
     for (guint i = 0; i < devices->len; i++) {
         const SeraiDevice *other = devices->pdata[i];
 
-        if (other != device && !strcmp(frontend_class(other), frontend_class(device)) && other->devid == devid)
+        if (other != device && !strcmp(frontend_class(other), frontend_class(device)) &&
+            other->devid == devid)
             return TRUE;
     }
     return FALSE;
@@ -169,7 +169,8 @@ choose_number(SeraiDevice *device, const SeraiDevice *original, GPtrArray *devic
     }
     /* The first number of a console is that of the kernel, which no channel can be. */
     device->devid = device->kind == SERAI_DEVICE_CHANNEL ? 1 : 0;
-    while (number_taken(attaches, present, device, device->devid) || number_wanted(devices, original, device->devid))
+    while (number_taken(attaches, present, device, device->devid) ||
+           number_wanted(devices, original, device->devid))
         device->devid++;
     return TRUE;
 }
@@ -188,8 +189,8 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
     if (device->kind != SERAI_DEVICE_DISK || !device->disk.path)
         return TRUE;
     if (strstr(device->disk.path, "://")) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("Disk '%s' is a network disk, which is not supported."),
-                    device->disk.target);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                    _("Disk '%s' is a network disk, which is not supported."), device->disk.target);
         return FALSE;
     }
     if (is_kernel_disk(device)) {
@@ -198,8 +199,9 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
         attach->node = makedev(7, device->devid & 0xff);
     }
     if (access(device->disk.path, device->disk.readonly || device->disk.cdrom ? R_OK : R_OK | W_OK) < 0) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Cannot open the source of disk '%s' (%s): %s."),
-                    device->disk.target, device->disk.path, g_strerror(errno));
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("Cannot open the source of disk '%s' (%s): %s."), device->disk.target,
+                    device->disk.path, g_strerror(errno));
         return FALSE;
     }
     return TRUE;
@@ -232,8 +234,8 @@ serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArra
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 /* A leaf below a directory. */
-static void
-leaf(SeraiBatch *batch, const char *dir, const char *name, const char *format, ...) G_GNUC_PRINTF(4, 5);
+static void leaf(SeraiBatch *batch, const char *dir, const char *name, const char *format, ...)
+    G_GNUC_PRINTF(4, 5);
 
 static void
 leaf(SeraiBatch *batch, const char *dir, const char *name, const char *format, ...)
@@ -377,7 +379,8 @@ backend_failed(SeraiHost *host, const SeraiAttach *attach, GError **error)
     g_autofree char *reason = serai_store_read(host->store, "/local/domain/0/error/%s/error", node);
 
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The backend refuses %s '%s': %s."),
-                frontend_class(device), device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac,
+                frontend_class(device),
+                device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac,
                 reason ? reason : _("it does not say why"));
     return FALSE;
 }
@@ -385,7 +388,8 @@ backend_failed(SeraiHost *host, const SeraiAttach *attach, GError **error)
 static gboolean
 disk_is_open(SeraiHost *host, const SeraiAttach *attach)
 {
-    g_autofree char *path = g_strdup_printf("/sys/bus/xen-backend/devices/%s/physical_device", attach->bus_name);
+    g_autofree char *path =
+        g_strdup_printf("/sys/bus/xen-backend/devices/%s/physical_device", attach->bus_name);
 
     return host->fake || access(path, F_OK) == 0;
 }
@@ -404,7 +408,8 @@ nic_connect(SeraiHost *host, SeraiAttach *attach, guint64 domid, GError **error)
     return serai_store_write(host->store, error, status, "connected");
 }
 
-/* Looks once; FALSE is failure.  @ret_poll says that the store will not tell when it is time to look again. */
+/* Looks once; FALSE is failure.  @ret_poll says that the store will not tell when it is time to look again.
+ */
 static gboolean
 attach_step(SeraiHost *host, SeraiAttach *attach, gboolean *ret_poll, GError **error)
 {
@@ -476,8 +481,8 @@ serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress
                 const SeraiAttach *attach = attaches->pdata[i];
 
                 if (!attach->ready)
-                    g_prefix_error(error, _("Device %s %d does not get ready: "), frontend_class(attach->device),
-                                   attach->device->devid);
+                    g_prefix_error(error, _("Device %s %d does not get ready: "),
+                                   frontend_class(attach->device), attach->device->devid);
             }
             return FALSE;
         }
@@ -494,7 +499,8 @@ serai_device_remove_nodes(SeraiBatch *batch, guint domid, const char *uuid, cons
 
     serai_batch_remove(batch, frontend);
     if (backend) {
-        g_autofree char *failed = g_strdup_printf("/local/domain/0/error/%s", backend + strlen("/local/domain/0/"));
+        g_autofree char *failed =
+            g_strdup_printf("/local/domain/0/error/%s", backend + strlen("/local/domain/0/"));
 
         serai_batch_remove(batch, backend);
         serai_batch_remove(batch, failed);
@@ -533,7 +539,8 @@ serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint
 {
     g_autofree char *backend = serai_device_backend_path(domid, device);
     g_autofree char *frontend = serai_device_frontend_path(domid, device);
-    g_autofree char *state_path = g_strdup_printf("%s/state", backend), *online = g_strdup_printf("%s/online", backend);
+    g_autofree char *state_path = g_strdup_printf("%s/state", backend),
+                    *online = g_strdup_printf("%s/online", backend);
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_auto(SeraiWaiter) waiter = {0};
     gint64 deadline = g_get_monotonic_time() + timeout_us;

@@ -10,22 +10,25 @@ typedef struct {
     SeraiDevice *device; /* ours, with its number chosen */
     char *frontend;      /* paths in the store */
     char *backend;
-    char *bus_name;      /* "vbd-3-51712", as the kernel names it, or NULL */
-    int fd;              /* keeps a loop device until the backend has it, or -1 */
+    char *bus_name; /* "vbd-3-51712", as the kernel names it, or NULL */
+    int fd;         /* keeps a loop device until the backend has it, or -1 */
     dev_t node;
     gboolean ready;
 } SeraiAttach;
 
 /*
- * Takes what the devices need of dom0 (files, loop devices) and chooses their numbers; @present are those that the
- * domain has already, or NULL.  Freeing the result gives everything back that no backend holds by then.
+ * Takes what the devices need of dom0 (files, loop devices) and chooses their numbers; @present are those
+ * that the domain has already, or NULL.  Freeing the result gives everything back that no backend holds by
+ * then.
  */
-GPtrArray *serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArray *present, GError **error);
+GPtrArray *serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArray *present,
+                                 GError **error);
 /* Adds the nodes of all devices, and their records. */
-gboolean serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch, GError **error);
+gboolean serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch,
+                             GError **error);
 /* Once the nodes are there: waits for all backends at once and connects the NICs. */
-gboolean serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress, GCancellable *cancellable,
-                            GError **error);
+gboolean serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress,
+                            GCancellable *cancellable, GError **error);
 /* Whether a device is served by QEMU. */
 gboolean serai_device_needs_model(const SeraiDevice *device);
 gboolean serai_devices_need_model(GPtrArray *devices);

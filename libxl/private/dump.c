@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A core dump in the format that crash and gdbsx know from Xen ("dump-core format" 0.1): an ELF file without program
- * headers and with these sections, in this order in the file:
+ * A core dump in the format that crash and gdbsx know from Xen ("dump-core format" 0.1): an ELF file without
+ * program headers and with these sections, in this order in the file:
  *
  *   .shstrtab         names
  *   .note.Xen         four notes: none, header, hypervisor, format version (<xen/elfnote.h>)
@@ -103,8 +103,8 @@ read_vcpus(SeraiGuestState *guest, guint *ret_count, GError **error)
     g_autofree vcpu_guest_context_t *context = g_new0(vcpu_guest_context_t, 1);
 
     *ret_count = 0;
-    for (guint vcpu = 0; vcpu <= guest->info.max_vcpu_id && guest->info.max_vcpu_id != XEN_INVALID_MAX_VCPU_ID;
-         vcpu++) {
+    for (guint vcpu = 0;
+         vcpu <= guest->info.max_vcpu_id && guest->info.max_vcpu_id != XEN_INVALID_MAX_VCPU_ID; vcpu++) {
         struct xen_domctl_getvcpuinfo info;
 
         if (!serai_hv_vcpu_info(guest->hv, guest->domid, vcpu, &info, error))
@@ -119,7 +119,8 @@ read_vcpus(SeraiGuestState *guest, guint *ret_count, GError **error)
     return g_steal_pointer(&contexts);
 }
 
-/* Pages that can be mapped come as they are, others as zeros: a guest that balloons while it is dumped has holes. */
+/* Pages that can be mapped come as they are, others as zeros: a guest that balloons while it is dumped has
+ * holes. */
 static gboolean
 write_pages(SeraiGuestState *guest, const P2mEntry *entries, uint64_t count, int fd, SeraiProgress *progress,
             GCancellable *cancellable, GError **error)
@@ -138,7 +139,8 @@ write_pages(SeraiGuestState *guest, const P2mEntry *entries, uint64_t count, int
         if (!map)
             return FALSE;
         for (guint i = 0; i < n; i++) {
-            if (!serai_write_all(fd, errs[i] ? zeros : map + i * SERAI_PAGE_SIZE, SERAI_PAGE_SIZE, cancellable, error)) {
+            if (!serai_write_all(fd, errs[i] ? zeros : map + i * SERAI_PAGE_SIZE, SERAI_PAGE_SIZE,
+                                 cancellable, error)) {
                 serai_hv_unmap(guest->hv, map, n);
                 return FALSE;
             }
@@ -151,20 +153,22 @@ write_pages(SeraiGuestState *guest, const P2mEntry *entries, uint64_t count, int
 }
 
 static gboolean
-write_at(int fd, uint64_t *pos, uint64_t offset, const void *data, uint64_t size, GCancellable *cancellable, GError **error)
+write_at(int fd, uint64_t *pos, uint64_t offset, const void *data, uint64_t size, GCancellable *cancellable,
+         GError **error)
 {
     static const guint8 zeros[SERAI_PAGE_SIZE];
     uint64_t gap = offset - *pos;
 
-    if (!serai_write_all(fd, zeros, gap, cancellable, error) || !serai_write_all(fd, data, size, cancellable, error))
+    if (!serai_write_all(fd, zeros, gap, cancellable, error) ||
+        !serai_write_all(fd, data, size, cancellable, error))
         return FALSE;
     *pos = offset + size;
     return TRUE;
 }
 
 static gboolean
-write_all_sections(SeraiGuestState *guest, const P2mEntry *entries, uint64_t count, int fd, SeraiProgress *progress,
-                   GCancellable *cancellable, GError **error)
+write_all_sections(SeraiGuestState *guest, const P2mEntry *entries, uint64_t count, int fd,
+                   SeraiProgress *progress, GCancellable *cancellable, GError **error)
 {
     Elf64_Ehdr ehdr = {.e_type = ET_CORE,
                        .e_machine = EM_X86_64,
@@ -223,7 +227,8 @@ write_all_sections(SeraiGuestState *guest, const P2mEntry *entries, uint64_t cou
 }
 
 gboolean
-serai_dump_write(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress, GCancellable *cancellable, GError **error)
+serai_dump_write(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress, GCancellable *cancellable,
+                 GError **error)
 {
     g_auto(SeraiGuestState) guest = {0};
     g_autofree P2mEntry *entries = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading a 64-bit ELF kernel and its Xen notes (<xen/elfnote.h>).  The order of trust: sizes first, then offsets,
- * then numbers.  Virtual addresses are those the guest will have: virt_base + paddr - paddr_offset.
+ * Reading a 64-bit ELF kernel and its Xen notes (<xen/elfnote.h>).  The order of trust: sizes first, then
+ * offsets, then numbers.  Virtual addresses are those the guest will have: virt_base + paddr - paddr_offset.
  */
 #include "private/elf.h"
 
@@ -101,7 +101,8 @@ table_fits(uint64_t offset, uint64_t count, uint64_t entry, uint64_t want, gsize
 }
 
 static gboolean
-read_segments(SeraiElf *elf, const Elf64_Ehdr *header, Notes *notes, const guint8 *data, gsize size, GError **error)
+read_segments(SeraiElf *elf, const Elf64_Ehdr *header, Notes *notes, const guint8 *data, gsize size,
+              GError **error)
 {
     if (!table_fits(header->e_phoff, header->e_phnum, header->e_phentsize, sizeof(Elf64_Phdr), size))
         return refuse(error, _("its program headers are damaged"));
@@ -119,9 +120,11 @@ read_segments(SeraiElf *elf, const Elf64_Ehdr *header, Notes *notes, const guint
         }
         if (!ph.p_memsz)
             continue;
-        if (elf->segment_count == SERAI_ELF_SEGMENTS || ph.p_memsz > SPAN_MAX || ph.p_paddr + ph.p_memsz < ph.p_paddr)
+        if (elf->segment_count == SERAI_ELF_SEGMENTS || ph.p_memsz > SPAN_MAX ||
+            ph.p_paddr + ph.p_memsz < ph.p_paddr)
             return refuse(error, _("its segments are too many or too large"));
-        elf->segments[elf->segment_count++] = (SeraiElfSegment){ph.p_offset, ph.p_filesz, ph.p_memsz, ph.p_paddr};
+        elf->segments[elf->segment_count++] =
+            (SeraiElfSegment){ph.p_offset, ph.p_filesz, ph.p_memsz, ph.p_paddr};
     }
     return TRUE;
 }
@@ -141,7 +144,8 @@ read_note_sections(SeraiElf *elf, const Elf64_Ehdr *header, Notes *notes, const 
     }
 }
 
-/* Puts segments and notes together: every address becomes relative to virt_base, and the whole must make sense. */
+/* Puts segments and notes together: every address becomes relative to virt_base, and the whole must make
+ * sense. */
 static gboolean
 place(SeraiElf *elf, const Notes *notes, GError **error)
 {
@@ -167,7 +171,8 @@ place(SeraiElf *elf, const Notes *notes, GError **error)
     if (elf->hypercall_page && (elf->hypercall_page < elf->start || elf->hypercall_page >= elf->end ||
                                 elf->hypercall_page & (SERAI_PAGE_SIZE - 1)))
         return refuse(error, _("its hypercall page lies outside"));
-    /* A p2m list at or above the kernel would run into it; the list then goes behind the kernel, as without the note. */
+    /* A p2m list at or above the kernel would run into it; the list then goes behind the kernel, as without
+     * the note. */
     if (elf->p2m_base >= elf->virt_base || elf->p2m_base & (SERAI_PAGE_SIZE - 1))
         elf->p2m_base = 0;
     return TRUE;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The pretend hypervisor.  Machine memory is one sparse memory file, so that mapping a frame is mmap() at its offset;
- * owner[] says whose each frame is.  One lock guards everything; the exception callback runs without it.
+ * The pretend hypervisor.  Machine memory is one sparse memory file, so that mapping a frame is mmap() at its
+ * offset; owner[] says whose each frame is.  One lock guards everything; the exception callback runs without
+ * it.
  *
- * It is strict where a real one is: page tables are walked when they are pinned, a frame of another domain cannot
- * be mapped, a structure of the wrong version is refused.
+ * It is strict where a real one is: page tables are walked when they are pinned, a frame of another domain
+ * cannot be mapped, a structure of the wrong version is refused.
  */
 #include "private/fake.h"
 #include "private/stream.h"
@@ -44,19 +45,19 @@ typedef struct {
     SeraiHv base;
     GMutex lock;
     int fd;
-    guint8 *memory;             /* all of it, mapped */
-    uint16_t *owner;            /* (lock) by frame */
-    uint8_t *pinned;            /* (lock) by frame: level of a pinned table */
-    xen_pfn_t *m2p;             /* (lock) */
-    uint64_t free_pages;        /* (lock) */
-    uint64_t hint;              /* (lock) where to look for a free frame first */
-    GHashTable *domains;        /* (lock) domid to FakeDomain */
-    uint32_t next_domid;        /* (lock) */
-    guint calls;                /* (lock) */
-    guint fail_at;              /* (lock) */
-    int fail_errno;             /* (lock) */
+    guint8 *memory;              /* all of it, mapped */
+    uint16_t *owner;             /* (lock) by frame */
+    uint8_t *pinned;             /* (lock) by frame: level of a pinned table */
+    xen_pfn_t *m2p;              /* (lock) */
+    uint64_t free_pages;         /* (lock) */
+    uint64_t hint;               /* (lock) where to look for a free frame first */
+    GHashTable *domains;         /* (lock) domid to FakeDomain */
+    uint32_t next_domid;         /* (lock) */
+    guint calls;                 /* (lock) */
+    guint fail_at;               /* (lock) */
+    int fail_errno;              /* (lock) */
     void (*exception)(gpointer); /* (c) */
-    gpointer exception_data;    /* (c) */
+    gpointer exception_data;     /* (c) */
 } FakeHv;
 
 static void
@@ -222,7 +223,9 @@ fill_info(FakeDomain *d, xen_domctl_getdomaininfo_t *info)
 {
     memset(info, 0, sizeof(*info));
     info->domain = d->domid;
-    info->flags = (d->pause_count ? XEN_DOMINF_paused : d->shutdown ? 0 : XEN_DOMINF_blocked) |
+    info->flags = (d->pause_count ? XEN_DOMINF_paused
+                   : d->shutdown  ? 0
+                                  : XEN_DOMINF_blocked) |
                   (d->shutdown ? XEN_DOMINF_shutdown | d->reason << XEN_DOMINF_shutdownshift : 0);
     info->tot_pages = d->pages;
     info->max_pages = d->max_pages;
@@ -719,8 +722,8 @@ fake_map(SeraiHv *base, uint32_t domid, int prot, size_t count, const xen_pfn_t 
     for (size_t i = 0; i < count; i++) {
         gboolean ok = d && frames[i] < SERAI_FAKE_PAGES && hv->owner[frames[i]] == d->owner;
 
-        ok = ok && mmap(address + (i << SERAI_PAGE_SHIFT), SERAI_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, hv->fd,
-                        frames[i] << SERAI_PAGE_SHIFT) != MAP_FAILED;
+        ok = ok && mmap(address + (i << SERAI_PAGE_SHIFT), SERAI_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED,
+                        hv->fd, frames[i] << SERAI_PAGE_SHIFT) != MAP_FAILED;
         if (errs)
             errs[i] = ok ? 0 : EINVAL;
         if (!ok && !errs) {
@@ -808,8 +811,8 @@ serai_fake_hv_new(void)
     g_mutex_init(&hv->lock);
     hv->fd = memfd_create("serai-fake", MFD_CLOEXEC);
     g_assert(hv->fd >= 0 && ftruncate(hv->fd, SERAI_FAKE_PAGES << SERAI_PAGE_SHIFT) == 0);
-    hv->memory =
-        mmap(NULL, SERAI_FAKE_PAGES << SERAI_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, hv->fd, 0);
+    hv->memory = mmap(NULL, SERAI_FAKE_PAGES << SERAI_PAGE_SHIFT, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_NORESERVE, hv->fd, 0);
     g_assert(hv->memory != MAP_FAILED);
     hv->owner = sparse(SERAI_FAKE_PAGES * sizeof(*hv->owner));
     hv->pinned = sparse(SERAI_FAKE_PAGES);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The pretend store: a sorted map of paths.  A transaction is a copy of the map; its commit succeeds when
- * nothing else was committed meanwhile.  Watches are delivered by a thread of its own, as those of a real store are.
- * After a change the pretend backends and guests have their say.
+ * nothing else was committed meanwhile.  Watches are delivered by a thread of its own, as those of a real
+ * store are. After a change the pretend backends and guests have their say.
  */
 #include "private/fake.h"
 
@@ -199,7 +199,8 @@ guests_react(FakeStore *store, GPtrArray *requests)
 static GTree *
 view(FakeStore *store, uint32_t transaction, Transaction **ret_transaction)
 {
-    *ret_transaction = transaction ? g_hash_table_lookup(store->transactions, GUINT_TO_POINTER(transaction)) : NULL;
+    *ret_transaction =
+        transaction ? g_hash_table_lookup(store->transactions, GUINT_TO_POINTER(transaction)) : NULL;
     return *ret_transaction ? (*ret_transaction)->nodes : store->nodes;
 }
 
@@ -371,7 +372,8 @@ on_exception(gpointer data)
 }
 
 static gboolean
-fake_introduce(SeraiStore *base, uint32_t domid G_GNUC_UNUSED, uint64_t mfn G_GNUC_UNUSED, uint32_t port G_GNUC_UNUSED)
+fake_introduce(SeraiStore *base, uint32_t domid G_GNUC_UNUSED, uint64_t mfn G_GNUC_UNUSED,
+               uint32_t port G_GNUC_UNUSED)
 {
     fire_special((FakeStore *)base, "@introduceDomain");
     return TRUE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A pretend machine for tests and for serai_host_open("fake"): a hypervisor whose domains have memory and vCPU
- * state but do not execute, a store, and backends and guests that agree to everything.
+ * A pretend machine for tests and for serai_host_open("fake"): a hypervisor whose domains have memory and
+ * vCPU state but do not execute, a store, and backends and guests that agree to everything.
  */
 #ifndef SERAI_FAKE_H
 #define SERAI_FAKE_H

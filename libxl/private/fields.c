@@ -69,7 +69,8 @@ serai_fields_clear(const SeraiField *fields, guint count, gpointer object)
 }
 
 void
-serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, GKeyFile *file, const char *group)
+serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, GKeyFile *file,
+                  const char *group)
 {
     for (const SeraiField *f = fields; f < fields + count; f++) {
         switch (f->type) {
@@ -139,8 +140,9 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
     case SERAI_FIELD_BOOLEAN:
     case SERAI_FIELD_UINT:
         text = g_key_file_get_value(file, group, f->name, NULL);
-        if (!text || !g_ascii_string_to_unsigned(text, 10, 0, f->type == SERAI_FIELD_UINT64 ? G_MAXUINT64 : G_MAXUINT, &number,
-                                        NULL) ||
+        if (!text ||
+            !g_ascii_string_to_unsigned(text, 10, 0, f->type == SERAI_FIELD_UINT64 ? G_MAXUINT64 : G_MAXUINT,
+                                        &number, NULL) ||
             (f->limit && number >= f->limit))
             break;
         if (f->type == SERAI_FIELD_UINT64)
@@ -153,7 +155,8 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
         gint64 value;
 
         text = g_key_file_get_value(file, group, f->name, NULL);
-        if (!text || !g_ascii_string_to_signed(text, 10, f->type == SERAI_FIELD_INT ? G_MININT : G_MININT64,
+        if (!text ||
+            !g_ascii_string_to_signed(text, 10, f->type == SERAI_FIELD_INT ? G_MININT : G_MININT64,
                                       f->type == SERAI_FIELD_INT ? G_MAXINT : G_MAXINT64, &value, NULL))
             break;
         if (f->type == SERAI_FIELD_INT)
@@ -163,8 +166,8 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
         return TRUE;
     }
     }
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("The value of '%s' in '%s' is malformed."), f->name,
-                group);
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("The value of '%s' in '%s' is malformed."),
+                f->name, group);
     return FALSE;
 }
 

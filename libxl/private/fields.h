@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Plain descriptions as tables: one row per public field.  Copying, freeing and writing as text follow from the
- * table, so a new field is one line in the header and one row.
+ * Plain descriptions as tables: one row per public field.  Copying, freeing and writing as text follow from
+ * the table, so a new field is one line in the header and one row.
  */
 #ifndef SERAI_FIELDS_H
 #define SERAI_FIELDS_H
@@ -29,10 +29,11 @@ typedef struct {
 void serai_fields_copy(const SeraiField *fields, guint count, gpointer to, gconstpointer from);
 void serai_fields_clear(const SeraiField *fields, guint count, gpointer object);
 /* Only what differs from zero is written. */
-void serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, GKeyFile *file, const char *group);
+void serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, GKeyFile *file,
+                       const char *group);
 /* What is missing is zero; what is malformed is an error. */
-gboolean serai_fields_load(const SeraiField *fields, guint count, gpointer object, GKeyFile *file, const char *group,
-                           GError **error);
+gboolean serai_fields_load(const SeraiField *fields, guint count, gpointer object, GKeyFile *file,
+                           const char *group, GError **error);
 
 /* One device in a group of a key file. */
 void serai_device_save(const SeraiDevice *device, GKeyFile *file, const char *group);

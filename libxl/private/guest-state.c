@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Finding a PV guest's p2m list.  The guest tells in its shared info page (<xen/arch-x86/xen.h>, arch_shared_info):
- * either p2m_cr3 and p2m_vaddr, a linear list in virtual memory, or pfn_to_mfn_frame_list_list, a tree of frames.
- * Nothing of it is believed: frames that are not the guest's cannot be mapped, and sizes have limits.
+ * Finding a PV guest's p2m list.  The guest tells in its shared info page (<xen/arch-x86/xen.h>,
+ * arch_shared_info): either p2m_cr3 and p2m_vaddr, a linear list in virtual memory, or
+ * pfn_to_mfn_frame_list_list, a tree of frames. Nothing of it is believed: frames that are not the guest's
+ * cannot be mapped, and sizes have limits.
  */
 #include "private/guest-state.h"
 
@@ -16,7 +17,8 @@
 static gboolean
 bad_guest(GError **error, const char *what)
 {
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's memory cannot be read: %s."), what);
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's memory cannot be read: %s."),
+                what);
     return FALSE;
 }
 

@@ -15,8 +15,8 @@ struct _SeraiHost {
     SeraiWatch *introduced; /* (c) */
     SeraiWatch *released;   /* (c) */
     GMutex lock;
-    GHashTable *known;      /* (lock) domid to Known: what events were told of */
-    char run_dir[64];       /* (c) for pid files and sockets */
+    GHashTable *known; /* (lock) domid to Known: what events were told of */
+    char run_dir[64];  /* (c) for pid files and sockets */
 };
 
 struct _SeraiDomain {
@@ -35,10 +35,10 @@ void serai_info_fill(SeraiDomainInfo *info, const xen_domctl_getdomaininfo_t *ra
 /* Runs @func in a thread of its own as a GTask, so that each _async function is its _sync one elsewhere. */
 typedef gpointer (*SeraiJobFunc)(gpointer object, gpointer args, GCancellable *cancellable,
                                  SeraiProgressFunc progress, gpointer progress_data, GError **error);
-void serai_job_start(gpointer object, gpointer tag, SeraiJobFunc func, gpointer args, GDestroyNotify args_free,
-                     GDestroyNotify result_free, GCancellable *cancellable, SeraiProgressFunc progress,
-                     gpointer progress_data, GDestroyNotify progress_destroy, GAsyncReadyCallback callback,
-                     gpointer user_data);
+void serai_job_start(gpointer object, gpointer tag, SeraiJobFunc func, gpointer args,
+                     GDestroyNotify args_free, GDestroyNotify result_free, GCancellable *cancellable,
+                     SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
+                     GAsyncReadyCallback callback, gpointer user_data);
 gpointer serai_job_finish(gpointer object, gpointer tag, GAsyncResult *result, GError **error);
 
 #endif

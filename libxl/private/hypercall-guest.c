@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Hypercalls that touch the inside of a domain: the state of its vCPUs, its memory, its event channels and grants.
- * The same rules as in hypercall.c.
+ * Hypercalls that touch the inside of a domain: the state of its vCPUs, its memory, its event channels and
+ * grants. The same rules as in hypercall.c.
  */
 #include "private/hypercall-internal.h"
 #include "private/stream.h"
@@ -11,7 +11,8 @@
 /* --- vCPU state ------------------------------------------------------------------------------- */
 
 gboolean
-serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_context_t *ret_context, GError **error)
+serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_context_t *ret_context,
+                     GError **error)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_getvcpucontext, .domain = domid};
     g_auto(Buffer) buffer = {0};
@@ -27,7 +28,8 @@ serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_cont
 }
 
 gboolean
-serai_hv_set_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, const vcpu_guest_context_t *context, GError **error)
+serai_hv_set_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, const vcpu_guest_context_t *context,
+                     GError **error)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_setvcpucontext, .domain = domid};
     g_auto(Buffer) buffer = {0};
@@ -92,8 +94,8 @@ serai_hv_get_vcpu_blob(SeraiHv *hv, uint32_t domid, uint32_t vcpu, uint32_t reco
 }
 
 gboolean
-serai_hv_set_vcpu_blob(SeraiHv *hv, uint32_t domid, uint32_t vcpu, uint32_t record, const guint8 *data, gsize size,
-                       GError **error)
+serai_hv_set_vcpu_blob(SeraiHv *hv, uint32_t domid, uint32_t vcpu, uint32_t record, const guint8 *data,
+                       gsize size, GError **error)
 {
     struct xen_domctl op = {.domain = domid};
     g_auto(Buffer) buffer = {0};
@@ -138,7 +140,8 @@ serai_hv_get_policy(SeraiHv *hv, uint32_t domid, GByteArray *ret_leaves, GByteAr
     set_xen_guest_handle_raw(op.u.cpu_policy.msrs, msrs.data);
     if (!domctl(hv, &op, NULL, error))
         return FALSE;
-    g_byte_array_append(ret_leaves, leaves.data, MIN(op.u.cpu_policy.nr_leaves, leaf_max) * sizeof(xen_cpuid_leaf_t));
+    g_byte_array_append(ret_leaves, leaves.data,
+                        MIN(op.u.cpu_policy.nr_leaves, leaf_max) * sizeof(xen_cpuid_leaf_t));
     g_byte_array_append(ret_msrs, msrs.data, MIN(op.u.cpu_policy.nr_msrs, msr_max) * sizeof(xen_msr_entry_t));
     return TRUE;
 }
@@ -253,7 +256,8 @@ serai_hv_pin_table(SeraiHv *hv, uint32_t domid, uint32_t level, xen_pfn_t mfn, G
     memcpy(buffer.data, &op, sizeof(op));
     rc = hypercall(hv, __HYPERVISOR_mmuext_op, (uintptr_t)buffer.data, 1, 0, domid);
     if (rc < 0) {
-        serai_set_errno(error, -rc, _("The hypervisor does not accept the page table in frame %#lx of domain %u"),
+        serai_set_errno(error, -rc,
+                        _("The hypervisor does not accept the page table in frame %#lx of domain %u"),
                         (unsigned long)mfn, domid);
         return FALSE;
     }
@@ -281,7 +285,8 @@ serai_hv_set_m2p(SeraiHv *hv, uint32_t domid, size_t count, const xen_pfn_t *mfn
         }
         rc = hypercall(hv, __HYPERVISOR_mmu_update, (uintptr_t)updates, n, 0, domid);
         if (rc < 0) {
-            serai_set_errno(error, -rc, _("The hypervisor does not take the frame numbers of domain %u"), domid);
+            serai_set_errno(error, -rc, _("The hypervisor does not take the frame numbers of domain %u"),
+                            domid);
             return FALSE;
         }
         done += n;

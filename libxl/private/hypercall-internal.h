@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the two files that build hypercalls share: memory that the hypervisor may touch, and the call itself. */
+/* What the two files that build hypercalls share: memory that the hypervisor may touch, and the call itself.
+ */
 #ifndef SERAI_HYPERCALL_INTERNAL_H
 #define SERAI_HYPERCALL_INTERNAL_H
 
@@ -26,7 +27,8 @@ long serai_hv_call(SeraiHv *hv, unsigned int number, uint64_t a, uint64_t b, uin
 /* @ret_errno, when wanted, is 0 or the errno value; @error is set in any failure. */
 gboolean serai_hv_domctl(SeraiHv *hv, struct xen_domctl *op, int *ret_errno, GError **error);
 /* A call whose argument is one structure, copied in and out.  Returns what the hypervisor returned. */
-long serai_hv_struct_call(SeraiHv *hv, unsigned int number, uint64_t cmd, void *arg, size_t size, GError **error);
+long serai_hv_struct_call(SeraiHv *hv, unsigned int number, uint64_t cmd, void *arg, size_t size,
+                          GError **error);
 
 #define buffer_init serai_hv_buffer_init
 #define hypercall   serai_hv_call

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The one place that builds a domctl, a sysctl or any other hypercall.  A structure is made on the stack,
- * copied into memory that the hypervisor may touch, and copied back; nothing in it points to the caller's memory.
- * No state is kept, so there is no lock.
+ * copied into memory that the hypervisor may touch, and copied back; nothing in it points to the caller's
+ * memory. No state is kept, so there is no lock.
  */
 #include "private/hypercall-internal.h"
 
@@ -18,8 +18,8 @@ buffer_init(Buffer *buffer, SeraiHv *hv, size_t size, GError **error)
     buffer->pages = MAX(1, (size + SERAI_PAGE_SIZE - 1) >> SERAI_PAGE_SHIFT);
     buffer->data = hv->ops->buffer_alloc(hv, buffer->pages);
     if (!buffer->data) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY, _("There is no memory for %zu bytes of a hypercall."),
-                    size);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
+                    _("There is no memory for %zu bytes of a hypercall."), size);
         return FALSE;
     }
     return TRUE;
@@ -53,7 +53,8 @@ domctl(SeraiHv *hv, struct xen_domctl *op, int *ret_errno, GError **error)
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
                     _("The hypervisor speaks another version of the management interface."));
     else
-        serai_set_errno(error, -rc, _("The hypervisor refused request %u for domain %u"), op->cmd, op->domain);
+        serai_set_errno(error, -rc, _("The hypervisor refused request %u for domain %u"), op->cmd,
+                        op->domain);
     return FALSE;
 }
 
@@ -105,7 +106,8 @@ version_string(SeraiHv *hv, int cmd, size_t size, size_t offset)
     if (!buffer_init(&buffer, hv, size + 1, NULL) ||
         hypercall(hv, __HYPERVISOR_xen_version, cmd, (uintptr_t)buffer.data, 0, 0) < 0)
         return g_strdup("");
-    return g_utf8_make_valid((char *)buffer.data + offset, strnlen((char *)buffer.data + offset, size - offset));
+    return g_utf8_make_valid((char *)buffer.data + offset,
+                             strnlen((char *)buffer.data + offset, size - offset));
 }
 
 gboolean
@@ -123,7 +125,8 @@ serai_hv_version(SeraiHv *hv, SeraiHostInfo *info, GError **error)
     info->changeset = version_string(hv, XENVER_changeset, sizeof(xen_changeset_info_t), 0);
     info->capabilities = version_string(hv, XENVER_capabilities, sizeof(xen_capabilities_info_t), 0);
     info->command_line = version_string(hv, XENVER_commandline, sizeof(xen_commandline_t), 0);
-    info->compiler = version_string(hv, XENVER_compile_info, offsetof(struct xen_compile_info, compile_by), 0);
+    info->compiler =
+        version_string(hv, XENVER_compile_info, offsetof(struct xen_compile_info, compile_by), 0);
     info->compile_date = version_string(hv, XENVER_compile_info, sizeof(struct xen_compile_info),
                                         offsetof(struct xen_compile_info, compile_date));
     g_strstrip(info->capabilities);
@@ -303,7 +306,8 @@ serai_hv_debug_key(SeraiHv *hv, char key, GError **error)
 }
 
 int
-serai_hv_list_domains(SeraiHv *hv, uint32_t first, guint count, xen_domctl_getdomaininfo_t *ret_list, GError **error)
+serai_hv_list_domains(SeraiHv *hv, uint32_t first, guint count, xen_domctl_getdomaininfo_t *ret_list,
+                      GError **error)
 {
     struct xen_sysctl op = {.cmd = XEN_SYSCTL_getdomaininfolist};
     g_auto(Buffer) buffer = {0};
@@ -402,8 +406,8 @@ serai_hv_unpause_domain(SeraiHv *hv, uint32_t domid, GError **error)
         if (!simple_domctl(hv, XEN_DOMCTL_unpausedomain, domid, error))
             return FALSE;
     }
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE, _("Domain %u is paused by somebody else again and again."),
-                domid);
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                _("Domain %u is paused by somebody else again and again."), domid);
     return FALSE;
 }
 
@@ -502,7 +506,8 @@ serai_hv_send_nmi(SeraiHv *hv, uint32_t domid, uint32_t vcpu, GError **error)
 }
 
 gboolean
-serai_hv_vcpu_info(SeraiHv *hv, uint32_t domid, uint32_t vcpu, struct xen_domctl_getvcpuinfo *ret_info, GError **error)
+serai_hv_vcpu_info(SeraiHv *hv, uint32_t domid, uint32_t vcpu, struct xen_domctl_getvcpuinfo *ret_info,
+                   GError **error)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_getvcpuinfo, .domain = domid};
 
@@ -514,8 +519,8 @@ serai_hv_vcpu_info(SeraiHv *hv, uint32_t domid, uint32_t vcpu, struct xen_domctl
 }
 
 gboolean
-serai_hv_get_affinity(SeraiHv *hv, uint32_t domid, uint32_t vcpu, guint cpus, GBytes **ret_hard, GBytes **ret_soft,
-                      GError **error)
+serai_hv_get_affinity(SeraiHv *hv, uint32_t domid, uint32_t vcpu, guint cpus, GBytes **ret_hard,
+                      GBytes **ret_soft, GError **error)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_getvcpuaffinity, .domain = domid};
     g_auto(Buffer) hard = {0}, soft = {0};
@@ -581,7 +586,8 @@ serai_hv_set_nodes(SeraiHv *hv, uint32_t domid, GBytes *nodes, GError **error)
 }
 
 gboolean
-serai_hv_get_sched(SeraiHv *hv, uint32_t domid, uint32_t sched, guint *ret_weight, guint *ret_cap, GError **error)
+serai_hv_get_sched(SeraiHv *hv, uint32_t domid, uint32_t sched, guint *ret_weight, guint *ret_cap,
+                   GError **error)
 {
     struct xen_domctl op = {.cmd = XEN_DOMCTL_scheduler_op, .domain = domid};
 
@@ -626,9 +632,9 @@ serai_hv_set_vnuma(SeraiHv *hv, uint32_t domid, GPtrArray *nodes, guint vcpus, c
 
         ((uint32_t *)pnode.data)[i] = node->pnode < 0 ? XEN_INVALID_NODE_ID : (uint32_t)node->pnode;
         for (guint j = 0; j < count; j++)
-            ((uint32_t *)distance.data)[i * count + j] =
-                node->distances && j < node->distances->len ? g_array_index(node->distances, guint, j)
-                                                            : (i == j ? 10 : 20);
+            ((uint32_t *)distance.data)[i * count + j] = node->distances && j < node->distances->len
+                                                             ? g_array_index(node->distances, guint, j)
+                                                             : (i == j ? 10 : 20);
         for (guint v = 0; v < vcpus && v / 8 < size; v++)
             if (map[v / 8] & (1 << v % 8))
                 ((uint32_t *)vcpu_node.data)[v] = i;
@@ -651,7 +657,8 @@ serai_hv_ssid(SeraiHv *hv G_GNUC_UNUSED, const char *label, uint32_t *ret_ssid, 
 {
     char *end;
 
-    /* Labels by name need the policy module that neither Debian's hypervisor nor ours has; numbers always work. */
+    /* Labels by name need the policy module that neither Debian's hypervisor nor ours has; numbers always
+     * work. */
     *ret_ssid = g_ascii_strtoull(label, &end, 0);
     if (end == label || *end) {
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every _async function is its _sync one in a thread of GLib's pool, as a GTask.  Progress travels back to the
- * context that the caller started it in.
+ * Every _async function is its _sync one in a thread of GLib's pool, as a GTask.  Progress travels back to
+ * the context that the caller started it in.
  */
 #include "private/host.h"
 

@@ -22,8 +22,8 @@ netlink_open(GError **error)
     if (!rc)
         return sock;
     nl_socket_free(sock);
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Cannot talk to the kernel about networks: %s."),
-                nl_geterror(rc));
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                _("Cannot talk to the kernel about networks: %s."), nl_geterror(rc));
     return NULL;
 }
 
@@ -40,8 +40,8 @@ link_change(struct nl_sock *sock, const char *name, struct rtnl_link *change, GE
     if (link)
         rtnl_link_put(link);
     if (rc)
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Cannot set up network interface '%s': %s."), name,
-                    nl_geterror(rc));
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("Cannot set up network interface '%s': %s."), name, nl_geterror(rc));
     return rc == 0;
 }
 
@@ -53,12 +53,12 @@ ovs_run(GError **error, GPtrArray *args)
     int status;
 
     g_ptr_array_add(args, NULL);
-    if (g_spawn_sync(NULL, (char **)args->pdata, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL,
-                     NULL, &output, &status, &local) &&
+    if (g_spawn_sync(NULL, (char **)args->pdata, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL,
+                     NULL, NULL, &output, &status, &local) &&
         g_spawn_check_wait_status(status, &local))
         return TRUE;
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Open vSwitch refuses: %s %s"), local->message,
-                output ? g_strchomp(output) : "");
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Open vSwitch refuses: %s %s"),
+                local->message, output ? g_strchomp(output) : "");
     return FALSE;
 }
 
@@ -66,8 +66,8 @@ static gboolean
 ovs_add(const char *name, const SeraiNic *nic, GError **error)
 {
     g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func(g_free);
-    const char *const start[] = {"ovs-vsctl", "--timeout=5", "--", "--if-exists", "del-port", name,
-                                 "--",        "add-port",    nic->bridge, name};
+    const char *const start[] = {"ovs-vsctl", "--timeout=5", "--",       "--if-exists", "del-port",
+                                 name,        "--",          "add-port", nic->bridge,   name};
 
     for (guint i = 0; i < G_N_ELEMENTS(start); i++)
         g_ptr_array_add(args, g_strdup(start[i]));
@@ -113,13 +113,14 @@ serai_link_check(const SeraiNic *nic, GError **error)
     if (nic->attach == SERAI_NIC_BRIDGE) {
         path = g_strdup_printf("/sys/class/net/%s/bridge", nic->bridge);
         if (!g_file_test(path, G_FILE_TEST_IS_DIR)) {
-            g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("There is no bridge '%s'."), nic->bridge);
+            g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("There is no bridge '%s'."),
+                        nic->bridge);
             return FALSE;
         }
     }
     if (nic->ifname && if_nametoindex(nic->ifname)) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("There is a network interface '%s' already."),
-                    nic->ifname);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("There is a network interface '%s' already."), nic->ifname);
         return FALSE;
     }
     return TRUE;
@@ -140,7 +141,8 @@ set_isolated(const char *name, gboolean isolated, GError **error)
     if (file && fclose(file) != 0)
         ok = FALSE;
     if (!ok)
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Cannot isolate bridge port '%s'."), name);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("Cannot isolate bridge port '%s'."),
+                    name);
     return ok;
 }
 
@@ -156,7 +158,8 @@ set_master(struct nl_sock *sock, const char *name, const SeraiNic *nic, GError *
         return ovs_add(name, nic, error);
     master = if_nametoindex(nic->bridge);
     if (!master) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("There is no bridge '%s'."), nic->bridge);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("There is no bridge '%s'."),
+                    nic->bridge);
         return FALSE;
     }
     change = rtnl_link_alloc();
@@ -224,13 +227,15 @@ serai_link_update(const char *name, const SeraiNic *was, const SeraiNic *nic, GE
     struct nl_sock *sock = netlink_open(error);
     gboolean ok = sock != NULL;
 
-    if (ok && (was->attach != nic->attach || g_strcmp0(was->bridge, nic->bridge) || was->vlan_tag != nic->vlan_tag ||
-               g_strcmp0(was->vlan_trunks, nic->vlan_trunks) || was->isolated != nic->isolated)) {
+    if (ok && (was->attach != nic->attach || g_strcmp0(was->bridge, nic->bridge) ||
+               was->vlan_tag != nic->vlan_tag || g_strcmp0(was->vlan_trunks, nic->vlan_trunks) ||
+               was->isolated != nic->isolated)) {
         struct rtnl_link *change = rtnl_link_alloc();
 
         serai_link_forget(name, was);
         rtnl_link_set_master(change, 0);
-        ok = (was->attach != SERAI_NIC_BRIDGE ? (rtnl_link_put(change), TRUE) : link_change(sock, name, change, error)) &&
+        ok = (was->attach != SERAI_NIC_BRIDGE ? (rtnl_link_put(change), TRUE)
+                                              : link_change(sock, name, change, error)) &&
              set_master(sock, name, nic, error);
     }
     if (ok && was->link_down != nic->link_down)

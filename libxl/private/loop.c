@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Loop devices, made by one ioctl (LOOP_CONFIGURE, Linux 5.8).  They are marked to clear themselves: the kernel frees one
- * when its last user closes it, whether that is the backend or, after a crash in between, we.
+ * Loop devices, made by one ioctl (LOOP_CONFIGURE, Linux 5.8).  They are marked to clear themselves: the
+ * kernel frees one when its last user closes it, whether that is the backend or, after a crash in between,
+ * we.
  */
 #include "private/system.h"
 
@@ -15,8 +16,8 @@
 static gboolean
 disk_error(GError **error, const SeraiDisk *disk, const char *what)
 {
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, "%s '%s' (%s): %s.", what, disk->target, disk->path,
-                g_strerror(errno));
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, "%s '%s' (%s): %s.", what, disk->target,
+                disk->path, g_strerror(errno));
     return FALSE;
 }
 

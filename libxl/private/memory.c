@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest's memory while it is built: giving it frames, and writing into them by mapping a few MiB at a time, so
- * that dom0 needs the same memory for a guest of any size.
+ * A guest's memory while it is built: giving it frames, and writing into them by mapping a few MiB at a time,
+ * so that dom0 needs the same memory for a guest of any size.
  */
 #include "private/build.h"
 
@@ -15,7 +15,10 @@ static const struct {
     uint32_t order;
     size_t batch;
 } extents[] = {
-    {18, 1}, {12, 64}, {9, 512}, {0, 65536},
+    {18, 1},
+    {12, 64},
+    {9, 512},
+    {0, 65536},
 };
 
 static gboolean
@@ -36,7 +39,8 @@ populate_range(SeraiGuestMemory *memory, uint64_t start, uint64_t end, int node,
                 return FALSE;
             for (size_t k = 0; k < count; k++)
                 list[k] = pfn + k * pages;
-            if (!serai_hv_populate(memory->hv, memory->domid, count, extents[i].order, node, list, &got, &local) &&
+            if (!serai_hv_populate(memory->hv, memory->domid, count, extents[i].order, node, list, &got,
+                                   &local) &&
                 !extents[i].order) {
                 g_propagate_error(error, g_steal_pointer(&local));
                 return FALSE;
@@ -53,8 +57,8 @@ populate_range(SeraiGuestMemory *memory, uint64_t start, uint64_t end, int node,
     if (pfn == end)
         return TRUE;
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                _("The host has no more free memory: %" G_GUINT64_FORMAT " KiB of the domain's %" G_GUINT64_FORMAT
-                  " KiB could not be had."),
+                _("The host has no more free memory: %" G_GUINT64_FORMAT
+                  " KiB of the domain's %" G_GUINT64_FORMAT " KiB could not be had."),
                 (end - pfn) << 2, memory->page_count << 2);
     return FALSE;
 }
@@ -162,7 +166,8 @@ piece_read(void *to, uint64_t offset G_GNUC_UNUSED, uint64_t size, gpointer data
 }
 
 gboolean
-serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data, uint64_t size, GError **error)
+serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data, uint64_t size,
+                   GError **error)
 {
     return for_each_piece(memory, address, size, piece_copy, (gpointer)data, error);
 }
@@ -174,8 +179,8 @@ serai_memory_zero(SeraiGuestMemory *memory, uint64_t address, uint64_t size, GEr
 }
 
 gboolean
-serai_memory_read_fd(SeraiGuestMemory *memory, uint64_t address, int fd, uint64_t size, GCancellable *cancellable,
-                     GError **error)
+serai_memory_read_fd(SeraiGuestMemory *memory, uint64_t address, int fd, uint64_t size,
+                     GCancellable *cancellable, GError **error)
 {
     ReadFd r = {fd, cancellable};
 

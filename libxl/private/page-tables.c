@@ -5,8 +5,9 @@
  *   [virt_base, virt_end)            to frames 0 and up: kernel, initrd, start info, these tables, boot stack
  *   [p2m_virt, + p2m_pages)          to the p2m list, when the kernel wants it apart
  *
- * Tables of the first stretch lie at tables_pfn, the top table first, then level 3, 2 and 1, each level in order of
- * address; those that the second needs besides lie behind the p2m list.  A table must not be mapped writable
+ * Tables of the first stretch lie at tables_pfn, the top table first, then level 3, 2 and 1, each level in
+ * order of address; those that the second needs besides lie behind the p2m list.  A table must not be mapped
+ * writable
  * (<xen/xen.h>), so the entries of level 1 that lead to one lack the write bit.
  */
 #include "private/build.h"
@@ -130,7 +131,8 @@ serai_tables_write(SeraiGuestMemory *memory, const SeraiLayout *layout, GError *
     if (!t.first)
         return FALSE;
     if (apart) {
-        t.second = serai_memory_map(memory, layout->p2m_pfn + layout->p2m_pages, layout->p2m_tables_count, error);
+        t.second =
+            serai_memory_map(memory, layout->p2m_pfn + layout->p2m_pages, layout->p2m_tables_count, error);
         if (!t.second) {
             serai_hv_unmap(memory->hv, t.first, layout->tables_count);
             return FALSE;

@@ -14,7 +14,8 @@
 #define SERAI_PAGE_SHIFT 12
 #define SERAI_PAGE_SIZE  4096UL
 
-/* Puts an errno value into @error with the code that fits it best; the message is @format and then the reason. */
+/* Puts an errno value into @error with the code that fits it best; the message is @format and then the
+ * reason. */
 void serai_set_errno(GError **error, int err, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* The error code that fits an errno value best. */
@@ -34,7 +35,8 @@ void serai_progress(SeraiProgress *progress, SeraiStage stage, guint64 done, gui
 gboolean serai_read_all(int fd, void *buffer, size_t size, GCancellable *cancellable, GError **error);
 gboolean serai_write_all(int fd, const void *buffer, size_t size, GCancellable *cancellable, GError **error);
 
-/* UUIDs between text and the bytes that the hypervisor keeps.  The text must be in the usual 8-4-4-4-12 form. */
+/* UUIDs between text and the bytes that the hypervisor keeps.  The text must be in the usual 8-4-4-4-12 form.
+ */
 gboolean serai_uuid_parse(const char *text, guint8 ret_bytes[16]);
 void serai_uuid_format(const guint8 bytes[16], char ret_text[37]);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading and writing of records; the layout is in record.h.  No state, no locks: the store has transactions. */
+/* Reading and writing of records; the layout is in record.h.  No state, no locks: the store has transactions.
+ */
 #include "private/record.h"
 #include "private/fields.h"
 
@@ -178,7 +179,8 @@ serai_record_expect_ready(SeraiBatch *batch, const char *uuid)
     g_autofree char *state = record_path(uuid, "state"), *owner = record_path(uuid, "owner");
 
     serai_batch_expect(batch, state, TRUE, SERAI_ERROR_NO_DOMAIN, _("The domain is gone."));
-    serai_batch_expect(batch, owner, FALSE, SERAI_ERROR_INVALID_STATE, _("The domain is being made or destroyed."));
+    serai_batch_expect(batch, owner, FALSE, SERAI_ERROR_INVALID_STATE,
+                       _("The domain is being made or destroyed."));
 }
 
 gboolean
@@ -210,7 +212,8 @@ serai_record_devices(SeraiHost *host, const char *uuid)
     g_auto(GStrv) kinds = serai_store_list(host->store, SERAI_RECORD_ROOT "/domain/%s/device", uuid);
 
     for (char **kind = kinds; *kind; kind++) {
-        g_auto(GStrv) ids = serai_store_list(host->store, SERAI_RECORD_ROOT "/domain/%s/device/%s", uuid, *kind);
+        g_auto(GStrv) ids =
+            serai_store_list(host->store, SERAI_RECORD_ROOT "/domain/%s/device/%s", uuid, *kind);
 
         for (char **id = ids; *id; id++) {
             g_autofree char *data =
@@ -233,7 +236,8 @@ serai_record_load(SeraiHost *host, const char *uuid, GError **error)
     SeraiConfig *config;
 
     for (int i = 0; i < 1024; i++) {
-        g_autofree char *piece = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/config/%d", uuid, i);
+        g_autofree char *piece =
+            serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/config/%d", uuid, i);
 
         if (!piece)
             break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The record of a domain: nodes of the store that only dom0 can read, from which any process of dom0 learns what
- * belongs to a domain, and from which recovery learns what a dead process left.
+ * The record of a domain: nodes of the store that only dom0 can read, from which any process of dom0 learns
+ * what belongs to a domain, and from which recovery learns what a dead process left.
  *
  *   /serai/name/HEX-OF-NAME           the UUID; makes names unique
  *   /serai/domain/UUID/state          "building", "ready", "destroying"
@@ -20,7 +20,8 @@
 #define SERAI_RECORD_ROOT "/serai"
 
 /* Reserves name and UUID, in one transaction.  Fails with SERAI_ERROR_EXISTS. */
-gboolean serai_record_begin(SeraiHost *host, const SeraiConfig *config, GCancellable *cancellable, GError **error);
+gboolean serai_record_begin(SeraiHost *host, const SeraiConfig *config, GCancellable *cancellable,
+                            GError **error);
 /* Writes down the number as soon as there is one. */
 gboolean serai_record_set_domid(SeraiHost *host, const char *uuid, uint32_t domid, GError **error);
 /* The rest goes along with other writes. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading a migration stream into an empty PV domain.  The stream may come from anywhere: every length and number is
- * checked before it is used, memory is bounded by the domain's size, and what the stream holds can harm the new domain
- * only.  State of vCPUs is collected while memory arrives and applied at the end, in this order: contexts, page tables
- * pinned, the guest's p2m list.
+ * Reading a migration stream into an empty PV domain.  The stream may come from anywhere: every length and
+ * number is checked before it is used, memory is bounded by the domain's size, and what the stream holds can
+ * harm the new domain only.  State of vCPUs is collected while memory arrives and applied at the end, in this
+ * order: contexts, page tables pinned, the guest's p2m list.
  */
 #include "private/restore.h"
 #include "private/guest-state.h"
@@ -16,7 +16,8 @@ typedef struct {
     GBytes *blobs[3]; /* extended, XSAVE, MSRs */
 } Vcpu;
 
-static const uint32_t blob_records[3] = {SERAI_RECORD_VCPU_EXTENDED, SERAI_RECORD_VCPU_XSAVE, SERAI_RECORD_VCPU_MSRS};
+static const uint32_t blob_records[3] = {SERAI_RECORD_VCPU_EXTENDED, SERAI_RECORD_VCPU_XSAVE,
+                                         SERAI_RECORD_VCPU_MSRS};
 
 typedef struct {
     SeraiGuestMemory *memory;
@@ -25,12 +26,12 @@ typedef struct {
     SeraiProgress *progress;
     GCancellable *cancellable;
     int fd;
-    guint8 *buffer;       /* the body of the record at hand */
+    guint8 *buffer; /* the body of the record at hand */
     uint32_t length;
-    uint64_t count;       /* pseudo-physical frames; 0 until the stream told */
+    uint64_t count; /* pseudo-physical frames; 0 until the stream told */
     uint64_t *list_pfns;
     uint64_t list_count;
-    uint8_t *types;       /* by frame; 0xff for none */
+    uint8_t *types; /* by frame; 0xff for none */
     Vcpu *vcpus;
     GBytes *shared;
     GBytes *leaves;
@@ -106,10 +107,12 @@ populate(Restorer *r, const uint64_t *pfns, guint count, GError **error)
         n++;
     }
     r->pages += n;
-    if (n && (!serai_hv_populate(r->memory->hv, r->memory->domid, n, 0, -1, missing, &got, error) || got < n)) {
+    if (n &&
+        (!serai_hv_populate(r->memory->hv, r->memory->domid, n, 0, -1, missing, &got, error) || got < n)) {
         if (error && !*error)
-            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                                _("The host has too little free memory, or the image holds more than the domain may have."));
+            g_set_error_literal(
+                error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
+                _("The host has too little free memory, or the image holds more than the domain may have."));
         return FALSE;
     }
     for (size_t i = 0; i < n; i++)
@@ -212,7 +215,8 @@ on_pages(Restorer *r, GError **error)
     if (!populate(r, wanted, to_populate, error) ||
         !load_pages(r, pfns, types, record->count, r->buffer + sizeof(*record) + record->count * 8, error))
         return FALSE;
-    serai_progress(r->progress, SERAI_STAGE_MEMORY, r->pages << SERAI_PAGE_SHIFT, r->count << SERAI_PAGE_SHIFT);
+    serai_progress(r->progress, SERAI_STAGE_MEMORY, r->pages << SERAI_PAGE_SHIFT,
+                   r->count << SERAI_PAGE_SHIFT);
     return TRUE;
 }
 
@@ -322,7 +326,8 @@ on_record(Restorer *r, uint32_t type, GError **error)
     case SERAI_RECORD_VERIFY:
         return TRUE;
     default:
-        return type & SERAI_RECORD_OPTIONAL ? TRUE : damaged(error, _("it holds a record that is not known here"));
+        return type & SERAI_RECORD_OPTIONAL ? TRUE
+                                            : damaged(error, _("it holds a record that is not known here"));
     }
 }
 
@@ -342,7 +347,8 @@ to_frame(Restorer *r, uint64_t *pfn, int level, GError **error)
 static gboolean
 restore_start_info(Restorer *r, uint64_t frame, uint64_t shared_info, GError **error)
 {
-    start_info_t *info = serai_hv_map(r->memory->hv, r->memory->domid, PROT_READ | PROT_WRITE, 1, &frame, error);
+    start_info_t *info =
+        serai_hv_map(r->memory->hv, r->memory->domid, PROT_READ | PROT_WRITE, 1, &frame, error);
     uint64_t store, console;
     gboolean ok;
 
@@ -407,7 +413,8 @@ restore_vcpu(Restorer *r, guint vcpu, uint64_t shared_info, GError **error)
         if (!r->vcpus[vcpu].blobs[i])
             continue;
         data = g_bytes_get_data(r->vcpus[vcpu].blobs[i], &size);
-        if (!serai_hv_set_vcpu_blob(r->memory->hv, r->memory->domid, vcpu, blob_records[i], data, size, error))
+        if (!serai_hv_set_vcpu_blob(r->memory->hv, r->memory->domid, vcpu, blob_records[i], data, size,
+                                    error))
             return FALSE;
     }
     return TRUE;
@@ -417,7 +424,8 @@ static gboolean
 restore_shared(Restorer *r, xen_pfn_t frame, GError **error)
 {
     const shared_info_t *old = g_bytes_get_data(r->shared, NULL);
-    shared_info_t *new = serai_hv_map(r->memory->hv, r->memory->domid, PROT_READ | PROT_WRITE, 1, &frame, error);
+    shared_info_t *new =
+        serai_hv_map(r->memory->hv, r->memory->domid, PROT_READ | PROT_WRITE, 1, &frame, error);
 
     if (!new)
         return FALSE;
@@ -438,7 +446,8 @@ pin_tables(Restorer *r, GError **error)
 {
     for (uint64_t pfn = 0; pfn < r->count; pfn++)
         if (r->types[pfn] >= 9 && r->types[pfn] <= 0xc &&
-            !serai_hv_pin_table(r->memory->hv, r->memory->domid, r->types[pfn] & 7, r->memory->p2m[pfn], error))
+            !serai_hv_pin_table(r->memory->hv, r->memory->domid, r->types[pfn] & 7, r->memory->p2m[pfn],
+                                error))
             return FALSE;
     return TRUE;
 }
@@ -503,8 +512,9 @@ read_all(Restorer *r, GError **error)
 }
 
 gboolean
-serai_stream_restore(SeraiHost *host G_GNUC_UNUSED, SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
-                     SeraiProgress *progress, GCancellable *cancellable, gpointer data, GError **error)
+serai_stream_restore(SeraiHost *host G_GNUC_UNUSED, SeraiGuestMemory *memory, const SeraiConfig *config,
+                     SeraiBoot *boot, SeraiProgress *progress, GCancellable *cancellable, gpointer data,
+                     GError **error)
 {
     Restorer r = {.memory = memory,
                   .config = config,

@@ -5,7 +5,8 @@
 #include "private/create.h"
 
 /* A SeraiFillFunc; @data points to the file descriptor, which stands at the migration stream. */
-gboolean serai_stream_restore(SeraiHost *host, SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *boot,
-                              SeraiProgress *progress, GCancellable *cancellable, gpointer data, GError **error);
+gboolean serai_stream_restore(SeraiHost *host, SeraiGuestMemory *memory, const SeraiConfig *config,
+                              SeraiBoot *boot, SeraiProgress *progress, GCancellable *cancellable,
+                              gpointer data, GError **error);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing a suspended PV guest as a migration stream (version 3; serai-save.c describes the whole image).  In memory
- * and registers the guest knows machine frames; in the stream all of them are pseudo-physical: page tables, CR3, the
- * GDT's frames, the start info.  A page of zeros is written as "allocate only".
+ * Writing a suspended PV guest as a migration stream (version 3; serai-save.c describes the whole image).  In
+ * memory and registers the guest knows machine frames; in the stream all of them are pseudo-physical: page
+ * tables, CR3, the GDT's frames, the start info.  A page of zeros is written as "allocate only".
  */
 #include "private/guest-state.h"
 #include "private/stream.h"
 
 #include <sys/mman.h>
 
-/* Level 4 entries that are the hypervisor's own (HYPERVISOR_VIRT_START to _END, <xen/arch-x86/xen-x86_64.h>). */
+/* Level 4 entries that are the hypervisor's own (HYPERVISOR_VIRT_START to _END, <xen/arch-x86/xen-x86_64.h>).
+ */
 #define XEN_SLOT_FIRST 256
 #define XEN_SLOT_LAST  271
 G_STATIC_ASSERT((__HYPERVISOR_VIRT_START >> 39 & 511) == XEN_SLOT_FIRST);
@@ -24,7 +25,8 @@ typedef struct {
 } Saver;
 
 static gboolean
-write_record2(Saver *s, uint32_t type, const void *head, size_t head_size, const void *body, size_t size, GError **error)
+write_record2(Saver *s, uint32_t type, const void *head, size_t head_size, const void *body, size_t size,
+              GError **error)
 {
     static const guint8 zeros[8];
     SeraiRecord record = {type, head_size + size};
@@ -47,8 +49,8 @@ write_record(Saver *s, uint32_t type, const void *body, size_t size, GError **er
 static gboolean
 write_headers(Saver *s, GError **error)
 {
-    const SeraiStreamHeader header = {SERAI_STREAM_MARKER, GUINT32_TO_BE(SERAI_STREAM_ID),
-                                      GUINT32_TO_BE(SERAI_STREAM_VERSION), 0, 0, 0};
+    const SeraiStreamHeader header = {
+        SERAI_STREAM_MARKER, GUINT32_TO_BE(SERAI_STREAM_ID), GUINT32_TO_BE(SERAI_STREAM_VERSION), 0, 0, 0};
     const SeraiStreamDomain domain = {SERAI_STREAM_TYPE_PV, SERAI_PAGE_SHIFT, 0, 4, 17};
     const SeraiRecordPvInfo pv = {8, 4, {0}};
     g_autoptr(GByteArray) leaves = g_byte_array_new(), msrs = g_byte_array_new();
@@ -79,7 +81,8 @@ write_p2m_frames(Saver *s, GError **error)
             return FALSE;
         }
     }
-    return write_record2(s, SERAI_RECORD_PV_P2M_FRAMES, &head, sizeof(head), pfns, s->guest.list_count * 8, error);
+    return write_record2(s, SERAI_RECORD_PV_P2M_FRAMES, &head, sizeof(head), pfns, s->guest.list_count * 8,
+                         error);
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -120,13 +123,15 @@ static gboolean
 bad_page(GError **error, xen_pfn_t pfn)
 {
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
-                _("Frame %#lx of the guest holds a page table that leads out of the guest."), (unsigned long)pfn);
+                _("Frame %#lx of the guest holds a page table that leads out of the guest."),
+                (unsigned long)pfn);
     return FALSE;
 }
 
 /* One PAGE_DATA record: @count frames and, side by side in @map, those of them that have contents. */
 static gboolean
-write_batch(Saver *s, const xen_pfn_t *pfns, const uint32_t *types, guint count, const guint8 *map, GError **error)
+write_batch(Saver *s, const xen_pfn_t *pfns, const uint32_t *types, guint count, const guint8 *map,
+            GError **error)
 {
     SeraiRecordPages *record = (SeraiRecordPages *)s->buffer;
     guint8 *data = s->buffer + sizeof(*record) + count * 8;
@@ -214,7 +219,8 @@ frame_to_pfn(Saver *s, uint64_t *frame, const char *what, GError **error)
     xen_pfn_t pfn = serai_guest_pfn(&s->guest, *frame);
 
     if (pfn == SERAI_NO_FRAME) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's %s is not in its memory."), what);
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's %s is not in its memory."),
+                    what);
         return FALSE;
     }
     *frame = pfn;
@@ -227,7 +233,8 @@ normalize_context(Saver *s, vcpu_guest_context_t *c, guint vcpu, GError **error)
     uint64_t frame;
 
     if (c->gdt_ents > FIRST_RESERVED_GDT_ENTRY) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's GDT is too large."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
+                            _("The guest's GDT is too large."));
         return FALSE;
     }
     if (vcpu == 0) { /* it suspended with its start info in RDX */
@@ -258,7 +265,8 @@ normalize_context(Saver *s, vcpu_guest_context_t *c, guint vcpu, GError **error)
 static gboolean
 write_vcpu(Saver *s, guint vcpu, GError **error)
 {
-    static const uint32_t records[] = {SERAI_RECORD_VCPU_EXTENDED, SERAI_RECORD_VCPU_XSAVE, SERAI_RECORD_VCPU_MSRS};
+    static const uint32_t records[] = {SERAI_RECORD_VCPU_EXTENDED, SERAI_RECORD_VCPU_XSAVE,
+                                       SERAI_RECORD_VCPU_MSRS};
     g_autofree vcpu_guest_context_t *context = g_new0(vcpu_guest_context_t, 1);
     const SeraiRecordVcpu head = {.vcpu = vcpu};
     struct xen_domctl_getvcpuinfo info;
@@ -272,7 +280,8 @@ write_vcpu(Saver *s, guint vcpu, GError **error)
         !write_record2(s, SERAI_RECORD_VCPU_BASIC, &head, sizeof(head), context, sizeof(*context), error))
         return FALSE;
     for (guint i = 0; i < G_N_ELEMENTS(records); i++) {
-        g_autoptr(GByteArray) blob = serai_hv_get_vcpu_blob(s->guest.hv, s->guest.domid, vcpu, records[i], error);
+        g_autoptr(GByteArray) blob =
+            serai_hv_get_vcpu_blob(s->guest.hv, s->guest.domid, vcpu, records[i], error);
 
         if (!blob)
             return FALSE;
@@ -301,14 +310,15 @@ write_rest(Saver *s, GError **error)
 }
 
 gboolean
-serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress, GCancellable *cancellable, GError **error)
+serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress, GCancellable *cancellable,
+                  GError **error)
 {
     Saver s = {.fd = fd, .progress = progress, .cancellable = cancellable};
     gboolean ok;
 
     s.buffer = g_malloc(sizeof(SeraiRecordPages) + SERAI_PAGE_BATCH * (8 + SERAI_PAGE_SIZE));
-    ok = serai_guest_read(&s.guest, hv, domid, error) && write_headers(&s, error) && write_p2m_frames(&s, error) &&
-         write_memory(&s, error) && write_rest(&s, error);
+    ok = serai_guest_read(&s.guest, hv, domid, error) && write_headers(&s, error) &&
+         write_p2m_frames(&s, error) && write_memory(&s, error) && write_rest(&s, error);
     serai_guest_clear(&s.guest);
     g_free(s.buffer);
     return ok;

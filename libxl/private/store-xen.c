@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The real store, over libxenstore.  Two connections: one for requests, which answers in the calling thread, and one
- * for watches, read by a thread of ours that ends when it is told to through a pipe.
+ * The real store, over libxenstore.  Two connections: one for requests, which answers in the calling thread,
+ * and one for watches, read by a thread of ours that ends when it is told to through a pipe.
  */
 #include "private/store.h"
 
@@ -83,9 +83,11 @@ xen_remove(SeraiStore *store, uint32_t transaction, const char *path)
 static gboolean
 xen_set_perms(SeraiStore *store, uint32_t transaction, const char *path, uint32_t owner, uint32_t reader)
 {
-    struct xs_permissions perms[2] = {{.id = owner, .perms = XS_PERM_NONE}, {.id = reader, .perms = XS_PERM_READ}};
+    struct xs_permissions perms[2] = {{.id = owner, .perms = XS_PERM_NONE},
+                                      {.id = reader, .perms = XS_PERM_READ}};
 
-    return xs_set_permissions(((XenStore *)store)->requests, transaction, path, perms, owner == reader ? 1 : 2);
+    return xs_set_permissions(((XenStore *)store)->requests, transaction, path, perms,
+                              owner == reader ? 1 : 2);
 }
 
 static gboolean
@@ -122,7 +124,8 @@ static gpointer
 watch_thread(gpointer data)
 {
     XenStore *self = data;
-    struct pollfd fds[2] = {{.fd = self->stop[0], .events = POLLIN}, {.fd = xs_fileno(self->events), .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = self->stop[0], .events = POLLIN},
+                            {.fd = xs_fileno(self->events), .events = POLLIN}};
 
     for (;;) {
         char **event;
@@ -191,7 +194,8 @@ serai_store_open(GError **error)
     if (self->requests)
         self->events = xs_open(0);
     if (!self->events) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_STORE, _("The store does not answer: %s."), g_strerror(errno));
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_STORE, _("The store does not answer: %s."),
+                    g_strerror(errno));
         xen_close(&self->base);
         return NULL;
     }

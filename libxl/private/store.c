@@ -2,8 +2,9 @@
 /*
  * What is the same for every store: batches, watches by token, waiting.
  *
- * Locks: SeraiStore.lock guards the table of watches and is not held while a callback runs; a watch that is being
- * removed waits for its own callback to return.  SeraiWaiter.lock is taken inside of callbacks, after nothing.
+ * Locks: SeraiStore.lock guards the table of watches and is not held while a callback runs; a watch that is
+ * being removed waits for its own callback to return.  SeraiWaiter.lock is taken inside of callbacks, after
+ * nothing.
  */
 #include "private/store.h"
 
@@ -288,7 +289,8 @@ serai_batch_remove(SeraiBatch *batch, const char *path)
 }
 
 void
-serai_batch_expect(SeraiBatch *batch, const char *path, gboolean present, SeraiError code, const char *message)
+serai_batch_expect(SeraiBatch *batch, const char *path, gboolean present, SeraiError code,
+                   const char *message)
 {
     Op *op = batch_add(batch, present ? OP_PRESENT : OP_ABSENT, path);
 
@@ -427,7 +429,8 @@ serai_waiter_add(SeraiWaiter *waiter, const char *path, GError **error)
 gboolean
 serai_waiter_wait(SeraiWaiter *waiter, gint64 deadline_us, GCancellable *cancellable, GError **error)
 {
-    gulong id = cancellable ? g_cancellable_connect(cancellable, G_CALLBACK(waiter_cancelled), waiter, NULL) : 0;
+    gulong id =
+        cancellable ? g_cancellable_connect(cancellable, G_CALLBACK(waiter_cancelled), waiter, NULL) : 0;
     gboolean in_time = TRUE;
 
     g_mutex_lock(&waiter->lock);
@@ -440,6 +443,7 @@ serai_waiter_wait(SeraiWaiter *waiter, gint64 deadline_us, GCancellable *cancell
     if (g_cancellable_set_error_if_cancelled(cancellable, error))
         return FALSE;
     if (!in_time)
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_TIMED_OUT, _("The other side did not answer in time."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_TIMED_OUT,
+                            _("The other side did not answer in time."));
     return in_time;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Numbers and layouts of the migration stream (version 3) that a saved image holds; described in serai-save.c. */
+/* Numbers and layouts of the migration stream (version 3) that a saved image holds; described in
+ * serai-save.c. */
 #ifndef SERAI_STREAM_H
 #define SERAI_STREAM_H
 

@@ -8,11 +8,13 @@
 /* --- private/loop.c --------------------------------------------------------------------------- */
 
 /*
- * Opens a disk for the kernel's backend.  A block device is taken as it is; a file gets a loop device that goes away by
- * itself with its last user, so nothing is left when we die.  @ret_fd keeps it alive until the backend has opened it.
+ * Opens a disk for the kernel's backend.  A block device is taken as it is; a file gets a loop device that
+ * goes away by itself with its last user, so nothing is left when we die.  @ret_fd keeps it alive until the
+ * backend has opened it.
  */
 gboolean serai_loop_open(const SeraiDisk *disk, int *ret_fd, dev_t *ret_device, GError **error);
-/* Makes a loop device see that its file has grown; the file grows to @bytes first.  A block device needs nothing. */
+/* Makes a loop device see that its file has grown; the file grows to @bytes first.  A block device needs
+ * nothing. */
 gboolean serai_loop_resize(const char *path, dev_t device, guint64 bytes, GError **error);
 
 /* --- private/link.c --------------------------------------------------------------------------- */
@@ -29,8 +31,8 @@ gboolean serai_link_check(const SeraiNic *nic, GError **error);
 /* --- private/device-model.c ------------------------------------------------------------------- */
 
 /* Starts QEMU for a PV domain's disks and frame buffer, and waits until it serves. */
-gboolean serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config, GCancellable *cancellable,
-                                  GError **error);
+gboolean serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config,
+                                  GCancellable *cancellable, GError **error);
 /* Ends it.  Harmless when there is none. */
 void serai_device_model_stop(SeraiHost *host, guint domid);
 gboolean serai_device_model_runs(SeraiHost *host, guint domid);

@@ -35,7 +35,8 @@ remove_nodes(SeraiBatch *batch, const char *uuid, int domid)
     serai_batch_remove(batch, consoles);
     for (guint i = 0; i < G_N_ELEMENTS(backend_types); i++) {
         g_autofree char *path = g_strdup_printf("/local/domain/0/backend/%s/%d", backend_types[i], domid);
-        g_autofree char *failed = g_strdup_printf("/local/domain/0/error/backend/%s/%d", backend_types[i], domid);
+        g_autofree char *failed =
+            g_strdup_printf("/local/domain/0/error/backend/%s/%d", backend_types[i], domid);
 
         serai_batch_remove(batch, path);
         serai_batch_remove(batch, failed);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Kernel images arrive packed.  A bzImage is a real-mode loader with a packed ELF file at an offset that its
- * header tells (Linux boot protocol 2.08 and later); some distributions pack the whole file instead.  The decoders are
- * those of the system; here is only the loop around each, with a limit on what may come out.
+ * header tells (Linux boot protocol 2.08 and later); some distributions pack the whole file instead.  The
+ * decoders are those of the system; here is only the loop around each, with a limit on what may come out.
  */
 #include "private/elf.h"
 
@@ -31,7 +31,8 @@ output_grow(Output *out, GError **error)
     }
     data = g_try_realloc(out->data, room);
     if (!data) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY, _("There is no memory to unpack the kernel."));
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
+                            _("There is no memory to unpack the kernel."));
         return FALSE;
     }
     out->data = data;

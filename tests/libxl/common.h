@@ -42,7 +42,10 @@ test_kernel(gsize size, gboolean p2m_apart)
                        .e_ehsize = sizeof(ehdr),
                        .e_phentsize = sizeof(Elf64_Phdr),
                        .e_phnum = 2};
-    Elf64_Phdr ph[2] = {{.p_type = PT_LOAD, .p_vaddr = KERNEL_BASE + 0x10000, .p_paddr = 0x10000, .p_filesz = size,
+    Elf64_Phdr ph[2] = {{.p_type = PT_LOAD,
+                         .p_vaddr = KERNEL_BASE + 0x10000,
+                         .p_paddr = 0x10000,
+                         .p_filesz = size,
                          .p_memsz = size + 8192},
                         {.p_type = PT_NOTE}};
 

@@ -58,11 +58,30 @@ disk_names_have_the_numbers_of_the_interface(void)
     const struct {
         const char *name;
         int devid;
-    } rows[] = {{"xvda", 51712}, {"xvda1", 51713}, {"xvdb", 51728}, {"xvdp15", 51967},
-                {"xvdq", 1 << 28 | 16 << 8}, {"xvda16", 1 << 28 | 16}, {"xvdaa", 1 << 28 | 26 << 8},
-                {"sda", 2048}, {"sdb3", 2067}, {"hda", 768}, {"hdb", 832}, {"hdc", 5632}, {"hdd1", 5697},
-                {"xvd", -1}, {"xvda0", -1}, {"xvda01", -1}, {"xvdA", -1}, {"vda", -1}, {"", -1}, {NULL, -1}, {"hde", -1},
-                {"xvda256", -1}, {"xvda1x", -1}, {"../../x", -1}};
+    } rows[] = {{"xvda", 51712},
+                {"xvda1", 51713},
+                {"xvdb", 51728},
+                {"xvdp15", 51967},
+                {"xvdq", 1 << 28 | 16 << 8},
+                {"xvda16", 1 << 28 | 16},
+                {"xvdaa", 1 << 28 | 26 << 8},
+                {"sda", 2048},
+                {"sdb3", 2067},
+                {"hda", 768},
+                {"hdb", 832},
+                {"hdc", 5632},
+                {"hdd1", 5697},
+                {"xvd", -1},
+                {"xvda0", -1},
+                {"xvda01", -1},
+                {"xvdA", -1},
+                {"vda", -1},
+                {"", -1},
+                {NULL, -1},
+                {"hde", -1},
+                {"xvda256", -1},
+                {"xvda1x", -1},
+                {"../../x", -1}};
 
     for (guint i = 0; i < G_N_ELEMENTS(rows); i++)
         g_assert_cmpint(serai_disk_target_to_devid(rows[i].name), ==, rows[i].devid);
@@ -70,12 +89,12 @@ disk_names_have_the_numbers_of_the_interface(void)
 
 typedef void (*Spoil)(SeraiConfig *config);
 
-#define SPOIL(name, code)                                                                                               \
-    static void spoil_##name(SeraiConfig *c)                                                                            \
-    {                                                                                                                   \
-        SeraiDevice *d = c->devices->pdata[0];                                                                          \
-        (void)d;                                                                                                        \
-        code;                                                                                                           \
+#define SPOIL(name, code)                      \
+    static void spoil_##name(SeraiConfig *c)   \
+    {                                          \
+        SeraiDevice *d = c->devices->pdata[0]; \
+        (void)d;                               \
+        code;                                  \
     }
 
 SPOIL(no_name, g_clear_pointer(&c->name, g_free))
@@ -97,9 +116,10 @@ SPOIL(pinned_ghost, serai_config_set_hard_affinity(c, 7, c->hard_affinity->pdata
 static void
 what_cannot_be_is_refused(void)
 {
-    static const Spoil spoils[] = {spoil_no_name,  spoil_slash,     spoil_no_uuid,   spoil_no_memory,        spoil_more_than_maximum,
-                                   spoil_no_vcpus, spoil_more_vcpus, spoil_multicast, spoil_short_mac,        spoil_no_bridge,
-                                   spoil_vlan_without_ovs, spoil_bad_ifname, spoil_twice, spoil_vnuma_sum, spoil_pinned_ghost};
+    static const Spoil spoils[] = {
+        spoil_no_name,          spoil_slash,      spoil_no_uuid,   spoil_no_memory, spoil_more_than_maximum,
+        spoil_no_vcpus,         spoil_more_vcpus, spoil_multicast, spoil_short_mac, spoil_no_bridge,
+        spoil_vlan_without_ovs, spoil_bad_ifname, spoil_twice,     spoil_vnuma_sum, spoil_pinned_ghost};
 
     for (guint i = 0; i < G_N_ELEMENTS(spoils); i++) {
         g_autoptr(SeraiConfig) config = full();

@@ -140,7 +140,8 @@ static void
 log_is_turned_over(void)
 {
     g_autofree char *dir = g_dir_make_tmp("serai-log-XXXXXX", NULL);
-    g_autofree char *path = g_build_filename(dir, "console.log", NULL), *first = g_strconcat(path, ".1", NULL);
+    g_autofree char *path = g_build_filename(dir, "console.log", NULL),
+                    *first = g_strconcat(path, ".1", NULL);
     g_autofree char *third = g_strconcat(path, ".3", NULL), *fourth = g_strconcat(path, ".4", NULL);
     g_autofree char *command = g_strdup_printf("rm -rf %s", dir);
     g_autofree char *block = g_malloc(1 << 16);
@@ -165,7 +166,8 @@ main(int argc, char **argv)
     g_test_add_func("/consoled/bytes_arrive_in_order_across_the_end_of_the_ring",
                     bytes_arrive_in_order_across_the_end_of_the_ring);
     g_test_add_func("/consoled/impossible_indexes_are_not_believed", impossible_indexes_are_not_believed);
-    g_test_add_func("/consoled/bytes_are_not_taken_twice_after_a_crash", bytes_are_not_taken_twice_after_a_crash);
+    g_test_add_func("/consoled/bytes_are_not_taken_twice_after_a_crash",
+                    bytes_are_not_taken_twice_after_a_crash);
     g_test_add_func("/consoled/newest_bytes_are_kept", newest_bytes_are_kept);
     g_test_add_func("/consoled/input_waits_for_room", input_waits_for_room);
     g_test_add_func("/consoled/flood_is_slowed_down", flood_is_slowed_down);

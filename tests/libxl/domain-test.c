@@ -5,7 +5,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#define T(name, func) g_test_add("/libxl/domain/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
+#define T(name, func) \
+    g_test_add("/libxl/domain/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
 
 static SeraiDomain *
 create(Fixture *f)
@@ -53,8 +54,8 @@ assert_clean(Fixture *f, const Before *before)
 
     g_assert_cmpuint(serai_fake_domains(f->host->hv), ==, 0);
     g_assert_cmpuint(serai_fake_free_pages(f->host->hv), ==, before->pages);
-    g_assert_cmpuint(g_strv_length(records) + g_strv_length(names) + g_strv_length(consoles) + g_strv_length(vms) +
-                         g_strv_length(disks) + g_strv_length(nics),
+    g_assert_cmpuint(g_strv_length(records) + g_strv_length(names) + g_strv_length(consoles) +
+                         g_strv_length(vms) + g_strv_length(disks) + g_strv_length(nics),
                      ==, 0);
     g_assert_cmpuint(g_strv_length(domains), ==, 1);
 }
@@ -268,7 +269,8 @@ static void
 recovery_removes_what_a_dead_creator_left(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     Before before = look(f);
-    SeraiHvCreate empty = {.max_vcpus = 1, .max_event_channels = 1023, .max_grant_frames = -1, .max_maptrack_frames = -1};
+    SeraiHvCreate empty = {
+        .max_vcpus = 1, .max_event_channels = 1023, .max_grant_frames = -1, .max_maptrack_frames = -1};
     uint32_t domid;
 
     g_assert_true(serai_record_begin(f->host, f->config, NULL, NULL));
@@ -276,8 +278,8 @@ recovery_removes_what_a_dead_creator_left(Fixture *f, gconstpointer data G_GNUC_
     g_assert_true(serai_hv_create_domain(f->host->hv, &empty, &domid, NULL));
     /* The owner lives: this process. */
     g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 0);
-    g_assert_true(serai_store_write(f->host->store, NULL, "/serai/domain/6f1c9c5e-0000-4000-8000-000000000001/owner",
-                                    "%s", "4000000 1"));
+    g_assert_true(serai_store_write(
+        f->host->store, NULL, "/serai/domain/6f1c9c5e-0000-4000-8000-000000000001/owner", "%s", "4000000 1"));
     g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 1);
     assert_clean(f, &before);
 }
@@ -301,7 +303,8 @@ static void
 devices_are_attached_changed_and_detached(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(SeraiDomain) domain = create(f);
-    g_autoptr(SeraiDevice) disk = serai_device_new(SERAI_DEVICE_DISK), nic = serai_device_new(SERAI_DEVICE_NIC);
+    g_autoptr(SeraiDevice) disk = serai_device_new(SERAI_DEVICE_DISK),
+                           nic = serai_device_new(SERAI_DEVICE_NIC);
     g_autoptr(GPtrArray) devices = NULL;
     g_autoptr(GError) error = NULL;
 
@@ -353,7 +356,8 @@ saved_domain_comes_back_with_its_memory(Fixture *f, gconstpointer data G_GNUC_UN
 {
     Before before = look(f);
     g_autoptr(SeraiDomain) domain = create(f), back = NULL;
-    g_autoptr(GBytes) metadata = g_bytes_new_static("<xml/>", 6), read = NULL, longer = g_bytes_new_static("<xml>more</xml>", 15);
+    g_autoptr(GBytes) metadata = g_bytes_new_static("<xml/>", 6), read = NULL,
+                      longer = g_bytes_new_static("<xml>more</xml>", 15);
     g_autoptr(SeraiConfig) config = NULL;
     g_autoptr(GError) error = NULL;
     vcpu_guest_context_t *c = g_new0(vcpu_guest_context_t, 1);
@@ -362,7 +366,8 @@ saved_domain_comes_back_with_its_memory(Fixture *f, gconstpointer data G_GNUC_UN
     int fd = temporary();
 
     g_assert_true(serai_domain_unpause(domain, NULL));
-    g_assert_true(serai_domain_save_sync(domain, fd, metadata, SERAI_SAVE_KEEP_RUNNING, NULL, NULL, NULL, &error));
+    g_assert_true(
+        serai_domain_save_sync(domain, fd, metadata, SERAI_SAVE_KEEP_RUNNING, NULL, NULL, NULL, &error));
     g_assert_no_error(error);
     g_assert_cmpint(ftruncate(fd, 0), ==, 0);
     lseek(fd, 0, SEEK_SET);
@@ -471,7 +476,8 @@ dump_is_an_elf_file_with_all_pages(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 
     g_assert_true(serai_domain_unpause(domain, NULL));
     /* A guest tells where its list is when it suspends. */
-    g_assert_true(serai_domain_save_sync(domain, image, NULL, SERAI_SAVE_KEEP_RUNNING, NULL, NULL, NULL, &error));
+    g_assert_true(
+        serai_domain_save_sync(domain, image, NULL, SERAI_SAVE_KEEP_RUNNING, NULL, NULL, NULL, &error));
     g_assert_true(serai_domain_dump_sync(domain, fd, SERAI_DUMP_CRASH, NULL, NULL, NULL, &error));
     g_assert_no_error(error);
     g_assert_cmpint(pread(fd, &header, sizeof(header), 0), ==, sizeof(header));

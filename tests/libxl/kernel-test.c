@@ -30,7 +30,8 @@ pack_xz(const guint8 *data, gsize size)
     size_t at = 0, room = size + 1000;
     guint8 *out = g_malloc(room);
 
-    g_assert_cmpint(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, data, size, out, &at, room), ==, LZMA_OK);
+    g_assert_cmpint(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, data, size, out, &at, room), ==,
+                    LZMA_OK);
     return g_bytes_new_take(out, at);
 }
 
@@ -78,7 +79,8 @@ pack_lz4(const guint8 *data, gsize size)
 static const struct {
     const char *name;
     Packer pack;
-} packers[] = {{"gzip", pack_gzip}, {"xz", pack_xz}, {"lzma", pack_lzma}, {"zstd", pack_zstd}, {"lz4", pack_lz4}};
+} packers[] = {
+    {"gzip", pack_gzip}, {"xz", pack_xz}, {"lzma", pack_lzma}, {"zstd", pack_zstd}, {"lz4", pack_lz4}};
 
 /* The setup part of a bzImage (boot protocol 2.8) around a packed kernel. */
 static GBytes *
@@ -107,7 +109,8 @@ packed_kernels_come_out_as_they_were(void)
     const guint8 *data = g_bytes_get_data(kernel, &size);
 
     for (guint i = 0; i < G_N_ELEMENTS(packers); i++) {
-        g_autoptr(GBytes) packed = packers[i].pack(data, size), image = bzimage(packed), out = NULL, whole = NULL;
+        g_autoptr(GBytes) packed = packers[i].pack(data, size), image = bzimage(packed), out = NULL,
+                          whole = NULL;
         g_autoptr(GError) error = NULL;
 
         out = serai_kernel_unpack(image, &error);
@@ -153,7 +156,8 @@ refused(GBytes *file)
 static void
 what_is_no_pv_kernel_is_refused(void)
 {
-    g_autoptr(GBytes) empty = g_bytes_new_static("", 0), text = g_bytes_new_static("#!/bin/sh\n", 10), kernel = NULL;
+    g_autoptr(GBytes) empty = g_bytes_new_static("", 0), text = g_bytes_new_static("#!/bin/sh\n", 10),
+                      kernel = NULL;
     g_autoptr(GMappedFile) self = g_mapped_file_new("/proc/self/exe", FALSE, NULL);
     g_autoptr(GBytes) program = g_mapped_file_get_bytes(self), no_notes = NULL, bad_entry = NULL;
     guint8 *copy;
@@ -174,7 +178,8 @@ what_is_no_pv_kernel_is_refused(void)
     refused(bad_entry);
 }
 
-/* Flipped bits and cut ends: whatever comes out of the readers, they do not touch what is not theirs (sanitizers). */
+/* Flipped bits and cut ends: whatever comes out of the readers, they do not touch what is not theirs
+ * (sanitizers). */
 static void
 damaged_kernels_do_no_harm(void)
 {
@@ -222,7 +227,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/libxl/kernel/packed_kernels_come_out_as_they_were", packed_kernels_come_out_as_they_were);
+    g_test_add_func("/libxl/kernel/packed_kernels_come_out_as_they_were",
+                    packed_kernels_come_out_as_they_were);
     g_test_add_func("/libxl/kernel/notes_are_read", notes_are_read);
     g_test_add_func("/libxl/kernel/what_is_no_pv_kernel_is_refused", what_is_no_pv_kernel_is_refused);
     g_test_add_func("/libxl/kernel/damaged_kernels_do_no_harm", damaged_kernels_do_no_harm);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A program for system tests: does to the hypervisor what its arguments say, by libserai, and prints what came of it.
- * Not for users.  Each command is "NAME ARGUMENTS...", several are separated by "--".
+ * A program for system tests: does to the hypervisor what its arguments say, by libserai, and prints what
+ * came of it. Not for users.  Each command is "NAME ARGUMENTS...", several are separated by "--".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,9 +61,9 @@ cmd_info(char **a)
     (void)a;
     if (!info)
         return fail("info", error);
-    printf("HOST %u.%u%s %s sched=%s cpus=%u nodes=%u total=%lu free=%lu\n", info->version_major, info->version_minor,
-           info->version_extra, info->capabilities, info->scheduler, info->cpu_count, info->node_count,
-           (unsigned long)info->total_kib, (unsigned long)info->free_kib);
+    printf("HOST %u.%u%s %s sched=%s cpus=%u nodes=%u total=%lu free=%lu\n", info->version_major,
+           info->version_minor, info->version_extra, info->capabilities, info->scheduler, info->cpu_count,
+           info->node_count, (unsigned long)info->total_kib, (unsigned long)info->free_kib);
     serai_host_info_free(info);
     cpus = serai_host_get_cpus(host, &error);
     nodes = cpus ? serai_host_get_nodes(host, &error) : NULL;
@@ -103,7 +103,7 @@ static const struct {
     const char *name;
     Simple func;
 } simple[] = {
-    {"unpause", serai_domain_unpause}, {"pause", serai_domain_pause},   {"destroy", destroy},
+    {"unpause", serai_domain_unpause},   {"pause", serai_domain_pause},   {"destroy", destroy},
     {"shutdown", serai_domain_shutdown}, {"reboot", serai_domain_reboot}, {"nmi", serai_domain_nmi},
     {"crash", serai_domain_crash},
 };
@@ -127,9 +127,10 @@ cmd_save(char **a)
     g_autoptr(GBytes) metadata = g_bytes_new_static("the caller's", 12);
     GError *error = NULL;
     int fd = open(a[2], O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    gboolean ok = domain && serai_domain_save_sync(domain, fd, metadata,
-                                                   a[3] && !strcmp(a[3], "keep") ? SERAI_SAVE_KEEP_RUNNING : 0, NULL,
-                                                   progress, NULL, &error);
+    gboolean ok =
+        domain && serai_domain_save_sync(domain, fd, metadata,
+                                         a[3] && !strcmp(a[3], "keep") ? SERAI_SAVE_KEEP_RUNNING : 0, NULL,
+                                         progress, NULL, &error);
 
     close(fd);
     return ok || fail("save", error);
@@ -206,7 +207,8 @@ cmd_mem(char **a)
     g_autoptr(SeraiDomain) domain = find(a[1]);
     GError *error = NULL;
 
-    return domain && (serai_domain_set_memory_target(domain, g_ascii_strtoull(a[2], NULL, 10), &error) || fail("mem", error));
+    return domain && (serai_domain_set_memory_target(domain, g_ascii_strtoull(a[2], NULL, 10), &error) ||
+                      fail("mem", error));
 }
 
 static gboolean
@@ -230,7 +232,8 @@ cmd_stats(char **a)
 
     if (!domain)
         return FALSE;
-    if (!serai_domain_get_memory_stats(domain, &memory, &error) || !(vcpus = serai_domain_get_vcpus(domain, &error)) ||
+    if (!serai_domain_get_memory_stats(domain, &memory, &error) ||
+        !(vcpus = serai_domain_get_vcpus(domain, &error)) ||
         !(devices = serai_domain_list_devices(domain, &error)))
         return fail("stats", error);
     printf("MEMORY current=%lu target=%lu max=%lu\n", (unsigned long)memory.current_kib,
@@ -246,7 +249,8 @@ cmd_stats(char **a)
         printf("DEVICE kind=%d id=%d\n", d->kind, d->devid);
         if (d->kind == SERAI_DEVICE_DISK && serai_domain_get_disk_stats(domain, d->disk.target, &disk, NULL))
             printf("DISK %s rd=%lu/%lu wr=%lu/%lu\n", d->disk.target, (unsigned long)disk.read_requests,
-                   (unsigned long)disk.read_bytes, (unsigned long)disk.write_requests, (unsigned long)disk.write_bytes);
+                   (unsigned long)disk.read_bytes, (unsigned long)disk.write_requests,
+                   (unsigned long)disk.write_bytes);
         if (d->kind == SERAI_DEVICE_NIC && serai_domain_get_nic_stats(domain, d->devid, &nic, NULL))
             printf("NIC %d %s rx=%lu tx=%lu\n", d->devid, d->nic.ifname, (unsigned long)nic.rx_packets,
                    (unsigned long)nic.tx_packets);
@@ -389,12 +393,14 @@ static const struct {
     int args;
     gboolean (*func)(char **args);
 } commands[] = {
-    {"info", 0, cmd_info},       {"create", 1, cmd_create},   {"unpause", 1, cmd_simple}, {"pause", 1, cmd_simple},
-    {"destroy", 1, cmd_simple},  {"shutdown", 1, cmd_simple}, {"reboot", 1, cmd_simple},  {"nmi", 1, cmd_simple},
-    {"crash", 1, cmd_simple},    {"save", 2, cmd_save},       {"restore", 1, cmd_restore}, {"dump", 2, cmd_dump},
-    {"attach", 2, cmd_device},   {"detach", 2, cmd_device},   {"update", 2, cmd_device},  {"mem", 2, cmd_mem},
-    {"vcpus", 2, cmd_vcpus},     {"stats", 1, cmd_stats},     {"console", 1, cmd_console}, {"list", 0, cmd_list},
-    {"recover", 0, cmd_recover}, {"wait", 1, cmd_wait},       {"config", 1, cmd_config},  {"die", 1, cmd_die},
+    {"info", 0, cmd_info},       {"create", 1, cmd_create},   {"unpause", 1, cmd_simple},
+    {"pause", 1, cmd_simple},    {"destroy", 1, cmd_simple},  {"shutdown", 1, cmd_simple},
+    {"reboot", 1, cmd_simple},   {"nmi", 1, cmd_simple},      {"crash", 1, cmd_simple},
+    {"save", 2, cmd_save},       {"restore", 1, cmd_restore}, {"dump", 2, cmd_dump},
+    {"attach", 2, cmd_device},   {"detach", 2, cmd_device},   {"update", 2, cmd_device},
+    {"mem", 2, cmd_mem},         {"vcpus", 2, cmd_vcpus},     {"stats", 1, cmd_stats},
+    {"console", 1, cmd_console}, {"list", 0, cmd_list},       {"recover", 0, cmd_recover},
+    {"wait", 1, cmd_wait},       {"config", 1, cmd_config},   {"die", 1, cmd_die},
 };
 
 static gboolean
