@@ -225,7 +225,7 @@ serai_build_pv(SeraiGuestMemory *memory, const SeraiConfig *config, SeraiBoot *b
     gboolean ok;
 
     memory->page_count = serai_config_start_pages(config);
-    ok = path && serai_elf_load(&elf, path, cancellable, error) &&
+    ok = path && serai_elf_load(&elf, path, boot->cache_dir, cancellable, error) &&
          open_initrd(config, &initrd_fd, &initrd_size, error) &&
          layout_make(&layout, &elf, initrd_size, memory->page_count, error) &&
          serai_memory_populate(memory, config, progress, cancellable, error) &&

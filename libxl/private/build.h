@@ -36,6 +36,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestMemory, serai_memory_clear)
 
 /* Ports and frames that the kernel is told and that the store must know. */
 typedef struct {
+    const char *cache_dir;   /* in, or NULL */
     uint32_t store_port;     /* in */
     uint32_t console_port;   /* in */
     xen_pfn_t store_frame;   /* out */

@@ -25,6 +25,8 @@
 /* Room above its maximum that a domain may use for what is not its memory proper. */
 #define SLACK_KIB 1024
 
+#define CACHE_DIR "/var/cache/serai"
+
 typedef struct {
     SeraiHost *host;
     SeraiConfig *config; /* with defaults filled in */
@@ -352,6 +354,7 @@ serai_create(SeraiHost *host, const SeraiConfig *config, SeraiFillFunc fill, gpo
         return NULL;
     }
     c.config = complete(config);
+    c.boot.cache_dir = host->fake ? NULL : CACHE_DIR;
     if (!reserve(&c, error)) {
         g_prefix_error(error, _("Cannot create domain '%s': "), config->name);
     } else if (create_steps(&c, fill, data, error)) {

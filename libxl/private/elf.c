@@ -4,6 +4,7 @@
  * offsets, then numbers.  Virtual addresses are those the guest will have: virt_base + paddr - paddr_offset.
  */
 #include "private/elf.h"
+#include "private/kernel-cache.h"
 
 #include <elf.h>
 #include <xen/elfnote.h>
@@ -217,22 +218,15 @@ serai_elf_clear(SeraiElf *elf)
 }
 
 gboolean
-serai_elf_load(SeraiElf *elf, const char *path, GCancellable *cancellable, GError **error)
+serai_elf_load(SeraiElf *elf, const char *path, const char *cache_dir, GCancellable *cancellable,
+               GError **error)
 {
-    g_autoptr(GError) local = NULL;
-    g_autoptr(GMappedFile) file = g_mapped_file_new(path, FALSE, &local);
-    g_autoptr(GBytes) packed = NULL, data = NULL;
+    g_autoptr(GBytes) data = serai_kernel_read(path, cache_dir, cancellable, error);
 
     memset(elf, 0, sizeof(*elf));
-    if (!file) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_IO, _("Cannot open the kernel: %s."), local->message);
+    if (!data)
         return FALSE;
-    }
-    if (g_cancellable_set_error_if_cancelled(cancellable, error))
-        return FALSE;
-    packed = g_mapped_file_get_bytes(file);
-    data = serai_kernel_unpack(packed, error);
-    if (!data || !serai_elf_parse(elf, data, error)) {
+    if (!serai_elf_parse(elf, data, error)) {
         g_prefix_error(error, "%s: ", path);
         return FALSE;
     }

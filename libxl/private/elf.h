@@ -42,7 +42,8 @@ GBytes *serai_kernel_unpack(GBytes *file, GError **error);
 gboolean serai_elf_parse(SeraiElf *elf, GBytes *data, GError **error);
 void serai_elf_clear(SeraiElf *elf);
 
-/* The two above, from a file; the file is mapped and not read. */
-gboolean serai_elf_load(SeraiElf *elf, const char *path, GCancellable *cancellable, GError **error);
+/* The two above, from a file; @cache_dir, or NULL, is where unpacked kernels are kept. */
+gboolean serai_elf_load(SeraiElf *elf, const char *path, const char *cache_dir, GCancellable *cancellable,
+                        GError **error);
 
 #endif

@@ -2,6 +2,8 @@
 /* Kernel images: every packing, and images that are none. */
 #include "common.h"
 
+#include "private/kernel-cache.h"
+
 #include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
@@ -223,6 +225,40 @@ damaged_kernels_do_no_harm(void)
     g_test_message("%u of 4000 were still kernels", parsed);
 }
 
+/* The second reading comes from the cache, a changed file does not, and old ones go. */
+static void
+unpacked_kernels_are_kept(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("serai-cache-XXXXXX", NULL),
+                    *cache = g_build_filename(dir, "cache", NULL);
+    g_autofree char *command = g_strdup_printf("rm -rf %s", dir);
+    g_autoptr(GError) error = NULL;
+    GDir *list;
+    guint count = 0;
+
+    for (guint i = 0; i < 7; i++) {
+        g_autoptr(GBytes) kernel = test_kernel(40000 + i, TRUE), packed = NULL, first = NULL, second = NULL;
+        g_autofree char *path = NULL;
+        gsize size;
+        const guint8 *data = g_bytes_get_data(kernel, &size);
+
+        packed = pack_gzip(data, size);
+        path = test_write_file(dir, "kernel", packed); /* one name, other contents */
+        first = serai_kernel_read(path, cache, NULL, &error);
+        g_assert_no_error(error);
+        second = serai_kernel_read(path, cache, NULL, &error);
+        g_assert_no_error(error);
+        g_assert_true(g_bytes_equal(first, kernel));
+        g_assert_true(g_bytes_equal(second, kernel));
+    }
+    list = g_dir_open(cache, 0, NULL);
+    while (g_dir_read_name(list))
+        count++;
+    g_dir_close(list);
+    g_assert_cmpuint(count, ==, 4);
+    g_assert_cmpint(system(command), ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -232,5 +268,6 @@ main(int argc, char **argv)
     g_test_add_func("/libxl/kernel/notes_are_read", notes_are_read);
     g_test_add_func("/libxl/kernel/what_is_no_pv_kernel_is_refused", what_is_no_pv_kernel_is_refused);
     g_test_add_func("/libxl/kernel/damaged_kernels_do_no_harm", damaged_kernels_do_no_harm);
+    g_test_add_func("/libxl/kernel/unpacked_kernels_are_kept", unpacked_kernels_are_kept);
     return g_test_run();
 }
