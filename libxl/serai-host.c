@@ -9,6 +9,7 @@
  * Locks: SeraiHost.lock guards the table of known domains, and is not held while a signal is emitted.
  */
 #include "private/device.h"
+#include "private/domain.h"
 #include "private/fake.h"
 #include "private/record.h"
 #include "private/system.h"
@@ -521,6 +522,20 @@ recover_files(SeraiHost *host)
     return removed;
 }
 
+/* A domain that sleeps because somebody died while saving it goes on. */
+static int
+recover_sleeper(SeraiHost *host, const char *uuid, int domid)
+{
+    g_autoptr(SeraiDomain) domain = NULL;
+
+    if (domid < 0 || !serai_record_save_was_cut_off(host, uuid))
+        return 0;
+    domain = serai_domain_new(host, domid, uuid);
+    if (!serai_domain_undo_suspend(domain, NULL))
+        return 0;
+    return serai_record_set_saving(host, uuid, FALSE, NULL);
+}
+
 int
 serai_host_recover_sync(SeraiHost *host, GCancellable *cancellable, GError **error)
 {
@@ -536,8 +551,10 @@ serai_host_recover_sync(SeraiHost *host, GCancellable *cancellable, GError **err
          */
         if (domid < 0)
             domid = serai_find_domid(host, *uuid);
-        if (!serai_record_is_stale(host, *uuid, domid))
+        if (!serai_record_is_stale(host, *uuid, domid)) {
+            removed += recover_sleeper(host, *uuid, domid);
             continue;
+        }
         if (!serai_teardown(host, *uuid, domid, cancellable, error))
             return -1;
         removed++;

@@ -211,7 +211,7 @@ SeraiHost *serai_host_open(const char *backend, GError **error);
  * device
  * models, files in /run/serai) and removes it.  What a living process is at work on is left alone, and so is
  * every domain
- * that was finished.  To be called once at start.
+ * that was finished; one that sleeps because its saver died goes on.  To be called once at start.
  *
  * Returns: how many things were removed, or -1.
  */

@@ -32,6 +32,7 @@
 #include "private/create.h"
 #include "private/domain.h"
 #include "private/guest-state.h"
+#include "private/record.h"
 #include "private/restore.h"
 
 #include <unistd.h>
@@ -216,6 +217,23 @@ is_suspended(SeraiDomain *domain, gboolean *ret_suspended, GError **error)
     return FALSE;
 }
 
+/* Wakes a suspended guest where it fell asleep: its suspend call returns 1, "cancelled". */
+static gboolean
+wake(SeraiDomain *domain, GError **error)
+{
+    g_autofree vcpu_guest_context_t *context = g_new0(vcpu_guest_context_t, 1);
+    SeraiHv *hv = domain->host->hv;
+
+    if (!serai_hv_get_context(hv, domain->domid, 0, context, error))
+        return FALSE;
+    context->user_regs.rax = 1;
+    if (!serai_hv_set_context(hv, domain->domid, 0, context, error) ||
+        !serai_hv_resume_domain(hv, domain->domid, error))
+        return FALSE;
+    domain->host->store->ops->resume(domain->host->store, domain->domid);
+    return TRUE;
+}
+
 /* Takes the request back; TRUE when the guest had not seen it. */
 static gboolean
 retract(SeraiDomain *domain)
@@ -261,7 +279,7 @@ suspend(SeraiDomain *domain, SeraiProgress *progress, GCancellable *cancellable,
                    serai_waiter_wait(&waiter, grace, NULL, NULL))
                 ;
             if (suspended)
-                serai_hv_resume_domain(domain->host->hv, domain->domid, NULL);
+                wake(domain, NULL);
         }
         if (g_error_matches(local, SERAI_ERROR, SERAI_ERROR_TIMED_OUT))
             g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
@@ -272,21 +290,15 @@ suspend(SeraiDomain *domain, SeraiProgress *progress, GCancellable *cancellable,
     }
 }
 
-/* Wakes a suspended guest where it fell asleep: its suspend call returns 1, "cancelled". */
-static gboolean
-wake(SeraiDomain *domain, GError **error)
+gboolean
+serai_domain_undo_suspend(SeraiDomain *domain, GError **error)
 {
-    g_autofree vcpu_guest_context_t *context = g_new0(vcpu_guest_context_t, 1);
-    SeraiHv *hv = domain->host->hv;
+    gboolean suspended;
 
-    if (!serai_hv_get_context(hv, domain->domid, 0, context, error))
+    retract(domain);
+    if (!is_suspended(domain, &suspended, error))
         return FALSE;
-    context->user_regs.rax = 1;
-    if (!serai_hv_set_context(hv, domain->domid, 0, context, error) ||
-        !serai_hv_resume_domain(hv, domain->domid, error))
-        return FALSE;
-    domain->host->store->ops->resume(domain->host->store, domain->domid);
-    return TRUE;
+    return !suspended || wake(domain, error);
 }
 
 /* --- saving ----------------------------------------------------------------------------------- */
@@ -317,7 +329,9 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
     SeraiProgress p = {.func = progress, .data = progress_data};
     g_autofree char *name = serai_domain_dup_name(domain);
     xen_domctl_getdomaininfo_t info;
-    gboolean ok = serai_domain_raw_info(domain, &info, error) && suspend(domain, &p, cancellable, error);
+    gboolean ok = serai_domain_raw_info(domain, &info, error) &&
+                  serai_record_set_saving(domain->host, domain->uuid, TRUE, error) &&
+                  suspend(domain, &p, cancellable, error);
     gboolean asleep = ok;
 
     ok = ok && write_image(domain, fd, metadata, &p, cancellable, error);
@@ -326,9 +340,10 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
             serai_hv_pause_domain(domain->host->hv, domain->domid, NULL);
         if (!wake(domain, ok ? error : NULL))
             ok = FALSE;
-    } else if (ok && !(flags & SERAI_SAVE_KEEP_SUSPENDED)) {
-        ok = serai_domain_destroy_sync(domain, NULL, error);
     }
+    serai_record_set_saving(domain->host, domain->uuid, FALSE, NULL);
+    if (ok && !(flags & (SERAI_SAVE_KEEP_RUNNING | SERAI_SAVE_KEEP_SUSPENDED)))
+        ok = serai_domain_destroy_sync(domain, NULL, error);
     if (!ok)
         g_prefix_error(error, _("Cannot save domain '%s': "), name);
     return ok;

@@ -42,17 +42,40 @@ start_time(guint64 pid)
     return p ? g_ascii_strtoull(p + 1, NULL, 10) : 0;
 }
 
+static gboolean
+owner_lives(const char *owner)
+{
+    char *end;
+    guint64 pid = g_ascii_strtoull(owner, &end, 10);
+
+    return pid && *end == ' ' && start_time(pid) == g_ascii_strtoull(end + 1, NULL, 10);
+}
+
 gboolean
 serai_record_owner_lives(SeraiHost *host, const char *uuid)
 {
     g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/owner", uuid);
-    char *end;
-    guint64 pid;
 
-    if (!owner)
-        return FALSE;
-    pid = g_ascii_strtoull(owner, &end, 10);
-    return pid && *end == ' ' && start_time(pid) == g_ascii_strtoull(end + 1, NULL, 10);
+    return owner && owner_lives(owner);
+}
+
+gboolean
+serai_record_save_was_cut_off(SeraiHost *host, const char *uuid)
+{
+    g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/saving", uuid);
+
+    return owner && !owner_lives(owner);
+}
+
+gboolean
+serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error)
+{
+    g_autofree char *path = record_path(uuid, "saving");
+
+    if (!saving)
+        return serai_store_remove(host->store, path, error);
+    return serai_store_write(host->store, error, path, "%d %" G_GUINT64_FORMAT, getpid(),
+                             start_time(getpid()));
 }
 
 static void

@@ -6,6 +6,7 @@
  *   /serai/name/HEX-OF-NAME           the UUID; makes names unique
  *   /serai/domain/UUID/state          "building", "ready", "destroying"
  *   /serai/domain/UUID/owner          "PID START-TIME" of who builds or destroys it
+ *   /serai/domain/UUID/saving         "PID START-TIME" of who saves it, while it sleeps for that
  *   /serai/domain/UUID/domid          its number, once the hypervisor gave one
  *   /serai/domain/UUID/name
  *   /serai/domain/UUID/config/N       the description without devices, in pieces of 2 KiB
@@ -43,5 +44,9 @@ char *serai_record_uuid_of(SeraiHost *host, const char *name);
 char *serai_record_name_key(const char *name);
 /* Whether the process that owns the record still lives. */
 gboolean serai_record_owner_lives(SeraiHost *host, const char *uuid);
+/* Writes down that we are saving the domain, which sleeps meanwhile, or that we are done. */
+gboolean serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error);
+/* Whether somebody who died was saving it. */
+gboolean serai_record_save_was_cut_off(SeraiHost *host, const char *uuid);
 
 #endif

@@ -8,6 +8,15 @@
 #define T(name, func) \
     g_test_add("/libxl/domain/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
 
+static int
+temporary(void)
+{
+    int fd = memfd_create("image", MFD_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
 static SeraiDomain *
 create(Fixture *f)
 {
@@ -285,6 +294,28 @@ recovery_removes_what_a_dead_creator_left(Fixture *f, gconstpointer data G_GNUC_
 }
 
 static void
+recovery_wakes_a_domain_whose_saver_died(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(SeraiDomainInfo) info = NULL;
+    int fd = temporary();
+
+    g_assert_true(serai_domain_unpause(domain, NULL));
+    g_assert_true(
+        serai_domain_save_sync(domain, fd, NULL, SERAI_SAVE_KEEP_SUSPENDED, NULL, NULL, NULL, NULL));
+    /* A caller that wants it asleep gets it so. */
+    g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 0);
+    g_assert_true(serai_store_write(f->host->store, NULL,
+                                    "/serai/domain/6f1c9c5e-0000-4000-8000-000000000001/saving", "%s",
+                                    "4000000 1"));
+    g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 1);
+    info = serai_domain_get_info(domain, NULL);
+    g_assert_cmpint(info->shutdown_reason, ==, SERAI_SHUTDOWN_NONE);
+    close(fd);
+    destroy(domain);
+}
+
+static void
 finished_domain_survives_recovery(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(SeraiDomain) domain = create(f);
@@ -340,15 +371,6 @@ devices_are_attached_changed_and_detached(Fixture *f, gconstpointer data G_GNUC_
     g_assert_false(serai_domain_detach_device_sync(domain, disk, 0, NULL, &error));
     g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
     destroy(domain);
-}
-
-static int
-temporary(void)
-{
-    int fd = memfd_create("image", MFD_CLOEXEC);
-
-    g_assert_cmpint(fd, >=, 0);
-    return fd;
 }
 
 static void
@@ -663,6 +685,7 @@ main(int argc, char **argv)
     T("cancelled_creation_leaves_nothing", cancelled_creation_leaves_nothing);
     T("store_conflicts_are_tried_again", store_conflicts_are_tried_again);
     T("recovery_removes_what_a_dead_creator_left", recovery_removes_what_a_dead_creator_left);
+    T("recovery_wakes_a_domain_whose_saver_died", recovery_wakes_a_domain_whose_saver_died);
     T("finished_domain_survives_recovery", finished_domain_survives_recovery);
     T("devices_are_attached_changed_and_detached", devices_are_attached_changed_and_detached);
     T("saved_domain_comes_back_with_its_memory", saved_domain_comes_back_with_its_memory);

@@ -135,6 +135,8 @@ stty -echo < /dev/hvc0
 echo 1 > /proc/sys/kernel/printk
 echo DOM0-UP
 export PS1= PS2=
+# Writing to a guest's pty may make it our terminal; its end is not ours.
+trap "" HUP
 exec setsid sh < /dev/hvc0 > /dev/hvc0 2>&1
 """
 

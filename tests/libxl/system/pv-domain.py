@@ -125,6 +125,8 @@ def life(t):
     out, _ = m.run("ls /sys/class/net/br0/brif; losetup -a; cat /proc/loadavg; ps | grep -c '[q]emu'")
     t.check("the NIC is a port of the bridge before the guest runs", "vif" in out, out)
     t.check("the disk is a loop device", "/dev/loop0" in out, out)
+    out, _ = m.run("ls -l /var/cache/serai")
+    t.check("the unpacked kernel is kept for the next domain", ".kernel" in out, out)
     t.try_("a second domain of that name is refused", "create", "/etc/t1.conf", want=1, contains=r"exists already")
     t.try_("unpause", "unpause", "t1")
     t.check("the guest's first program runs", t.await_guest(r"GUEST-UP \S+ mem=\d+", 240) is not None, t.guest_log()[-3000:])
