@@ -191,6 +191,13 @@ invalid(GError **error, const char *format, const char *what)
 }
 
 static gboolean
+refuse(GError **error, const char *message)
+{
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, message);
+    return FALSE;
+}
+
+static gboolean
 mac_is_valid(const char *mac)
 {
     if (!mac || strlen(mac) != 17)
@@ -257,9 +264,9 @@ static gboolean
 check_vfb(const SeraiVfb *vfb, GError **error)
 {
     if (vfb->port > 65535)
-        return invalid(error, _("The VNC port is above 65535%s."), "");
+        return refuse(error, _("The VNC port is above 65535."));
     if (vfb->port && vfb->port < 5900)
-        return invalid(error, _("The VNC port is below 5900%s."), "");
+        return refuse(error, _("The VNC port is below 5900."));
     if (vfb->keymap && strspn(vfb->keymap, "abcdefghijklmnopqrstuvwxyz-") != strlen(vfb->keymap))
         return invalid(error, _("'%s' is no name of a key map."), vfb->keymap);
     if (vfb->listen && strpbrk(vfb->listen, ", \n"))
@@ -278,7 +285,7 @@ serai_device_check(const SeraiDevice *device, GError **error)
         return FALSE;
     }
     if (device->devid < -1 || (device->kind != SERAI_DEVICE_DISK && device->devid > 1023))
-        return invalid(error, _("The number of a device is out of range%s."), "");
+        return refuse(error, _("The number of a device is out of range."));
     switch (device->kind) {
     case SERAI_DEVICE_DISK:
         return check_disk(&device->disk, error);
@@ -288,16 +295,16 @@ serai_device_check(const SeraiDevice *device, GError **error)
         return check_vfb(&device->vfb, error);
     case SERAI_DEVICE_CHANNEL:
         if (!device->console.name || !*device->console.name || strchr(device->console.name, '\n'))
-            return invalid(error, _("A channel has no usable name%s."), "");
+            return refuse(error, _("A channel has no usable name."));
         return TRUE;
     case SERAI_DEVICE_CONSOLE:
         if (device->console.socket_path)
-            return invalid(error, _("A console has a pty, not a socket%s."), "");
+            return refuse(error, _("A console has a pty, not a socket."));
         return TRUE;
     case SERAI_DEVICE_VKB:
         return TRUE;
     }
-    return invalid(error, _("A device is of no known kind%s."), "");
+    return refuse(error, _("A device is of no known kind."));
 }
 
 gboolean

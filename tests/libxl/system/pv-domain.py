@@ -237,7 +237,30 @@ def crash(t):
     t.check("no memory is lost", abs(before - after) < 2048, "%d, %d" % (before, after))
 
 
-STEPS = [life, change, save, consoled, end, crash]
+def footprint(t):
+    """What a domain with a raw disk and a bridged NIC costs dom0: memory, and processes (none)."""
+    def look():
+        out, _ = t.machine.run("sync; echo 3 > /proc/sys/vm/drop_caches; sleep 1; grep -E '^(MemFree)' /proc/meminfo; "
+                               "ps | wc -l")
+        free, processes = re.search(r"MemFree:\s+(\d+)[^\n]*\n\s*(\d+)", out).groups()
+        return int(free), int(processes)
+
+    count = 3
+    t.machine.run("serai-try create /etc/t1.conf -- destroy t1")  # what is paid once
+    before, processes = look()
+    for i in range(count):
+        t.machine.run("sed 's/name=t1/name=f%d/; s/-000000000001/-00000000010%d/; s/00:00:01/00:01:0%d/' /etc/t1.conf "
+                      "> /tmp/f.conf; serai-try create /tmp/f.conf" % (i, i, i))
+    after, more = look()
+    each = (before - after) / count
+    print("# %d KiB of dom0 for each domain, %d processes more" % (each, more - processes))
+    t.check("a domain costs dom0 less than 300 KiB", each < 300, "%d KiB" % each)
+    t.check("and no process", more == processes, "%d, %d" % (processes, more))
+    for i in range(count):
+        t.machine.run("serai-try destroy f%d" % i)
+
+
+STEPS = [life, change, save, consoled, end, crash, footprint]
 
 
 def main():
