@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What libvirt's private headers ask of their build.  No structure's layout depends on any of these;
+ * they only keep the headers from redefining what the C library already has.
+ */
+#pragma once
+
+#define WITH_GETUID                    1
+#define WITH_GETEUID                   1
+#define WITH_GETGID                    1
+#define WITH_GETEGID                   1
+#define WITH_NET_IF_H                  1
+#define WITH_STRUCT_IFREQ              1
+#define WITH_LIBINTL_H                 1
+#define WITH_SUGGEST_ATTRIBUTE_FORMAT  1
