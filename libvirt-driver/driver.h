@@ -26,6 +26,8 @@
 #define XEN_DRIVER_EXTERNAL_NAME "Xen"
 /* What the stock driver writes into the records of passed-through devices; hosts are upgraded in place. */
 #define XEN_DRIVER_INTERNAL_NAME "xenlight"
+/* Kept by the library with each domain that this driver made. */
+#define XEN_DRIVER_OWNER "libvirt"
 
 typedef struct _xenDriver xenDriver;
 struct _xenDriver {

@@ -18,6 +18,7 @@ static int
 loadFile(xenSettings *settings, const char *path)
 {
     g_autoptr(virConf) conf = NULL;
+    g_autofree char *hypervisor = NULL;
 
     if (access(path, R_OK) < 0) {
         VIR_INFO("no settings in %s", path);
@@ -28,12 +29,19 @@ loadFile(xenSettings *settings, const char *path)
     if (!conf)
         return -1;
 
-    if (virConfGetValueString(conf, "lock_manager", &settings->lockManager) < 0 ||
+    if (virConfGetValueString(conf, "hypervisor", &hypervisor) < 0 ||
+        virConfGetValueString(conf, "lock_manager", &settings->lockManager) < 0 ||
         virConfGetValueBool(conf, "advertise_pvh", &settings->advertisePvh) < 0 ||
         virConfGetValueString(conf, "vnc_listen", &settings->vncListen) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_min", &settings->vncPortMin) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_max", &settings->vncPortMax) < 0)
         return -1;
+
+    if (hypervisor && STRNEQ(hypervisor, "fake")) {
+        virReportError(VIR_ERR_CONF_SYNTAX, _("%s: hypervisor = \"%s\": only \"fake\" can be asked for"), path, hypervisor);
+        return -1;
+    }
+    settings->pretend = hypervisor != NULL;
 
     if (settings->vncPortMin < 5900 || settings->vncPortMax > 65535 ||
         settings->vncPortMin > settings->vncPortMax) {

@@ -16,6 +16,7 @@ struct _xenSettings {
     char *dumpDir;         /* automatic core dumps */
     char *channelDir;      /* sockets of channels without a path */
 
+    bool pretend;          /* a machine inside this process instead of the hypervisor, for tests */
     char *lockManager;     /* NULL, "lockd" or "sanlock" */
     bool advertisePvh;     /* some clients cannot read an os type "xenpvh" in the capabilities */
     char *vncListen;
