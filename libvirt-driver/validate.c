@@ -7,12 +7,10 @@
  */
 #include "driver.h"
 #include "postparse.h"
+#include "validate.h"
 #include "domain_validate.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
-
-#define XEN_MAX_VCPUS     128
-#define XEN_MIN_MEMORY_KB 4096
 
 /* How a count or a pointer of a definition is called in XML. */
 struct element {
@@ -110,6 +108,28 @@ validateCPU(const virDomainDef *def)
 }
 
 static int
+validateLifecycle(const virDomainDef *def)
+{
+    const struct {
+        const char *element;
+        int action;
+    } actions[] = {
+        { "on_poweroff", def->onPoweroff },
+        { "on_reboot", def->onReboot },
+        { "on_crash", def->onCrash },
+    };
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(actions); i++) {
+        if (actions[i].action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART_RENAME) {
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> 'rename-restart' is not supported"), actions[i].element);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
 validateBoot(const virDomainDef *def)
 {
     if (def->os.kernel && def->os.bootloader) {
@@ -181,7 +201,7 @@ xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque G_GNU
 
     if (!virCapabilitiesDomainSupported(driver->caps, def->os.type, def->os.arch, def->virtType))
         return -1;
-    if (validateName(def) < 0 || validateMemory(def) < 0 || validateMacs(def) < 0)
+    if (validateName(def) < 0 || validateMemory(def) < 0 || validateMacs(def) < 0 || validateLifecycle(def) < 0)
         return -1;
 
     if (def->os.type == VIR_DOMAIN_OSTYPE_XEN &&
@@ -264,7 +284,6 @@ validateNet(const virDomainNetDef *net)
     case VIR_DOMAIN_NET_TYPE_BRIDGE:
     case VIR_DOMAIN_NET_TYPE_NETWORK:
     case VIR_DOMAIN_NET_TYPE_ETHERNET:
-    case VIR_DOMAIN_NET_TYPE_HOSTDEV:
         break;
     default:
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<interface type='%s'> is not supported"),
@@ -284,19 +303,6 @@ validateGraphics(const virDomainGraphicsDef *graphics)
     if (graphics->type != VIR_DOMAIN_GRAPHICS_TYPE_VNC && graphics->type != VIR_DOMAIN_GRAPHICS_TYPE_SDL) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<graphics type='%s'> is not supported: use vnc or sdl"),
                        virDomainGraphicsTypeToString(graphics->type));
-        return -1;
-    }
-    return 0;
-}
-
-static int
-validateHostdev(const virDomainHostdevDef *hostdev)
-{
-    if (hostdev->mode != VIR_DOMAIN_HOSTDEV_MODE_SUBSYS ||
-        (hostdev->source.subsys.type != VIR_DOMAIN_HOSTDEV_SUBSYS_TYPE_PCI &&
-         hostdev->source.subsys.type != VIR_DOMAIN_HOSTDEV_SUBSYS_TYPE_USB)) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
-                       _("<hostdev> of this kind is not supported: use a PCI or USB device"));
         return -1;
     }
     return 0;
@@ -334,7 +340,7 @@ xenValidateDevice(const virDomainDeviceDef *dev, const virDomainDef *def, void *
     case VIR_DOMAIN_DEVICE_GRAPHICS:
         return validateGraphics(dev->data.graphics);
     case VIR_DOMAIN_DEVICE_HOSTDEV:
-        return validateHostdev(dev->data.hostdev);
+        return refuse("hostdev");
     case VIR_DOMAIN_DEVICE_CHR:
         return validateChr(dev->data.chr);
     case VIR_DOMAIN_DEVICE_INPUT:

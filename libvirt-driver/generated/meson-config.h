@@ -5,6 +5,9 @@
  */
 #pragma once
 
+/* The gettext domain of every message of the driver. */
+#define PACKAGE "serai"
+
 #define WITH_GETUID                    1
 #define WITH_GETEUID                   1
 #define WITH_GETGID                    1
