@@ -2,6 +2,7 @@
 /*
  * Entries about disks: what they did, how large they are, and making them larger.
  */
+#include "block.h"
 #include "entries.h"
 #include "domain.h"
 #include "error.h"

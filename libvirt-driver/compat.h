@@ -6,7 +6,7 @@
 #pragma once
 
 #include <config.h>
-#include <libvirt/libvirt-common.h>
+#include <libvirt/libvirt.h>
 
 #include "internal.h"
 #include "libvirt_internal.h"

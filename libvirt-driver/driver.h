@@ -14,7 +14,9 @@
 #include "compat.h"
 #include "settings.h"
 
-#include "capabilities.h"
+/* By folder, as files of ours have the same names. */
+#include "conf/capabilities.h"
+#include "src/driver.h"
 #include "locking/lock_manager.h"
 #include "object_event.h"
 #include "virhostdev.h"
