@@ -135,7 +135,7 @@ virCaps *
 xenCapabilitiesNew(xenDriver *driver)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(SeraiHostInfo) info = serai_host_get_info(driver->host, &error);
+    g_autoptr(xenHostInfo) info = serai_host_get_info(driver->host, &error);
     g_autoptr(virCaps) caps = NULL;
 
     if (!info) {

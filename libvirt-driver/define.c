@@ -11,7 +11,6 @@
 #include "conf.h"
 #include "save.h"
 
-#include "datatypes.h"
 #include "viraccessapicheck.h"
 #include "viruuid.h"
 #include "virxml.h"
@@ -333,7 +332,7 @@ xenDomainSetLifecycleAction(virDomainPtr dom, unsigned int type, unsigned int ac
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
         return -1;
-    if (virDomainSetLifecycleActionEnsureACL(dom->conn, vm->def, flags) < 0)
+    if (virDomainSetLifecycleActionEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;

@@ -5,6 +5,8 @@
  */
 #include "devices.h"
 
+#include "domain_postparse.h"
+#include "domain_validate.h"
 #include "virmacaddr.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL

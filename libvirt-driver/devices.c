@@ -8,7 +8,6 @@
 #include "devices.h"
 #include "entries.h"
 
-#include "datatypes.h"
 #include "viraccessapicheck.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL

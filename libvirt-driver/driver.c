@@ -67,7 +67,7 @@ static int
 addDomain0(xenDriver *driver)
 {
     g_autoptr(SeraiDomain) domain = serai_host_lookup_by_id(driver->host, 0, NULL);
-    g_autoptr(SeraiDomainInfo) info = domain ? serai_domain_get_info(domain, NULL) : NULL;
+    g_autoptr(xenDomainFacts) info = domain ? serai_domain_get_info(domain, NULL) : NULL;
     g_autoptr(virDomainDef) def = NULL;
     virDomainObj *vm;
 

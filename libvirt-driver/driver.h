@@ -16,6 +16,7 @@
 
 /* By folder, as files of ours have the same names. */
 #include "conf/capabilities.h"
+#include "src/datatypes.h"
 #include "src/driver.h"
 #include "locking/lock_manager.h"
 #include "object_event.h"
@@ -30,6 +31,12 @@
 #define XEN_DRIVER_INTERNAL_NAME "xenlight"
 /* Kept by the library with each domain that this driver made. */
 #define XEN_DRIVER_OWNER "libvirt"
+
+/* Descriptions of the library under names that g_autoptr() can be told about here. */
+typedef SeraiHostInfo xenHostInfo;
+typedef SeraiDomainInfo xenDomainFacts;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xenHostInfo, serai_host_info_free);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xenDomainFacts, serai_domain_info_free);
 
 typedef struct _xenDriver xenDriver;
 struct _xenDriver {

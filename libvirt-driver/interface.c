@@ -7,7 +7,6 @@
 #include "error.h"
 #include "process.h"
 
-#include "datatypes.h"
 #include "domain_event.h"
 #include "viraccessapicheck.h"
 #include "virnetdev.h"
@@ -131,8 +130,7 @@ replaceBandwidth(virDomainNetDef *net, virNetDevBandwidth *bandwidth)
     net->bandwidth = bandwidth;
     if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && net->data.network.actual) {
         virNetDevBandwidthFree(net->data.network.actual->bandwidth);
-        net->data.network.actual->bandwidth = NULL;
-        virNetDevBandwidthCopy(&net->data.network.actual->bandwidth, bandwidth);
+        ignore_value(virNetDevBandwidthCopy(&net->data.network.actual->bandwidth, bandwidth));
     }
 }
 

@@ -9,7 +9,6 @@
 #include "process.h"
 #include "save.h"
 
-#include "datatypes.h"
 #include "viraccessapicheck.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL

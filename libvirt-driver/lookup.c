@@ -7,7 +7,6 @@
 #include "error.h"
 #include "domain.h"
 
-#include "datatypes.h"
 #include "viraccessapicheck.h"
 #include "viruuid.h"
 
@@ -168,7 +167,7 @@ int
 xenDomainGetInfo(virDomainPtr dom, virDomainInfoPtr info)
 {
     virDomainObj *vm = xenDomainObjFromDomain(dom);
-    g_autoptr(SeraiDomainInfo) live = NULL;
+    g_autoptr(xenDomainFacts) live = NULL;
     int ret = -1;
 
     if (!vm)

@@ -7,7 +7,6 @@
 #include "entries.h"
 #include "error.h"
 
-#include "datatypes.h"
 #include "domain_driver.h"
 #include "viraccessapicheck.h"
 
@@ -51,7 +50,7 @@ hostNodes(xenDriver *driver)
 int
 xenNodeGetInfo(virConnectPtr conn, virNodeInfoPtr info)
 {
-    g_autoptr(SeraiHostInfo) host = NULL;
+    g_autoptr(xenHostInfo) host = NULL;
 
     if (virNodeGetInfoEnsureACL(conn) < 0)
         return -1;
@@ -205,7 +204,7 @@ xenNodeGetCellsFreeMemory(virConnectPtr conn, unsigned long long *freeMems, int 
 unsigned long long
 xenNodeGetFreeMemory(virConnectPtr conn)
 {
-    g_autoptr(SeraiHostInfo) info = NULL;
+    g_autoptr(xenHostInfo) info = NULL;
 
     if (virNodeGetFreeMemoryEnsureACL(conn) < 0)
         return 0;

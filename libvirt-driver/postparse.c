@@ -56,6 +56,27 @@ inputIsForeign(const virDomainInputDef *input)
     return input->bus != VIR_DOMAIN_INPUT_BUS_XEN;
 }
 
+/* libvirt keeps the function for this to itself, but not the one for any device. */
+static void
+freePanic(virDomainPanicDef *panic)
+{
+    virDomainDeviceDef *dev = g_new0(virDomainDeviceDef, 1);
+
+    dev->type = VIR_DOMAIN_DEVICE_PANIC;
+    dev->data.panic = panic;
+    virDomainDeviceDefFree(dev);
+}
+
+/* Where a PC would have it. */
+static void
+clearAddress(virDomainDeviceInfo *info)
+{
+    if (info->type != VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE) {
+        info->type = VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE;
+        memset(&info->addr, 0, sizeof(info->addr));
+    }
+}
+
 /* A PV guest has no PC buses, and one keyboard and mouse when it has a frame buffer. */
 static void
 dropForeignDevices(virDomainDef *def)
@@ -94,7 +115,7 @@ dropForeignDevices(virDomainDef *def)
 
     for (i = def->npanics; i > 0; i--) {
         dropped(def, "panic", "a Xen guest reports its crash to the hypervisor by itself");
-        virDomainPanicDefFree(def->panics[i - 1]);
+        freePanic(def->panics[i - 1]);
         VIR_DELETE_ELEMENT(def->panics, i - 1, def->npanics);
     }
 }
@@ -188,7 +209,7 @@ serialToConsole(virDomainDef *def)
             serial->targetType = VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_XEN;
             serial->targetModel = VIR_DOMAIN_CHR_SERIAL_TARGET_MODEL_NONE;
             serial->target.port = 0;
-            virDomainDeviceInfoClear(&serial->info);
+            clearAddress(&serial->info);
             VIR_DELETE_ELEMENT(def->serials, 0, def->nserials);
             VIR_APPEND_ELEMENT(def->consoles, def->nconsoles, serial);
         } else if (def->consoles[0]->targetType != VIR_DOMAIN_CHR_CONSOLE_TARGET_TYPE_VIRTIO) {
@@ -242,7 +263,7 @@ fixMemballoon(virDomainDef *def)
     def->memballoon->autodeflate = VIR_TRISTATE_SWITCH_ABSENT;
     def->memballoon->free_page_reporting = VIR_TRISTATE_SWITCH_ABSENT;
     g_clear_pointer(&def->memballoon->virtio, g_free);
-    virDomainDeviceInfoClear(&def->memballoon->info);
+    clearAddress(&def->memballoon->info);
 }
 
 int
@@ -296,15 +317,6 @@ renameDiskTarget(virDomainDiskDef *disk, const virDomainDef *def)
         disk->dst = virIndexToDiskName(index++, "xvd");
     }
     VIR_WARN("domain '%s': disk '%s' becomes '%s' on the bus of Xen", NULLSTR(def->name), old, disk->dst);
-}
-
-static void
-clearAddress(virDomainDeviceInfo *info)
-{
-    if (info->type != VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE) {
-        info->type = VIR_DOMAIN_DEVICE_ADDRESS_TYPE_NONE;
-        memset(&info->addr, 0, sizeof(info->addr));
-    }
 }
 
 static void

@@ -385,7 +385,7 @@ fillInDevice(virDomainObj *vm, const SeraiDevice *device)
         for (i = 0; i < vm->def->nnets; i++) {
             virDomainNetDef *net = vm->def->nets[i];
 
-            if (STRCASENEQ_NULLABLE(virMacAddrFormat(&net->mac, mac), device->nic.mac))
+            if (!device->nic.mac || STRCASENEQ(virMacAddrFormat(&net->mac, mac), device->nic.mac))
                 continue;
             g_free(net->ifname);
             net->ifname = device->nic.ifname ? g_strdup(device->nic.ifname)

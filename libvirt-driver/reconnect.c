@@ -118,7 +118,7 @@ void
 xenProcessReconcile(xenDriver *driver, virDomainObj *vm)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
-    g_autoptr(SeraiDomainInfo) info = NULL;
+    g_autoptr(xenDomainFacts) info = NULL;
     g_autoptr(GError) error = NULL;
     virDomainState state;
 
@@ -159,7 +159,7 @@ findGuest(xenDriver *driver, virDomainObj *vm)
     char uuid[VIR_UUID_STRING_BUFLEN];
 
     virUUIDFormat(vm->def->uuid, uuid);
-    if (!domain || STRCASENEQ_NULLABLE(serai_domain_get_uuid(domain), uuid))
+    if (!domain || STRCASENEQ(serai_domain_get_uuid(domain), uuid))
         return NULL;
     return g_steal_pointer(&domain);
 }

@@ -13,6 +13,8 @@
 
 #include "viraccessapicheck.h"
 
+#include <fcntl.h>
+
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
 VIR_LOG_INIT("serai.save");

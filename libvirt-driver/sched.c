@@ -24,7 +24,7 @@ char *
 xenDomainGetSchedulerType(virDomainPtr dom, int *nparams)
 {
     xenDriver *driver = dom->conn->privateData;
-    g_autoptr(SeraiHostInfo) info = NULL;
+    g_autoptr(xenHostInfo) info = NULL;
     g_autoptr(GError) error = NULL;
     virDomainObj *vm = xenDomainObjFromDomain(dom);
     char *type = NULL;

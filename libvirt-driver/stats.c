@@ -10,7 +10,6 @@
 #include "entries.h"
 #include "error.h"
 
-#include "datatypes.h"
 #include "viraccessapicheck.h"
 #include "virmacaddr.h"
 
@@ -143,7 +142,8 @@ statsNet(xenStats *stats)
         for (j = 0; j < devices->len; j++) {
             const SeraiDevice *device = g_ptr_array_index(devices, j);
 
-            if (device->kind == SERAI_DEVICE_NIC && STRCASEEQ_NULLABLE(device->nic.mac, mac) &&
+            if (device->kind == SERAI_DEVICE_NIC && device->nic.mac &&
+                STRCASEEQ(device->nic.mac, mac) &&
                 addNic(stats, device, i) < 0)
                 return -1;
         }
@@ -258,7 +258,7 @@ static virDomainStatsRecordPtr
 record(virConnectPtr conn, virDomainObj *vm, unsigned int wanted)
 {
     g_autoptr(virTypedParamList) params = g_new0(virTypedParamList, 1);
-    g_autoptr(SeraiDomainInfo) info = NULL;
+    g_autoptr(xenDomainFacts) info = NULL;
     g_autofree virDomainStatsRecordPtr ret = g_new0(virDomainStatsRecord, 1);
     xenStats stats = { .vm = vm, .params = params };
     size_t i;

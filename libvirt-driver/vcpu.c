@@ -351,7 +351,7 @@ int
 xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int nparams, int startCpu,
                      unsigned int ncpus, unsigned int flags)
 {
-    g_autoptr(SeraiDomainInfo) info = NULL;
+    g_autoptr(xenDomainFacts) info = NULL;
     g_autoptr(GError) error = NULL;
     virDomainObj *vm;
     int ret = -1;

@@ -8,6 +8,9 @@
 /* The gettext domain of every message of the driver. */
 #define PACKAGE "serai"
 
+/* Names for the ends of enumerations, which the private headers use throughout. */
+#define VIR_ENUM_SENTINELS             1
+
 #define WITH_GETUID                    1
 #define WITH_GETEUID                   1
 #define WITH_GETGID                    1
