@@ -69,6 +69,8 @@ XEN_ENTRY(virDrvDomainGetSecurityLabel, xenDomainGetSecurityLabel);
 XEN_ENTRY(virDrvDomainGetSecurityLabelList, xenDomainGetSecurityLabelList);
 XEN_ENTRY(virDrvNodeGetSecurityModel, xenNodeGetSecurityModel);
 XEN_ENTRY(virDrvDomainGetXMLDesc, xenDomainGetXMLDesc);
+XEN_ENTRY(virDrvConnectDomainXMLFromNative, xenConnectDomainXMLFromNative);
+XEN_ENTRY(virDrvConnectDomainXMLToNative, xenConnectDomainXMLToNative);
 XEN_ENTRY(virDrvConnectListDefinedDomains, xenConnectListDefinedDomains);
 XEN_ENTRY(virDrvConnectNumOfDefinedDomains, xenConnectNumOfDefinedDomains);
 XEN_ENTRY(virDrvDomainCreate, xenDomainCreate);
