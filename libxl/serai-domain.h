@@ -381,6 +381,8 @@ typedef struct {
 /** serai_domain_get_nic_stats: @ret_stats: (out caller-allocates): filled in. Returns: %TRUE on success. */
 gboolean serai_domain_get_nic_stats(SeraiDomain *domain, int devid, SeraiNicStats *ret_stats, GError **error);
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiVcpuInfo, serai_vcpu_info_free)
+
 G_END_DECLS
 
 #endif

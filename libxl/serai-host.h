@@ -358,6 +358,10 @@ SeraiDomain *serai_host_lookup_by_name(SeraiHost *host, const char *name, GError
  * A device of a domain that this library made went away.
  */
 
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiHostInfo, serai_host_info_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiNode, serai_node_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiDomainInfo, serai_domain_info_free)
+
 G_END_DECLS
 
 #endif
