@@ -6,6 +6,7 @@
  * it, so each file is whole at any moment.
  */
 #include "entries.h"
+#include "postparse.h"
 #include "domain.h"
 #include "error.h"
 #include "conf.h"
@@ -51,7 +52,7 @@ xenDomainDefineXMLFlags(virConnectPtr conn, const char *xml, unsigned int flags)
 
     if (flags & VIR_DOMAIN_DEFINE_VALIDATE)
         parseFlags |= VIR_DOMAIN_DEF_PARSE_VALIDATE_SCHEMA;
-    def = virDomainDefParseString(xml, driver->xmlopt, NULL, parseFlags);
+    def = xenPostParseString(xml, driver->xmlopt, parseFlags);
     if (!def)
         return NULL;
     if (virXMLCheckIllegalChars("name", def->name, "\n/") < 0)

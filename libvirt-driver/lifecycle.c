@@ -5,6 +5,7 @@
  * Domain 0 is the host: it can be looked at and its memory and CPUs changed, and nothing here touches it.
  */
 #include "entries.h"
+#include "postparse.h"
 #include "error.h"
 #include "process.h"
 #include "save.h"
@@ -42,7 +43,7 @@ xenDomainCreateXML(virConnectPtr conn, const char *xml, unsigned int flags)
 
     if (flags & VIR_DOMAIN_START_VALIDATE)
         parseFlags |= VIR_DOMAIN_DEF_PARSE_VALIDATE_SCHEMA;
-    def = virDomainDefParseString(xml, driver->xmlopt, NULL, parseFlags);
+    def = xenPostParseString(xml, driver->xmlopt, parseFlags);
     if (!def)
         return NULL;
     if (virDomainCreateXMLEnsureACL(conn, def) < 0)

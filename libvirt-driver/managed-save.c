@@ -4,6 +4,7 @@
  * for it, and its removal.
  */
 #include "entries.h"
+#include "postparse.h"
 #include "save-image.h"
 #include "save.h"
 
@@ -26,7 +27,7 @@ parseImage(xenDriver *driver, const char *path, bool *ret_running)
 
     if (xenImageOpen(path, false, &fd, &xml, ret_running) < 0)
         return NULL;
-    return virDomainDefParseString(xml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    return xenPostParseString(xml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
 }
 
 static int
@@ -36,7 +37,7 @@ rewriteImage(xenDriver *driver, const char *path, const virDomainDef *old, const
     g_autoptr(virDomainDef) def = NULL;
     g_autofree char *xml = NULL;
 
-    def = virDomainDefParseString(dxml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    def = xenPostParseString(dxml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     if (!def || !virDomainDefCheckABIStability((virDomainDef *)old, def, driver->xmlopt))
         return -1;
     xml = virDomainDefFormat(def, driver->xmlopt,

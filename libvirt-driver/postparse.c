@@ -11,6 +11,8 @@
 #include "driver.h"
 #include "postparse.h"
 
+#include "virxml.h"
+
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
 VIR_LOG_INIT("serai.postparse");
@@ -22,6 +24,26 @@ static void
 dropped(const virDomainDef *def, const char *element, const char *reason)
 {
     VIR_WARN("domain '%s': <%s> is dropped: %s", NULLSTR(def->name), element, reason);
+}
+
+virDomainDef *
+xenPostParseString(const char *xml, virDomainXMLOption *xmlopt, unsigned int parseFlags)
+{
+    g_autoptr(xmlDoc) doc = virXMLParseStringCtxt(xml, _("(domain_definition)"), NULL);
+    g_autofree char *type = NULL;
+    g_autofree char *normalized = NULL;
+    xmlNodePtr root;
+
+    if (!doc)
+        return NULL;
+    root = xmlDocGetRootElement(doc);
+    type = virXMLPropString(root, "type");
+    if (!virXMLNodeNameEqual(root, "domain") || (STRNEQ_NULLABLE(type, "qemu") && STRNEQ_NULLABLE(type, "kvm")))
+        return virDomainDefParseString(xml, xmlopt, NULL, parseFlags);
+
+    xmlSetProp(root, BAD_CAST "type", BAD_CAST "xen");
+    normalized = virXMLNodeToString(doc, root);
+    return normalized ? virDomainDefParseString(normalized, xmlopt, NULL, parseFlags) : NULL;
 }
 
 /* The other names of the same hypervisor, and of the same kind of guest. */

@@ -9,6 +9,12 @@ int xenPostParseDomain(virDomainDef *def, unsigned int parseFlags, void *opaque,
 int xenPostParseDevice(virDomainDeviceDef *dev, const virDomainDef *def, unsigned int parseFlags,
                        void *opaque, void *parseOpaque);
 
+/*
+ * virDomainDefParseString() for XML that a client wrote.  libvirt reads <kernel> of an os type "linux" only
+ * when the domain's type is "xen", so the other names of the same hypervisor are replaced before.
+ */
+virDomainDef *xenPostParseString(const char *xml, virDomainXMLOption *xmlopt, unsigned int parseFlags);
+
 /* Refusals, each naming the element; nothing is changed here. */
 int xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque);
 int xenValidateDevice(const virDomainDeviceDef *dev, const virDomainDef *def, void *opaque,

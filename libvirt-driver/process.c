@@ -60,6 +60,17 @@ releaseVncPort(virDomainGraphicsDef *graphics)
     graphics->data.vnc.port = -1;
 }
 
+/* A socket that nobody named gets a name of its own. */
+static void
+nameSocket(xenDriver *driver, virDomainObj *vm, virDomainChrDef *chr)
+{
+    if (chr->source->type != VIR_DOMAIN_CHR_TYPE_UNIX || chr->source->data.nix.path)
+        return;
+    chr->source->data.nix.listen = true;
+    chr->source->data.nix.path = g_strdup_printf("%s/%s-%s", driver->settings->channelDir, vm->def->name,
+                                                 NULLSTR_EMPTY(chr->target.name));
+}
+
 static void
 release(xenDriver *driver, virDomainObj *vm)
 {
@@ -83,6 +94,8 @@ acquire(xenDriver *driver, virDomainObj *vm)
         if (virDomainDiskTranslateSourcePool(vm->def->disks[i]) < 0)
             return -1;
     }
+    for (i = 0; i < vm->def->nchannels; i++)
+        nameSocket(driver, vm, vm->def->channels[i]);
     for (i = 0; i < vm->def->nnets; i++) {
         if (xenNetAcquire(driver, vm, vm->def->nets[i]) < 0)
             goto undo;

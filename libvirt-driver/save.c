@@ -6,6 +6,7 @@
  * image of a managed save is removed only after the guest runs again.
  */
 #include "entries.h"
+#include "postparse.h"
 #include "error.h"
 #include "process.h"
 #include "save-image.h"
@@ -28,7 +29,7 @@ imageXML(xenDriver *driver, virDomainObj *vm, const char *dxml)
     g_autoptr(virDomainDef) def = NULL;
 
     if (dxml) {
-        def = virDomainDefParseString(dxml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+        def = xenPostParseString(dxml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
         if (!def || !virDomainDefCheckABIStability(vm->def, def, driver->xmlopt))
             return NULL;
     }
@@ -238,11 +239,11 @@ restoreFrom(virConnectPtr conn, const char *path, const char *dxml, unsigned int
 
     if (xenImageOpen(path, false, &fd, &xml, &running) < 0)
         return -1;
-    def = virDomainDefParseString(xml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    def = xenPostParseString(xml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     if (!def)
         return -1;
     if (dxml) {
-        wanted = virDomainDefParseString(dxml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+        wanted = xenPostParseString(dxml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
         if (!wanted || !virDomainDefCheckABIStability(def, wanted, driver->xmlopt))
             return -1;
         virDomainDefFree(def);
@@ -330,7 +331,7 @@ resume(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, const char *path
 
     if (xenImageOpen(path, false, &fd, &xml, &running) < 0)
         return -1;
-    def = virDomainDefParseString(xml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    def = xenPostParseString(xml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     if (!def)
         return -1;
     if (memcmp(def->uuid, vm->def->uuid, VIR_UUID_BUFLEN) != 0) {

@@ -6,6 +6,7 @@
  * one definition is always the same.
  */
 #include "entries.h"
+#include "postparse.h"
 #include "xlconfig.h"
 
 #include "virbuffer.h"
@@ -312,6 +313,6 @@ xenConnectDomainXMLToNative(virConnectPtr conn, const char *format, const char *
 
     if (virConnectDomainXMLToNativeEnsureACL(conn) < 0 || checkFormat(format) < 0)
         return NULL;
-    def = virDomainDefParseString(xml, driver->xmlopt, NULL, VIR_DOMAIN_DEF_PARSE_INACTIVE);
+    def = xenPostParseString(xml, driver->xmlopt, VIR_DOMAIN_DEF_PARSE_INACTIVE);
     return def ? xenXLConfigFormat(def) : NULL;
 }
