@@ -552,7 +552,7 @@ gboolean
 serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error)
 {
     guint64 most = serai_store_read_number(domain->host->store, 0, "/local/domain/%u/memory/static-max", domain->domid);
-    g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~3ULL);
+    g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~(guint64)3);
 
     if (kib < 4096 || (most && kib > most)) {
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
@@ -565,7 +565,7 @@ serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error)
 gboolean
 serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **error)
 {
-    g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~3ULL);
+    g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~(guint64)3);
     xen_domctl_getdomaininfo_t info;
 
     if (!named(domain, serai_domain_raw_info(domain, &info, error), error))
