@@ -12,10 +12,10 @@
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
 static int
-unsupported(const virDomainDeviceDef *dev, const char *verb)
+unsupported(const virDomainDef *def, const virDomainDeviceDef *dev)
 {
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be %s in the definition of a Xen domain"),
-                   virDomainDeviceTypeToString(dev->type), verb);
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices in the definition of domain '%s' cannot be changed this way"),
+                   xenDevicesElement(dev), def->name);
     return -1;
 }
 
@@ -96,7 +96,7 @@ attachChr(virDomainDef *def, virDomainDeviceDef *dev)
     virDomainChrDef ***list = chrList(def, dev->data.chr, &count);
 
     if (!list)
-        return unsupported(dev, _("attached"));
+        return unsupported(def, dev);
     if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE && dev->data.chr->target.port < 0)
         dev->data.chr->target.port = *count;
     if (findChr(def, dev->data.chr) >= 0) {
@@ -160,7 +160,7 @@ xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         attached = 0;
         break;
     default:
-        return unsupported(dev, _("attached"));
+        return unsupported(def, dev);
     }
     if (attached < 0)
         return -1;
@@ -219,11 +219,14 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         }
         return missing(def, "graphics");
     case VIR_DOMAIN_DEVICE_VIDEO:
-        if (def->nvideos == 0)
-            return missing(def, "video");
-        virDomainVideoDefFree(def->videos[0]);
-        VIR_DELETE_ELEMENT(def->videos, 0, def->nvideos);
-        return 0;
+        for (i = 0; i < (ssize_t)def->nvideos; i++) {
+            if (def->videos[i]->type != dev->data.video->type || def->videos[i]->vram != dev->data.video->vram)
+                continue;
+            virDomainVideoDefFree(def->videos[i]);
+            VIR_DELETE_ELEMENT(def->videos, i, def->nvideos);
+            return 0;
+        }
+        return missing(def, "video");
     case VIR_DOMAIN_DEVICE_LEASE:
         lease = virDomainLeaseRemove(def, dev->data.lease);
         if (!lease)
@@ -231,7 +234,7 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         virDomainLeaseDefFree(lease);
         return 0;
     default:
-        return unsupported(dev, _("detached"));
+        return unsupported(def, dev);
     }
 }
 
@@ -287,7 +290,7 @@ xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         def->videos[0] = g_steal_pointer(&dev->data.video);
         break;
     default:
-        return unsupported(dev, _("updated"));
+        return unsupported(def, dev);
     }
     return virDomainDefPostParse(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0 ||
                    virDomainDefValidate(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0

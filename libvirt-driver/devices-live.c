@@ -65,6 +65,23 @@ call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char
     return -1;
 }
 
+static int
+unsupported(const virDomainObj *vm, const virDomainDeviceDef *dev, xenDeviceCall verb)
+{
+    const char *type = xenDevicesElement(dev);
+
+    if (verb == XEN_CALL_ATTACH)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be attached to domain '%s' while it runs"), type,
+                       vm->def->name);
+    else if (verb == XEN_CALL_DETACH)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be detached from domain '%s' while it runs"), type,
+                       vm->def->name);
+    else
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices of domain '%s' cannot be updated while it runs"), type,
+                       vm->def->name);
+    return -1;
+}
+
 static void
 announceAttached(xenDriver *driver, virDomainObj *vm, const char *alias)
 {
@@ -170,11 +187,8 @@ attachChannel(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     g_autoptr(SeraiDevice) device = NULL;
     size_t i;
 
-    if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be attached to domain '%s' while it runs"),
-                       virDomainChrDeviceTypeToString(chr->deviceType), vm->def->name);
-        return -1;
-    }
+    if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+        return unsupported(vm, dev, XEN_CALL_ATTACH);
     for (i = 0; i < vm->def->nchannels; i++) {
         if (STREQ_NULLABLE(vm->def->channels[i]->target.name, chr->target.name)) {
             virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a channel '%s' already"), vm->def->name,
@@ -203,23 +217,6 @@ attachLease(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         return -1;
     virDomainLeaseInsert(vm->def, g_steal_pointer(&dev->data.lease));
     return 0;
-}
-
-static int
-unsupported(const virDomainObj *vm, const virDomainDeviceDef *dev, xenDeviceCall verb)
-{
-    const char *type = virDomainDeviceTypeToString(dev->type);
-
-    if (verb == XEN_CALL_ATTACH)
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be attached to domain '%s' while it runs"), type,
-                       vm->def->name);
-    else if (verb == XEN_CALL_DETACH)
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be detached from domain '%s' while it runs"), type,
-                       vm->def->name);
-    else
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices of domain '%s' cannot be updated while it runs"), type,
-                       vm->def->name);
-    return -1;
 }
 
 int

@@ -20,6 +20,14 @@ typedef enum {
     XEN_UPDATE,
 } xenDeviceVerb;
 
+const char *
+xenDevicesElement(const virDomainDeviceDef *dev)
+{
+    if (dev->type == VIR_DOMAIN_DEVICE_CHR)
+        return virDomainChrDeviceTypeToString(dev->data.chr->deviceType);
+    return virDomainDeviceTypeToString(dev->type);
+}
+
 static int
 changeConfig(xenDriver *driver, virDomainDef *def, virDomainDeviceDef *dev, xenDeviceVerb verb)
 {

@@ -4,6 +4,9 @@
 
 #include "domain.h"
 
+/* The element a device is written as. */
+const char *xenDevicesElement(const virDomainDeviceDef *dev);
+
 /* Of the running domain; job held.  What is attached is taken out of @dev. */
 int xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
 int xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev);

@@ -323,7 +323,22 @@ targetIsTaken(const virDomainDef *def, const virDomainDiskDef *disk, const char 
     return false;
 }
 
-/* "vda" and "sda" become "xvda", or the next free letters when another disk has those. */
+static bool
+isPartOf(const virDomainDef *def, const virDomainDiskDef *disk)
+{
+    size_t i;
+
+    for (i = 0; i < def->ndisks; i++) {
+        if (def->disks[i] == disk)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * "vda" and "sda" become "xvda", or in a whole definition the next free letters when another disk has those.
+ * A disk that comes by itself is to be attached, or names one that is there already: its letters stay.
+ */
 static void
 renameDiskTarget(virDomainDiskDef *disk, const virDomainDef *def)
 {
@@ -334,7 +349,7 @@ renameDiskTarget(virDomainDiskDef *disk, const virDomainDef *def)
     disk->dst = g_strdup_printf("xvd%s", strlen(old) > prefix ? old + prefix : "a");
     if (index < 0)
         index = 0;
-    while (targetIsTaken(def, disk, disk->dst)) {
+    while (isPartOf(def, disk) && targetIsTaken(def, disk, disk->dst)) {
         g_free(disk->dst);
         disk->dst = virIndexToDiskName(index++, "xvd");
     }
