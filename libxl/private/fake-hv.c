@@ -35,6 +35,9 @@ typedef struct {
     vcpu_guest_context_t *contexts;
     guint8 (*affinity)[2][SERAI_FAKE_CPUS / 8 + 1];
     SeraiTscInfo tsc;
+    xen_pfn_t start_info; /* while it sleeps */
+    xen_pfn_t woken_store;
+    xen_pfn_t woken_console;
 } FakeDomain;
 
 typedef struct {
@@ -345,6 +348,27 @@ page_info(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
     return 0;
 }
 
+/* A guest that wakes up knows machine frames again. */
+static void
+guest_wake(FakeHv *hv, FakeDomain *d)
+{
+    start_info_t *info = d->start_info ? frame_data(hv, d->start_info) : NULL;
+
+    if (!info)
+        return;
+    for (xen_pfn_t mfn = 1; mfn < SERAI_FAKE_PAGES; mfn++) {
+        if (hv->owner[mfn] != d->owner)
+            continue;
+        if (hv->m2p[mfn] == info->store_mfn)
+            d->woken_store = mfn;
+        if (hv->m2p[mfn] == info->console.domU.mfn)
+            d->woken_console = mfn;
+    }
+    info->store_mfn = d->woken_store;
+    info->console.domU.mfn = d->woken_console;
+    d->start_info = 0;
+}
+
 static int
 domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
 {
@@ -360,6 +384,7 @@ domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
         d->cpu_time += 1000000;
         return 0;
     case XEN_DOMCTL_resumedomain:
+        guest_wake(hv, d);
         d->shutdown = FALSE;
         return 0;
     case XEN_DOMCTL_getdomaininfo:
@@ -880,13 +905,17 @@ guest_suspend(FakeHv *hv, FakeDomain *d)
     vcpu_guest_context_t *c = &d->contexts[0];
     shared_info_t *shared = frame_data(hv, d->shared_info);
     xen_pfn_t mfn = walk(hv, c->ctrlreg[3], c->user_regs.rsi);
+    start_info_t *info;
 
     if (!mfn)
         return;
     shared->arch.max_pfn = d->pages;
     shared->arch.p2m_cr3 = c->ctrlreg[3];
-    shared->arch.p2m_vaddr = ((start_info_t *)frame_data(hv, mfn))->mfn_list;
-    c->user_regs.rdx = mfn;
+    info = frame_data(hv, mfn);
+    shared->arch.p2m_vaddr = info->mfn_list;
+    info->store_mfn = hv->m2p[info->store_mfn];
+    info->console.domU.mfn = hv->m2p[info->console.domU.mfn];
+    c->user_regs.rdx = d->start_info = mfn;
 }
 
 gboolean
