@@ -194,12 +194,29 @@ validateName(const virDomainDef *def)
     return 0;
 }
 
+static int
+validateKind(xenDriver *driver, const virDomainDef *def)
+{
+    if (def->virtType != VIR_DOMAIN_VIRT_XEN) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<domain type='%s'> is not supported: use 'xen'"),
+                       virDomainVirtTypeToString(def->virtType));
+        return -1;
+    }
+    if (!virCapabilitiesDomainSupported(driver->caps, def->os.type, def->os.arch, def->virtType)) {
+        /* libvirt's text is about capabilities, not about what the user wrote. */
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<os> <type arch='%s'>%s</type> is not supported on this host"),
+                       virArchToString(def->os.arch), virDomainOSTypeToString(def->os.type));
+        return -1;
+    }
+    return 0;
+}
+
 int
 xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque G_GNUC_UNUSED)
 {
     xenDriver *driver = opaque;
 
-    if (!virCapabilitiesDomainSupported(driver->caps, def->os.type, def->os.arch, def->virtType))
+    if (validateKind(driver, def) < 0)
         return -1;
     if (validateName(def) < 0 || validateMemory(def) < 0 || validateMacs(def) < 0 || validateLifecycle(def) < 0)
         return -1;

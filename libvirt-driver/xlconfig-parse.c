@@ -350,6 +350,7 @@ parseDisk(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
         return -1;
     disk->bus = VIR_DOMAIN_DISK_BUS_XEN;
     disk->src->format = VIR_STORAGE_FILE_RAW;
+    disk->src->type = VIR_STORAGE_TYPE_FILE;
 
     while (rest && *rest) {
         char *target = STRPREFIX(rest, "target=") ? rest + strlen("target=") : NULL;
