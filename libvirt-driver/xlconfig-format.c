@@ -300,7 +300,8 @@ xenConnectDomainXMLFromNative(virConnectPtr conn, const char *format, const char
     if (virConnectDomainXMLFromNativeEnsureACL(conn) < 0 || checkFormat(format) < 0)
         return NULL;
     def = xenXLConfigParse(driver, config);
-    return def ? virDomainDefFormat(def, driver->xmlopt, VIR_DOMAIN_DEF_FORMAT_INACTIVE) : NULL;
+    return def ? virDomainDefFormat(def, driver->xmlopt, VIR_DOMAIN_DEF_FORMAT_INACTIVE | VIR_DOMAIN_DEF_FORMAT_SECURE)
+               : NULL;
 }
 
 char *
