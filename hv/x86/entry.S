@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every way in that is not a VM exit (exception, interrupt, SYSCALL), and the ways out.
+ *
+ * All of them build a struct cpu_user_regs; those from a guest (CPL 3) build it at the same place, struct
+ * cpu's `guest`.  Interrupts are off from here to the way out.  On the way out to a guest: softirqs, then
+ * events and NMIs that became pending, then the registers.
+ */
+#include "x86/entry-offsets.h"
+
+/* Three bytes that boot turns into STAC or CLAC where the CPU has SMAP. */
+.macro CLAC_IF_SMAP
+661: .byte 0x0f, 0x1f, 0x00
+    .pushsection .smap_patch, "a"
+    .quad 661b
+    .quad 0xca010f
+    .popsection
+.endm
+
+.macro SAVE_GPRS
+    push    %rdi
+    push    %rsi
+    push    %rdx
+    push    %rcx
+    push    %rax
+    push    %r8
+    push    %r9
+    push    %r10
+    push    %r11
+    push    %rbx
+    push    %rbp
+    push    %r12
+    push    %r13
+    push    %r14
+    push    %r15
+.endm
+
+.macro RESTORE_GPRS
+    pop     %r15
+    pop     %r14
+    pop     %r13
+    pop     %r12
+    pop     %rbp
+    pop     %rbx
+    pop     %r11
+    pop     %r10
+    pop     %r9
+    pop     %r8
+    pop     %rax
+    pop     %rcx
+    pop     %rdx
+    pop     %rsi
+    pop     %rdi
+.endm
+
+    .text
+
+/*
+ * SYSCALL: each CPU's stub (syscall_stub below, copied by cpu.c) has put the guest's RAX into the CPU's scratch
+ * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.
+ */
+    .globl syscall_entry
+    .balign 64
+syscall_entry:
+    CLAC_IF_SMAP
+    push    $SEL_RING3_DS
+    push    %rax
+    push    %r11
+    push    $SEL_RING3_CS64
+    push    %rcx
+    movl    $0, -8(%rsp)
+    movl    $ENTRY_SYSCALL, -4(%rsp)
+    sub     $8, %rsp
+    mov     CPU_scratch - CPU_guest - REGS_error_code(%rsp), %rax
+    SAVE_GPRS
+    mov     %rsp, %rdi
+    mov     CPU_current - CPU_guest(%rsp), %rbx
+    cmpb    $0, VCPU_kernel_mode(%rbx)
+    je      .Luser_syscall
+    call    hypercall_entry
+
+/* The way out to a guest.  RSP points to its registers in struct cpu. */
+    .globl exit_to_guest
+exit_to_guest:
+    cmpl    $0, CPU_softirqs - CPU_guest(%rsp)
+    jne     .Lsoftirqs
+    mov     CPU_current - CPU_guest(%rsp), %rbx
+    mov     VCPU_info(%rbx), %rax
+    cmpw    $0, VCPU_nmi_mce_pending(%rbx)
+    jne     .Ldeliver
+    cmpb    $0, INFO_upcall_pending(%rax)
+    jne     .Lmaybe_event
+restore_guest:
+    testl   $ENTRY_SYSCALL, REGS_entry_vector(%rsp)
+    jz      .Liret
+    /* SYSRET only where its fixed selectors are the guest's, RIP is canonical and no trap flag is set. */
+    cmpw    $SEL_RING3_CS64, REGS_cs(%rsp)
+    jne     .Liret
+    mov     REGS_rip(%rsp), %rcx
+    shl     $16, %rcx
+    sar     $16, %rcx
+    cmp     %rcx, REGS_rip(%rsp)
+    jne     .Liret
+    testl   $0x10100, REGS_rflags(%rsp)
+    jnz     .Liret
+    RESTORE_GPRS
+    mov     8(%rsp), %rcx               /* RIP */
+    mov     24(%rsp), %r11              /* RFLAGS */
+    mov     32(%rsp), %rsp
+    sysretq
+.Liret:
+    RESTORE_GPRS
+    add     $8, %rsp
+    .globl guest_iret
+guest_iret:
+    iretq
+
+.Lmaybe_event:
+    cmpb    $0, INFO_upcall_mask(%rax)
+    jne     restore_guest
+.Ldeliver:
+    mov     %rbx, %rdi
+    call    pv_deliver_pending
+    jmp     restore_guest
+
+.Lsoftirqs:
+    call    softirq_run
+    jmp     exit_to_guest
+
+.Luser_syscall:
+    mov     %rbx, %rdi
+    call    pv_user_syscall
+    jmp     exit_to_guest
+
+/* --- exceptions and interrupts --- */
+
+    .balign 64
+    .globl entry_stubs
+entry_stubs:
+    vec = 0
+    .rept 256
+    .if vec == 8 || (vec >= 10 && vec <= 14) || vec == 17 || vec == 21 || vec == 29 || vec == 30
+    .balign 16
+    movl    $vec, 4(%rsp)
+    jmp     common_entry
+    .else
+    .balign 16
+    push    $0
+    movl    $vec, 4(%rsp)
+    jmp     common_entry
+    .endif
+    vec = vec + 1
+    .endr
+    .balign 16
+
+common_entry:
+    CLAC_IF_SMAP
+    cld
+    SAVE_GPRS
+    mov     %rsp, %rdi
+    testb   $3, REGS_cs(%rsp)
+    jz      .Lfrom_hypervisor
+    movzbl  REGS_entry_vector(%rsp), %eax
+    cmp     $32, %eax
+    jae     1f
+    call    pv_trap
+    jmp     exit_to_guest
+1:  call    trap_interrupt
+    jmp     exit_to_guest
+
+/* In the hypervisor itself: the idle loop's interrupts, NMI, machine check, faults with a fixup. */
+.Lfrom_hypervisor:
+    mov     %rsp, %rbp
+    and     $~15, %rsp
+    call    trap_from_hypervisor
+    mov     %rbp, %rsp
+    RESTORE_GPRS
+    add     $8, %rsp
+    iretq
+
+/*
+ * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The stubs are the same;
+ * cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was interrupted.
+ */
+.macro IST_STUB name vector has_error
+    .globl \name
+\name:
+    .if !\has_error
+    push    $0
+    .endif
+    movl    $\vector, 4(%rsp)
+    CLAC_IF_SMAP
+    cld
+    SAVE_GPRS
+    mov     %rsp, %rdi
+    mov     %rsp, %rbp
+    and     $~15, %rsp
+    call    trap_ist
+    mov     %rbp, %rsp
+    RESTORE_GPRS
+    add     $8, %rsp
+    iretq
+.endm
+
+    IST_STUB entry_nmi 2 0
+    IST_STUB entry_double_fault 8 1
+    IST_STUB entry_machine_check 18 0
+
+/* stack_reset_and_jump(fn): forgets the stack and goes on with fn() on an empty one. */
+    .globl stack_reset_and_jump
+stack_reset_and_jump:
+    mov     $-(1 << STACK_SHIFT), %rax
+    and     %rsp, %rax
+    lea     (1 << STACK_SHIFT) - CPU_SIZE(%rax), %rsp
+    xor     %ebp, %ebp
+    call    *%rdi
+    ud2
+
+/* stack_reset_to_guest(): the way out with the registers that are in struct cpu. */
+    .globl stack_reset_to_guest
+stack_reset_to_guest:
+    mov     $-(1 << STACK_SHIFT), %rax
+    and     %rsp, %rax
+    lea     (1 << STACK_SHIFT) - CPU_SIZE + CPU_guest(%rax), %rsp
+    jmp     exit_to_guest
+
+/* The SYSCALL stub; cpu.c copies it for each CPU and fills in the two addresses. */
+    .section .rodata
+    .balign 16
+    .globl syscall_stub, syscall_stub_end, syscall_stub_scratch, syscall_stub_stack, syscall_stub_target
+syscall_stub:
+    .byte   0x48, 0xa3                  /* movabs %rax, scratch */
+syscall_stub_scratch:
+    .quad   0
+    mov     %rsp, %rax
+    .byte   0x48, 0xbc                  /* movabs $stack, %rsp */
+syscall_stub_stack:
+    .quad   0
+    .byte   0xff, 0x25                  /* jmp *target(%rip) */
+    .long   syscall_stub_target - . - 4
+syscall_stub_target:
+    .quad   syscall_entry
+syscall_stub_end:

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* FPU, SSE and AVX state: switched eagerly, saved by XSAVE where the CPU has it, else FXSAVE. */
+#ifndef SERAI_X86_FPU_H
+#define SERAI_X86_FPU_H
+
+#include "base/types.h"
+
+/* Each CPU, at boot: turns XSAVE on and reads the sizes. */
+void fpu_cpu_init(void);
+
+struct fpu_area; /* an XSAVE area, 64-byte aligned */
+
+extern u32 fpu_area_size;   /* bytes; 512 + 64 + extensions */
+extern u64 fpu_xcr0_mask;   /* state components that the CPU has and we switch */
+
+/* The area as a fresh CPU would have it: FCW 0x37f, MXCSR 0x1f80. */
+struct fpu_area *fpu_area_create(void);
+void fpu_area_destroy(struct fpu_area *area);
+void fpu_area_reset(struct fpu_area *area);
+
+void fpu_save(struct fpu_area *area, u64 xcr0);
+/* Loads @area with XCR0 set to @xcr0 for the guest.  A state that the CPU refuses is replaced by a fresh one. */
+void fpu_restore(struct fpu_area *area, u64 xcr0);
+
+/* The legacy 512 bytes (FXSAVE format), for vcpu_guest_context. */
+void fpu_area_get_legacy(const struct fpu_area *area, void *buf512);
+void fpu_area_set_legacy(struct fpu_area *area, const void *buf512);
+
+/* The whole area, for XEN_DOMCTL_{get,set}vcpuextstate; false when the header claims what we do not offer. */
+bool fpu_area_set(struct fpu_area *area, const void *xsave, u32 size, u64 xcr0);
+
+
+/* The area's bytes, fpu_area_size of them, in XSAVE's standard layout. */
+const void *fpu_area_raw(const struct fpu_area *area);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The functions that entry.S and trap.c call upward; this is the whole list. */
+#ifndef SERAI_X86_UPCALLS_H
+#define SERAI_X86_UPCALLS_H
+
+#include "x86/percpu.h"
+
+/* hypercall/dispatch.c: the guest kernel executed SYSCALL; number in RAX, arguments in RDI RSI RDX R10 R8 R9. */
+void hypercall_entry(struct cpu_user_regs *regs);
+
+/*
+ * pv/trap.c: an exception came from PV guest context (ring 3).  The handler mends it, emulates it, or bounces it
+ * into the guest kernel by pv_inject_trap().
+ */
+void pv_trap(struct cpu_user_regs *regs);
+
+/* pv/mmu.c: a page fault with CPL 0 that may be a hypervisor access to a guest page.  False: not ours to mend. */
+bool pv_page_fault_in_hypervisor(u64 va, u32 error_code);
+
+/* pv/cpu.c: SYSCALL in guest user mode; the way out to a guest with something pending. */
+void pv_user_syscall(struct vcpu *v);
+void pv_deliver_pending(struct vcpu *v);
+
+/* pv/cpu.c: the IRETQ to the guest refused its frame (a selector or RIP of the guest's); regs in struct cpu are whole again. */
+void pv_iret_fault(struct vcpu *v);
+
+/* domain/evtchn.c side of interrupts that belong to dom0's devices: the vector fired on this CPU. */
+void irq_handle(unsigned vector);
+
+/* domain/timer.c, domain/sched.c by way of softirqs; nothing else. */
+
+#endif

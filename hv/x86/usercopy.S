@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * size_t usercopy_in(void *dst, const void *src, size_t size)    %rdi %rsi %rdx, result in %rax
+ *
+ * Hypercall arguments are small: up to 64 bytes go in loads and stores of eight, the rest by the string instructions.  An access that faults
+ * continues at a fixup which leaves the bytes not done in %rax; what was written before it stays.  RFLAGS.AC opens guest
+ * pages to us while SMAP is on; the fixups close it again.
+ */
+        .text
+
+/* NOPs of three bytes, which cpu.c turns into STAC and CLAC where SMAP is on. */
+.macro smap_nop byte
+.Lnop\@:
+        nopl    (%rax)
+        .pushsection .smap_patch, "a"
+        .quad   .Lnop\@
+        .byte   0x0f, 0x01, \byte, 0, 0, 0, 0, 0
+        .popsection
+.endm
+
+.macro open_guest
+        smap_nop 0xcb
+.endm
+
+.macro close_guest
+        smap_nop 0xca
+.endm
+
+.macro may_fault at, fixup
+        .pushsection .extable, "a"
+        .quad   \at, \fixup
+        .popsection
+.endm
+
+/* Both directions are one code: the exception table does not care which side faulted. */
+        .globl  usercopy_in, usercopy_out
+        .hidden usercopy_in, usercopy_out
+        .type   usercopy_in, @function
+        .type   usercopy_out, @function
+        .balign 16
+usercopy_in:
+usercopy_out:
+        open_guest
+        mov     %rdx, %rcx
+        cmp     $64, %rdx
+        ja      .Lcopy_string
+        sub     $8, %rcx
+        jb      .Lcopy_tail
+.Lcopy_word:
+1:      mov     (%rsi), %rax
+2:      mov     %rax, (%rdi)
+        add     $8, %rsi
+        add     $8, %rdi
+        sub     $8, %rcx
+        jae     .Lcopy_word
+.Lcopy_tail:
+        add     $8, %rcx
+        jnz     .Lcopy_bytes
+.Lcopy_done:
+        xor     %eax, %eax
+        close_guest
+        ret
+.Lcopy_bytes:
+3:      rep movsb
+        jmp     .Lcopy_done
+.Lcopy_string:
+        and     $7, %edx
+        shr     $3, %rcx
+4:      rep movsq
+        mov     %edx, %ecx
+        jmp     .Lcopy_bytes
+
+/* In the loop of words %rcx is eight less than what is left. */
+.Lcopy_word_fault:
+        add     $8, %rcx
+.Lcopy_bytes_fault:
+        mov     %rcx, %rax
+        close_guest
+        ret
+.Lcopy_string_fault:
+        lea     (%rdx, %rcx, 8), %rax
+        close_guest
+        ret
+        .size   usercopy_in, . - usercopy_in
+        .size   usercopy_out, . - usercopy_out
+        may_fault 1b, .Lcopy_word_fault
+        may_fault 2b, .Lcopy_word_fault
+        may_fault 3b, .Lcopy_bytes_fault
+        may_fault 4b, .Lcopy_string_fault
+
+/* size_t usercopy_clear(void *dst, size_t size)    %rdi %rsi */
+        .globl  usercopy_clear
+        .hidden usercopy_clear
+        .type   usercopy_clear, @function
+        .balign 16
+usercopy_clear:
+        open_guest
+        xor     %eax, %eax
+        mov     %rsi, %rcx
+        mov     %esi, %edx
+        and     $7, %edx
+        shr     $3, %rcx
+5:      rep stosq
+        mov     %edx, %ecx
+6:      rep stosb
+        close_guest
+        ret
+.Lclear_words_fault:
+        lea     (%rdx, %rcx, 8), %rcx
+.Lclear_bytes_fault:
+        mov     %rcx, %rax
+        close_guest
+        ret
+        .size   usercopy_clear, . - usercopy_clear
+        may_fault 5b, .Lclear_words_fault
+        may_fault 6b, .Lclear_bytes_fault
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the tiers of tests, from fast to real, and adds up what they said.
+
+One count is one test case: a case of a TAP program, a program judged by its status, or a pytest case.  A
+build or a program that fails without naming a case counts as one failure.  The last line of the output is
+`N passed, N failed, N skipped` and the exit status is 0 only when nothing failed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+BUILD = TOP / 'build'
+ASAN = TOP / 'build-asan'
+COVERAGE = TOP / 'build-coverage'
+LOGS = BUILD / 'check'
+
+
+class Tally:
+    """What happened: each case once, with its tier and, when it did not pass, its reason."""
+
+    def __init__(self):
+        self.cases = []
+
+    def add(self, tier, name, result, reason=''):
+        assert result in ('passed', 'failed', 'skipped')
+        self.cases.append((tier, name, result, ' '.join(str(reason).split())))
+
+    def count(self, result, tier=None):
+        return sum(1 for t, _, r, _ in self.cases if r == result and tier in (None, t))
+
+    def line(self, tier=None):
+        return ', '.join(f'{self.count(r, tier)} {r}' for r in ('passed', 'failed', 'skipped'))
+
+
+class Checker:
+    def __init__(self, options):
+        self.options = options
+        self.tally = Tally()
+        self.configured, self.built = {}, {}
+        self.started = time.monotonic()
+
+    def say(self, text):
+        print(f'[{time.monotonic() - self.started:5.0f} s] {text}', flush=True)
+
+    def logged(self, name, argv, **kwargs):
+        """Run ARGV with its words in a log file; return (status, path of the log)."""
+        log = LOGS / f'{name}.log'
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, 'wb') as f:
+            status = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=f,
+                                    stderr=subprocess.STDOUT, cwd=TOP, **kwargs).returncode
+        return status, log
+
+    def configure(self, tier, directory, *options):
+        """Set DIRECTORY up for this tree; False, with one failure told, when that does not work."""
+        if directory not in self.configured:
+            arguments = [*options, *self.libvirt_source()]
+            if (directory / 'build.ninja').exists():
+                arguments = ['--reconfigure', *arguments]
+            status, log = self.logged(f'setup-{directory.name}', ['meson', 'setup', *arguments, directory])
+            self.configured[directory] = self.told(status, tier, f'setup of {directory.name}', log)
+        elif not self.configured[directory]:
+            self.tally.add(tier, f'setup of {directory.name}', 'failed', 'it failed before')
+        return self.configured[directory]
+
+    def build(self, tier, directory, *options):
+        """Compile DIRECTORY once; False, with one failure told, when that does not work."""
+        if directory not in self.built:
+            if not self.configure(tier, directory, *options):
+                self.built[directory] = False
+                return False
+            self.say(f'building in {directory.name}')
+            status, log = self.logged(f'build-{directory.name}', ['ninja', '-C', directory])
+            self.built[directory] = self.told(status, tier, f'build in {directory.name}', log)
+        elif not self.built[directory]:
+            self.tally.add(tier, f'build in {directory.name}', 'failed', 'it failed before')
+        return self.built[directory]
+
+    def told(self, status, tier, what, log):
+        """True when STATUS is good, else a failure with the lines of LOG that say why."""
+        if status:
+            text = log.read_text(errors='replace').splitlines()
+            print('\n'.join([line[:300] for line in text if re.search(r'error|ERROR|undefined', line)][:12]
+                            or text[-12:]), flush=True)
+            self.tally.add(tier, what, 'failed', f'see {log}')
+        return status == 0
+
+    def libvirt_source(self):
+        """The source of the installed libvirt, unpacked once for all builds."""
+        fetch = TOP / 'libvirt-driver/fetch-libvirt-source.sh'
+        if not fetch.exists():
+            return []
+        base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+        result = subprocess.run([fetch, f'{base}/serai/libvirt'], stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True)
+        if result.returncode:
+            print(result.stderr[-1500:], flush=True)
+            return []
+        return [f'-Dlibvirt_source={result.stdout.strip()}']
+
+    def plain(self, tier):
+        return self.build(tier, BUILD)
+
+    def sanitized(self, tier):
+        return self.build(tier, ASAN, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dhypervisor=true')
+
+    def meson(self, tier, suite, directory, multiplier=4):
+        """Run one suite of the meson tests of DIRECTORY."""
+        listing = subprocess.run(['meson', 'introspect', '--tests', directory], capture_output=True, text=True)
+        tests = [t for t in json.loads(listing.stdout) if any(s.split(':')[-1] == suite for s in t['suite'])]
+        if not tests:
+            self.tally.add(tier, f'suite {suite}', 'skipped', 'it has no tests yet')
+            return
+        name = f'{tier}-{directory.name}'
+        env = {**os.environ, 'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
+               'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=0', 'G_DEBUG': 'fatal-warnings'}
+        status, log = self.logged(name, ['meson', 'test', '-C', directory, '--suite', suite, '--no-rebuild',
+                                         '--timeout-multiplier', multiplier, '--logbase', name,
+                                         '--print-errorlogs'], env=env)
+        before = self.tally.count('failed')
+        programs = [json.loads(p) for p in (directory / f'meson-logs/{name}.json').read_text().splitlines()]
+        # The JUnit file of meson leaves out why a case was skipped; the program's own words have it.
+        reasons = {case: why for program in programs for case, why in
+                   re.findall(r'^ok \d+ -? ?(.*?) # SKIP ?(.*)$', program.get('stdout') or '', re.M)}
+        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log, reasons)
+        # A program that died between two cases fails in the log of programs only.
+        named = ' '.join(f'{n} {r}' for t, n, r, _ in self.tally.cases if t == tier and r == 'failed')
+        for program in programs:
+            title = program['name'].split(' / ')[-1]
+            if program['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS') \
+                    and title not in named:
+                self.tally.add(tier, title, 'failed', f'{program["result"]}; see {log}')
+        if status and self.tally.count('failed') == before:
+            self.tally.add(tier, f'suite {suite}', 'failed', f'meson test ended with {status}; see {log}')
+        if self.tally.count('failed') > before:
+            self.show_failures(log)
+
+    def junit(self, tier, path, log, reasons={}):
+        """Count the cases of a JUnit file."""
+        if not path.exists():
+            self.tally.add(tier, path.name, 'failed', f'no report was written; see {log}')
+            return
+        for suite in ElementTree.parse(path).getroot().iter('testsuite'):
+            for case in suite.findall('testcase'):
+                owner = case.get('classname') or suite.get('name') or ''
+                name = f'{owner.split(" / ")[-1]}: {case.get("name")}'
+                for tag in ('failure', 'error', 'skipped'):
+                    found = case.find(tag)
+                    if found is not None:
+                        reason = found.get('message') or (found.text or '').strip()[:300] \
+                            or next((why for case_name, why in reasons.items() if name.endswith(case_name)), '')
+                        self.tally.add(tier, name, 'skipped' if tag == 'skipped' else 'failed', reason)
+                        break
+                else:
+                    self.tally.add(tier, name, 'passed')
+
+    def show_failures(self, log, lines=60):
+        """The part of a log that a reader without the file needs."""
+        text = log.read_text(errors='replace').splitlines()
+        wrong = [i for i, line in enumerate(text) if re.search(r'not ok|ERROR|FAIL|runtime error|assert', line)]
+        start = max(0, (wrong[0] if wrong else len(text)) - 15)
+        print('\n'.join(text[start:start + lines]), flush=True)
+
+    def pytest(self, tier, *arguments):
+        report = LOGS / f'{tier}.junit.xml'
+        report.unlink(missing_ok=True)
+        LOGS.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, '-B', '-m', 'pytest', '-p', 'no:cacheprovider', '-v', '-rs', f'--junitxml={report}',
+                   *arguments]
+        # Its progress is shown as it comes: these are the long ones.
+        status = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, cwd=TOP).returncode
+        if status == 5:
+            self.tally.add(tier, str(arguments[0]), 'skipped', 'it has no tests yet')
+            return
+        before = self.tally.count('failed')
+        self.junit(tier, report, report)
+        if status and self.tally.count('failed') == before:
+            self.tally.add(tier, str(arguments[0]), 'failed', f'pytest ended with {status}')
+
+    # The tiers, fastest first.
+
+    def tier_style(self):
+        """layering, headers alone, names in documents, spelling, formatter, static checkers"""
+        if self.configure('style', BUILD):
+            self.meson('style', 'style', BUILD)
+
+    def tier_unit(self):
+        """unit and property tests on this machine"""
+        if self.plain('unit'):
+            self.meson('unit', 'unit', BUILD)
+
+    def tier_sanitize(self):
+        """the unit tests under the address and undefined-behavior sanitizers"""
+        if self.sanitized('sanitize'):
+            self.meson('sanitize', 'unit', ASAN, multiplier=8)
+
+    def tier_fuzz(self):
+        """seconds of each fuzzer, under the sanitizers"""
+        if self.sanitized('fuzz'):
+            self.meson('fuzz', 'fuzz', ASAN, multiplier=8)
+
+    def tier_guest(self):
+        """tiny kernels on the hypervisor in QEMU"""
+        if self.plain('guest'):
+            self.meson('guest', 'guest', BUILD)
+
+    def tier_tiny(self):
+        """Debian's kernel and Xen's own tools on the hypervisor, from an initramfs"""
+        if self.plain('tiny'):
+            self.pytest('tiny', 'tests/system', '-m', 'tiny')
+
+    def tier_packages(self):
+        """the Debian packages: they build, lintian is content"""
+        self.pytest('packages', 'tests/packages')
+
+    def tier_system(self):
+        """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
+        if os.geteuid():
+            self.tally.add('system', 'all', 'skipped', 'making the host image needs root')
+        elif self.plain('system'):
+            self.pytest('system', 'tests/system', '-m', 'not tiny')
+
+    def tier_swap(self):
+        """the system tests with Debian's part at each seam"""
+        for peer in ('store', 'driver', 'hypervisor'):
+            self.pytest(f'swap-{peer}', 'tests/system', '-m', 'not tiny', f'--peer={peer}')
+
+    def tier_bench(self):
+        """Serai beside Debian's Xen: medians and ratios"""
+        if self.plain('bench'):
+            self.pytest('bench', 'tests/bench', '-s')
+
+    def tier_coverage(self):
+        """which lines the unit tests reach: a report, build-coverage/coverage.html"""
+        if self.build('coverage', COVERAGE, '-Db_coverage=true'):
+            self.meson('coverage', 'unit', COVERAGE)
+            status, log = self.logged('coverage-report', ['gcovr', '-r', TOP, COVERAGE, '--exclude', 'tests/',
+                                                          '--html', COVERAGE / 'coverage.html', '--print-summary'])
+            print(log.read_text(errors='replace')[-600:], flush=True)
+            self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
+
+
+QUICK = ['style', 'unit']
+NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'system']
+BY_NAME = ['swap', 'bench', 'coverage']
+
+
+def main():
+    epilog = 'tiers:\n' + '\n'.join(
+        f'  {name:10} {getattr(Checker, "tier_" + name).__doc__}' + (' (by name)' if name in BY_NAME else '')
+        for name in NORMAL + BY_NAME)
+    parser = argparse.ArgumentParser(prog='scripts/check', epilog=epilog,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     description='Build Serai and check it.')
+    parser.add_argument('tiers', nargs='*', metavar='tier', help='only these; without any, all not "by name"')
+    parser.add_argument('--quick', action='store_true', help='only ' + ' and '.join(QUICK))
+    options = parser.parse_args()
+    wrong = [t for t in options.tiers if t not in NORMAL + BY_NAME]
+    if wrong:
+        parser.error(f'no tier is called {wrong[0]}')
+
+    checker = Checker(options)
+    shutil.rmtree(LOGS, ignore_errors=True)
+    tiers = options.tiers or (QUICK if options.quick else NORMAL)
+    for name in tiers:
+        checker.say(f'{name}: {getattr(checker, "tier_" + name).__doc__}')
+        try:
+            getattr(checker, 'tier_' + name)()
+        except Exception as error:      # a tier that breaks is a failure of the check, not its end
+            checker.tally.add(name, 'the tier itself', 'failed', repr(error))
+        checker.say(f'{name}: {checker.tally.line(name)}')
+
+    for result in ('skipped', 'failed'):
+        for tier, name, r, reason in checker.tally.cases:
+            if r == result:
+                print(f'{result}: {tier}: {name}' + (f' ({reason[:300]})' if reason else ''))
+    print(checker.tally.line())
+    sys.exit(1 if checker.tally.count('failed') else 0)
+
+
+if __name__ == '__main__':
+    main()

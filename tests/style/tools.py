@@ -1,0 +1,49 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The checkers of others, on our C: clang-format on the folders that are formatted, cppcheck on all."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import tap
+
+# A folder joins this list once all of it is formatted; then it stays so.
+FORMATTED = (tap.TOP / 'tests/style/formatted').read_text().split()
+
+
+def formatter():
+    if not shutil.which('clang-format'):
+        tap.skip('formatted_folders_stay_formatted', 'clang-format is not installed')
+        return
+    paths = tap.files('.c', '.h', under=tuple(FORMATTED)) if FORMATTED else []
+    result = subprocess.run(['clang-format', '--dry-run', '--ferror-limit=1', *map(str, paths)],
+                            capture_output=True, text=True) if paths else None
+    wrong = sorted({line.split(':')[0].replace(f'{tap.TOP}/', '') for line in result.stderr.splitlines()
+                    if '[-Wclang-format-violations]' in line}) if result else []
+    tap.result('formatted_folders_stay_formatted', wrong)
+
+
+def cppcheck():
+    if not shutil.which('cppcheck'):
+        tap.skip('cppcheck_finds_nothing', 'cppcheck is not installed')
+        return
+    for folder in ('hv', 'xenstore', 'libxl', 'libvirt-driver'):
+        paths = tap.files('.c', under=(folder + '/',))
+        name = f'cppcheck_finds_nothing_in_{folder.replace("-", "_")}'
+        if not paths:
+            tap.skip(name, 'the folder has no sources')
+            continue
+        result = subprocess.run(
+            ['cppcheck', '-q', f'-j{os.cpu_count()}', '--enable=warning,portability', '--inline-suppr',
+             '--max-configs=1', '-D__x86_64__', '-D__GNUC__=12', f'-I{tap.TOP}/{folder}',
+             '--suppress=unknownMacro', '--suppress=preprocessorErrorDirective', '--suppress=missingInclude',
+             '--suppressions-list=' + str(tap.TOP / 'tests/style/cppcheck-suppressions'),
+             '--template={file}:{line}: {severity}: {id}: {message}', *map(str, paths)],
+            capture_output=True, text=True)
+        tap.result(name, [line.replace(f'{tap.TOP}/', '') for line in result.stderr.splitlines() if ': ' in line])
+
+
+{'format': formatter, 'cppcheck': cppcheck}[sys.argv[1]]()
+tap.done()
