@@ -50,6 +50,13 @@ validateElements(const virDomainDef *def)
         { "keywrap", def->keywrap != NULL },
         { "resource", def->resource != NULL },
         { "genid", def->genidRequested },
+        /* Limits that nothing would enforce. */
+        { "blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0 },
+        { "memtune", virMemoryLimitIsSet(def->mem.hard_limit) || virMemoryLimitIsSet(def->mem.soft_limit) ||
+                         virMemoryLimitIsSet(def->mem.swap_hard_limit) || def->mem.min_guarantee > 0 },
+        { "cputune quota", def->cputune.quota != 0 || def->cputune.period != 0 },
+        { "cachetune", def->nresctrls > 0 },
+        { "idmap", def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0 },
     };
     size_t i;
 
@@ -281,6 +288,10 @@ validateDiskSource(const virDomainDiskDef *disk)
 
     if (src->encryption) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <encryption> is not supported"), disk->dst);
+        return -1;
+    }
+    if (virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <iotune> is not supported"), disk->dst);
         return -1;
     }
     if (disk->transient) {
