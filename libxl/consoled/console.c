@@ -32,6 +32,7 @@ struct Console {
     guint id;
     char *path;    /* of the frontend */
     char *backend; /* or NULL for console 0 */
+    SeraiWatch *watch; /* of the frontend's state, when there is a backend */
     Log log;
     Rate rate;
     guint rate_timer;
@@ -418,6 +419,8 @@ console_free(gpointer data)
         to_user(c);
     }
     disconnect_guest(c);
+    if (c->watch)
+        serai_store_unwatch(c->daemon->store, c->watch);
     g_clear_handle_id(&c->rate_timer, g_source_remove);
     g_clear_handle_id(&c->read_source, g_source_remove);
     g_clear_handle_id(&c->write_source, g_source_remove);
@@ -472,6 +475,11 @@ console_open(Daemon *daemon, guint domid, guint id)
         announce(c, tty);
     else if (c->socket_path)
         announce(c, c->socket_path);
+    if (c->backend) {
+        g_autofree char *state = g_strdup_printf("%s/state", c->path);
+
+        c->watch = serai_store_watch(daemon->store, state, console_watched, NULL, NULL);
+    }
     console_frontend_changed(c);
     return c;
 }

@@ -31,6 +31,8 @@ void console_free(gpointer console);
 /* The guest wrote, read, or changed its state. */
 void console_event(Console *console);
 void console_frontend_changed(Console *console);
+/* A watch of the store, in the store's thread: has the main loop look at what @path names. */
+void console_watched(const char *path, gpointer data);
 guint console_domid(const Console *console);
 
 #endif

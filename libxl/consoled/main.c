@@ -78,8 +78,8 @@ on_change(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-static void
-on_watch(const char *path, gpointer data G_GNUC_UNUSED)
+void
+console_watched(const char *path, gpointer data G_GNUC_UNUSED)
 {
     GSource *source = g_idle_source_new();
 
@@ -87,14 +87,6 @@ on_watch(const char *path, gpointer data G_GNUC_UNUSED)
     g_source_set_callback(source, on_change, g_strdup(path), g_free);
     g_source_attach(source, NULL);
     g_source_unref(source);
-}
-
-/* Frontends of further consoles step through their states; a watch on all of them tells which. */
-static void
-on_frontend(const char *path, gpointer data)
-{
-    if (g_str_has_suffix(path, "/state") && strstr(path, "/device/console/"))
-        on_watch(path, data);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------ */
@@ -173,8 +165,7 @@ open_all(GError **error)
     self.consoles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, console_free);
     self.ports = g_hash_table_new(NULL, NULL);
     g_unix_fd_add(xenevtchn_fd(self.events), G_IO_IN, on_event, NULL);
-    return serai_store_watch(self.store, ROOT, on_watch, NULL, error) &&
-           serai_store_watch(self.store, "/local/domain", on_frontend, NULL, error);
+    return serai_store_watch(self.store, ROOT, console_watched, NULL, error) != NULL;
 }
 
 int
