@@ -156,7 +156,7 @@ check "start from the managed save" virsh start one
 says "schedinfo" "weight *: 300" virsh schedinfo one --live weight=300
 check "autostart" virsh autostart one
 check "virt-xml edits" virt-xml --connect xen:///system one --edit --memory 48,maxmemory=64
-check "virt-xml adds a disk" virt-xml --connect xen:///system one --add-device --disk /var/lib/libvirt/images/b.img,target.dev=xvdcXX
+check "virt-xml adds a disk" virt-xml --connect xen:///system one --add-device --disk /var/lib/libvirt/images/b.img,target.dev=xvdc
 check "domxml-to-native" virsh domxml-to-native xen-xl --domain one
 
 # Killed with a running domain.  The pretended machine is new afterwards, as after a reboot: the guest is gone and shown so.
