@@ -247,7 +247,7 @@ def test_dump_is_an_elf_core(host):
 
 def test_a_restart_of_the_daemon_finds_the_guest(host):
     before = domain_id(host)
-    host.run('systemctl kill -s KILL libvirtd; sleep 1; systemctl reset-failed libvirtd; systemctl restart libvirtd',
+    host.run('pkill -KILL -x libvirtd; sleep 1; systemctl reset-failed libvirtd; systemctl restart libvirtd',
              check=False)
     limit = time.monotonic() + 180
     while host.virsh('list', check=False)[0]:
