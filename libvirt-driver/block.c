@@ -86,7 +86,7 @@ xenDomainBlockStats(virDomainPtr dom, const char *path, virDomainBlockStatsPtr s
     stats->errs = -1;
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -113,11 +113,11 @@ xenDomainBlockStatsFlags(virDomainPtr dom, const char *path, virTypedParameterPt
         const char *name;
         long long value;
     } fields[] = {
-        { VIR_DOMAIN_BLOCK_STATS_READ_REQ, sum.read_requests },
-        { VIR_DOMAIN_BLOCK_STATS_READ_BYTES, sum.read_bytes },
-        { VIR_DOMAIN_BLOCK_STATS_WRITE_REQ, sum.write_requests },
-        { VIR_DOMAIN_BLOCK_STATS_WRITE_BYTES, sum.write_bytes },
-        { VIR_DOMAIN_BLOCK_STATS_FLUSH_REQ, sum.flush_requests },
+        {VIR_DOMAIN_BLOCK_STATS_READ_REQ, sum.read_requests},
+        {VIR_DOMAIN_BLOCK_STATS_READ_BYTES, sum.read_bytes},
+        {VIR_DOMAIN_BLOCK_STATS_WRITE_REQ, sum.write_requests},
+        {VIR_DOMAIN_BLOCK_STATS_WRITE_BYTES, sum.write_bytes},
+        {VIR_DOMAIN_BLOCK_STATS_FLUSH_REQ, sum.flush_requests},
     };
 
     if (*nparams == 0) {
@@ -132,7 +132,7 @@ xenDomainBlockStatsFlags(virDomainPtr dom, const char *path, virTypedParameterPt
     *nparams = i;
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -149,8 +149,8 @@ xenBlockReadSizes(const virDomainDiskDef *disk, unsigned long long *capacity, un
     int length;
 
     if (!src || !virStorageSourceIsLocalStorage(src) || !src->path) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("the size of disk '%s' is known for local files and devices only"),
-                       disk->dst);
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the size of disk '%s' is known for local files and devices only"), disk->dst);
         return -1;
     }
     fd = open(src->path, O_RDONLY | O_CLOEXEC);
@@ -198,7 +198,7 @@ xenDomainGetBlockInfo(virDomainPtr dom, const char *path, virDomainBlockInfoPtr 
     }
     ret = xenBlockReadSizes(disk, &info->capacity, &info->allocation, &info->physical);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -217,7 +217,8 @@ growFile(const virDomainDiskDef *disk, unsigned long long bytes)
     if (!S_ISREG(st.st_mode) || disk->src->format != VIR_STORAGE_FILE_RAW)
         return 0;
     if ((unsigned long long)st.st_size > bytes) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("disk '%s' would become smaller, and its contents be lost"), disk->dst);
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("disk '%s' would become smaller, and its contents be lost"), disk->dst);
         return -1;
     }
     fd = open(disk->src->path, O_WRONLY | O_CLOEXEC);
@@ -258,7 +259,8 @@ xenDomainBlockResize(virDomainPtr dom, const char *path, unsigned long long size
     if (!disk)
         goto endjob;
     if (disk->src->readonly || !virStorageSourceIsLocalStorage(disk->src) || !disk->src->path) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("disk '%s' of domain '%s' is not a local one that can be written"), disk->dst,
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("disk '%s' of domain '%s' is not a local one that can be written"), disk->dst,
                        vm->def->name);
         goto endjob;
     }
@@ -270,9 +272,9 @@ xenDomainBlockResize(virDomainPtr dom, const char *path, unsigned long long size
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

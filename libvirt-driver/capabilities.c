@@ -19,7 +19,7 @@
 VIR_LOG_INIT("serai.capabilities");
 
 /* Debian's device model for Xen, and QEMU's own name for the same program. */
-static const char *emulators[] = { "/usr/libexec/xen-qemu-system-i386", "/usr/bin/qemu-system-x86_64" };
+static const char *emulators[] = {"/usr/libexec/xen-qemu-system-i386", "/usr/bin/qemu-system-x86_64"};
 
 static const char *
 findEmulator(void)
@@ -80,7 +80,8 @@ addCell(virCaps *caps, unsigned int number, const SeraiNode *node, GArray *cpus)
         for (j = 0; j < cpus->len; j++) {
             const SeraiCpu *other = &g_array_index(cpus, SeraiCpu, j);
 
-            if (other->online && other->node == cpu->node && other->socket == cpu->socket && other->core == cpu->core)
+            if (other->online && other->node == cpu->node && other->socket == cpu->socket &&
+                other->core == cpu->core)
                 ignore_value(virBitmapSetBit(list[count].siblings, j));
         }
         count++;
@@ -94,8 +95,8 @@ addCell(virCaps *caps, unsigned int number, const SeraiNode *node, GArray *cpus)
         }
     }
     owned = g_steal_pointer(&list);
-    virCapabilitiesHostNUMAAddCell(caps->host.numa, number, node->total_kib, count, &owned, ndistances, &distances,
-                                   0, NULL, NULL);
+    virCapabilitiesHostNUMAAddCell(caps->host.numa, number, node->total_kib, count, &owned, ndistances,
+                                   &distances, 0, NULL, NULL);
 }
 
 static int
@@ -123,7 +124,7 @@ initNuma(xenDriver *driver, virCaps *caps)
 static void
 addGuest(virCaps *caps, virDomainOSType ostype, const char *machine)
 {
-    const char *const machines[] = { machine };
+    const char *const machines[] = {machine};
     virCapsGuest *guest;
 
     guest = virCapabilitiesAddGuest(caps, ostype, VIR_ARCH_X86_64, findEmulator(), NULL, 1,
@@ -169,7 +170,8 @@ fillDevices(virDomainCaps *caps)
 
     caps->disk.supported = VIR_TRISTATE_BOOL_YES;
     caps->disk.diskDevice.report = caps->disk.bus.report = caps->disk.model.report = true;
-    VIR_DOMAIN_CAPS_ENUM_SET(caps->disk.diskDevice, VIR_DOMAIN_DISK_DEVICE_DISK, VIR_DOMAIN_DISK_DEVICE_CDROM);
+    VIR_DOMAIN_CAPS_ENUM_SET(caps->disk.diskDevice, VIR_DOMAIN_DISK_DEVICE_DISK,
+                             VIR_DOMAIN_DISK_DEVICE_CDROM);
     /* Virtio is listed because it is accepted: such a disk becomes one on the bus of Xen. */
     VIR_DOMAIN_CAPS_ENUM_SET(caps->disk.bus, VIR_DOMAIN_DISK_BUS_XEN, VIR_DOMAIN_DISK_BUS_VIRTIO);
 
@@ -255,7 +257,8 @@ xenCapabilitiesDomain0(xenDriver *driver, const SeraiDomainInfo *info)
         return NULL;
     def->mem.cur_balloon = info->memory_kib;
     /* No limit is written as all ones; what it has is then the more useful answer. */
-    virDomainDefSetMemoryTotal(def, info->max_memory_kib > (1ULL << 42) ? info->memory_kib
-                                                                         : MAX(info->max_memory_kib, info->memory_kib));
+    virDomainDefSetMemoryTotal(def, info->max_memory_kib > (1ULL << 42)
+                                        ? info->memory_kib
+                                        : MAX(info->max_memory_kib, info->memory_kib));
     return g_steal_pointer(&def);
 }

@@ -8,8 +8,8 @@
 virCaps *xenCapabilitiesNew(xenDriver *driver);
 
 /* What a domain of one kind can have; arguments as virConnectGetDomainCapabilities() takes them. */
-virDomainCaps *xenCapabilitiesDomain(xenDriver *driver, const char *emulator, const char *arch, const char *machine,
-                                     const char *virttype);
+virDomainCaps *xenCapabilitiesDomain(xenDriver *driver, const char *emulator, const char *arch,
+                                     const char *machine, const char *virttype);
 
 /* Domain 0 as a definition, made of what the hypervisor says about it. */
 virDomainDef *xenCapabilitiesDomain0(xenDriver *driver, const SeraiDomainInfo *info);

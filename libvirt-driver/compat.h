@@ -24,7 +24,7 @@
 #include "virpidfile.h"
 
 #if LIBVIR_VERSION_NUMBER < 9000000 || LIBVIR_VERSION_NUMBER >= 9001000
-# error "The driver has been ported to libvirt 9.0 only: describe what changed in compat.h."
+#error "The driver has been ported to libvirt 9.0 only: describe what changed in compat.h."
 #endif
 
 /* Later releases have no choice whether to wait for the lock. */

@@ -104,18 +104,19 @@ diskURL(const virDomainDiskDef *disk)
     case VIR_STORAGE_NET_PROTOCOL_ISCSI:
         break;
     default:
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': protocol '%s' is not supported"), disk->dst, scheme);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': protocol '%s' is not supported"),
+                       disk->dst, scheme);
         return NULL;
     }
     if (!host || src->nhosts > 1 || src->auth) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': one <host> and no <auth> is what is supported"),
-                       disk->dst);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': one <host> and no <auth> is what is supported"), disk->dst);
         return NULL;
     }
     if (host->transport == VIR_STORAGE_NET_HOST_TRANS_UNIX) {
         if (src->protocol != VIR_STORAGE_NET_PROTOCOL_NBD) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': a UNIX socket is for protocol 'nbd' only"),
-                           disk->dst);
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<disk> '%s': a UNIX socket is for protocol 'nbd' only"), disk->dst);
             return NULL;
         }
         return g_strdup_printf("nbd+unix:///%s?socket=%s", src->path ? src->path : "", host->socket);
@@ -135,8 +136,9 @@ backendDomain(const char *name, const char *element, guint *ret_domid)
         return 0;
     }
     if (virStrToLong_ui(name, NULL, 10, &domid) < 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<backenddomain name='%s'> of <%s>: only the number of a domain is supported"),
-                       name, element);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<backenddomain name='%s'> of <%s>: only the number of a domain is supported"), name,
+                       element);
         return -1;
     }
     *ret_domid = domid;
@@ -232,13 +234,15 @@ xenConfNic(const virDomainNetDef *net)
     case VIR_DOMAIN_NET_TYPE_NETWORK:
         nic->bridge = g_strdup(virDomainNetGetActualBridgeName(net));
         if (!nic->bridge) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<interface> with MAC '%s': its network has no bridge"), mac);
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<interface> with MAC '%s': its network has no bridge"), mac);
             return NULL;
         }
         if (port && port->virtPortType == VIR_NETDEV_VPORT_PROFILE_OPENVSWITCH) {
             nicOvs(nic, net);
         } else if (vlan && vlan->nTags > 0) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<interface> with MAC '%s': <vlan> needs an Open vSwitch bridge"), mac);
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<interface> with MAC '%s': <vlan> needs an Open vSwitch bridge"), mac);
             return NULL;
         } else {
             nic->attach = SERAI_NIC_BRIDGE;
@@ -248,8 +252,8 @@ xenConfNic(const virDomainNetDef *net)
         nic->attach = SERAI_NIC_NONE;
         break;
     default:
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<interface> with MAC '%s': type '%s' is not supported"), mac,
-                       virDomainNetTypeToString(virDomainNetGetActualType(net)));
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<interface> with MAC '%s': type '%s' is not supported"),
+                       mac, virDomainNetTypeToString(virDomainNetGetActualType(net)));
         return NULL;
     }
     return g_steal_pointer(&device);
@@ -282,7 +286,8 @@ xenConfConsole(const virDomainChrDef *chr)
         G_GNUC_FALLTHROUGH;
     default:
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s type='%s'> is not supported"),
-                       virDomainChrDeviceTypeToString(chr->deviceType), virDomainChrTypeToString(source->type));
+                       virDomainChrDeviceTypeToString(chr->deviceType),
+                       virDomainChrTypeToString(source->type));
         return NULL;
     }
 
@@ -297,7 +302,8 @@ SeraiDevice *
 xenConfVfb(const virDomainGraphicsDef *graphics)
 {
     g_autoptr(SeraiDevice) device = serai_device_new(SERAI_DEVICE_VFB);
-    const virDomainGraphicsListenDef *listen = virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
+    const virDomainGraphicsListenDef *listen =
+        virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
 
     switch (graphics->type) {
     case VIR_DOMAIN_GRAPHICS_TYPE_VNC:

@@ -34,7 +34,8 @@ xenConnectOpen(virConnectPtr conn, virConnectAuthPtr auth G_GNUC_UNUSED, virConf
     virCheckFlags(VIR_CONNECT_RO, VIR_DRV_OPEN_ERROR);
 
     if (!driver) {
-        virReportError(VIR_ERR_INTERNAL_ERROR, "%s", _("the Xen driver is not running: is this host under a hypervisor?"));
+        virReportError(VIR_ERR_INTERNAL_ERROR, "%s",
+                       _("the Xen driver is not running: is this host under a hypervisor?"));
         return VIR_DRV_OPEN_ERROR;
     }
     if (driver->settings->root) {
@@ -43,7 +44,8 @@ xenConnectOpen(virConnectPtr conn, virConnectAuthPtr auth G_GNUC_UNUSED, virConf
             return VIR_DRV_OPEN_ERROR;
         }
         if (STRNEQ_NULLABLE(virURIGetParam(conn->uri, "root"), driver->settings->root)) {
-            virReportError(VIR_ERR_INVALID_ARG, _("the Xen driver is open already, below '%s'"), driver->settings->root);
+            virReportError(VIR_ERR_INVALID_ARG, _("the Xen driver is open already, below '%s'"),
+                           driver->settings->root);
             return VIR_DRV_OPEN_ERROR;
         }
     } else if (STRNEQ_NULLABLE(path, "") && STRNEQ_NULLABLE(path, "/") && STRNEQ_NULLABLE(path, "/system")) {
@@ -112,7 +114,8 @@ xenConnectGetSysinfo(virConnectPtr conn, unsigned int flags)
     if (virConnectGetSysinfoEnsureACL(conn) < 0)
         return NULL;
     if (!driver->sysinfo) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s", _("the firmware of this host tells nothing about it"));
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s",
+                       _("the firmware of this host tells nothing about it"));
         return NULL;
     }
     if (virSysinfoFormat(&buf, driver->sysinfo) < 0)
@@ -139,8 +142,8 @@ xenConnectGetCapabilities(virConnectPtr conn)
 }
 
 char *
-xenConnectGetDomainCapabilities(virConnectPtr conn, const char *emulator, const char *arch, const char *machine,
-                                const char *virttype, unsigned int flags)
+xenConnectGetDomainCapabilities(virConnectPtr conn, const char *emulator, const char *arch,
+                                const char *machine, const char *virttype, unsigned int flags)
 {
     xenDriver *driver = conn->privateData;
     g_autoptr(virDomainCaps) caps = NULL;
@@ -207,7 +210,8 @@ xenConnectDomainEventDeregister(virConnectPtr conn, virConnectDomainEventCallbac
 
 int
 xenConnectDomainEventRegisterAny(virConnectPtr conn, virDomainPtr dom, int eventID,
-                                 virConnectDomainEventGenericCallback callback, void *opaque, virFreeCallback freecb)
+                                 virConnectDomainEventGenericCallback callback, void *opaque,
+                                 virFreeCallback freecb)
 {
     xenDriver *driver = conn->privateData;
     int id;
@@ -251,7 +255,8 @@ xenConnectCompareCPU(virConnectPtr conn, const char *xml, unsigned int flags)
 {
     xenDriver *driver = conn->privateData;
 
-    virCheckFlags(VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE | VIR_CONNECT_COMPARE_CPU_VALIDATE_XML, VIR_CPU_COMPARE_ERROR);
+    virCheckFlags(VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE | VIR_CONNECT_COMPARE_CPU_VALIDATE_XML,
+                  VIR_CPU_COMPARE_ERROR);
 
     if (virConnectCompareCPUEnsureACL(conn) < 0)
         return VIR_CPU_COMPARE_ERROR;
@@ -262,13 +267,14 @@ xenConnectCompareCPU(virConnectPtr conn, const char *xml, unsigned int flags)
 
 /* A paravirtualized guest has the CPU of the host, whatever the emulator is, so the answer is the same. */
 int
-xenConnectCompareHypervisorCPU(virConnectPtr conn, const char *emulator G_GNUC_UNUSED, const char *arch G_GNUC_UNUSED,
-                               const char *machine G_GNUC_UNUSED, const char *virttype G_GNUC_UNUSED, const char *xml,
-                               unsigned int flags)
+xenConnectCompareHypervisorCPU(virConnectPtr conn, const char *emulator G_GNUC_UNUSED,
+                               const char *arch G_GNUC_UNUSED, const char *machine G_GNUC_UNUSED,
+                               const char *virttype G_GNUC_UNUSED, const char *xml, unsigned int flags)
 {
     xenDriver *driver = conn->privateData;
 
-    virCheckFlags(VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE | VIR_CONNECT_COMPARE_CPU_VALIDATE_XML, VIR_CPU_COMPARE_ERROR);
+    virCheckFlags(VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE | VIR_CONNECT_COMPARE_CPU_VALIDATE_XML,
+                  VIR_CPU_COMPARE_ERROR);
 
     if (virConnectCompareHypervisorCPUEnsureACL(conn) < 0)
         return VIR_CPU_COMPARE_ERROR;
@@ -294,7 +300,7 @@ baseline(const char **xml, unsigned int count, virArch arch, unsigned int flags)
         goto cleanup;
     ret = virCPUDefFormat(cpu, NULL);
 
- cleanup:
+cleanup:
     virCPUDefListFree(cpus);
     return ret;
 }

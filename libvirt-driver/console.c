@@ -25,7 +25,8 @@ findConsole(virDomainDef *def, const char *name)
             return def->consoles[i];
     }
     for (i = 0; i < def->nchannels; i++) {
-        if (STREQ_NULLABLE(def->channels[i]->info.alias, name) || STREQ_NULLABLE(def->channels[i]->target.name, name))
+        if (STREQ_NULLABLE(def->channels[i]->info.alias, name) ||
+            STREQ_NULLABLE(def->channels[i]->target.name, name))
             return def->channels[i];
     }
     return NULL;
@@ -49,17 +50,19 @@ xenDomainOpenConsole(virDomainPtr dom, const char *name, virStreamPtr st, unsign
         goto cleanup;
     chr = findConsole(vm->def, name);
     if (!chr) {
-        virReportError(VIR_ERR_INTERNAL_ERROR, _("domain '%s' has no console '%s'"), vm->def->name, name ? name : "0");
+        virReportError(VIR_ERR_INTERNAL_ERROR, _("domain '%s' has no console '%s'"), vm->def->name,
+                       name ? name : "0");
         goto cleanup;
     }
     if (chr->source->type != VIR_DOMAIN_CHR_TYPE_PTY) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("console '%s' of domain '%s' has no pty"), NULLSTR(chr->info.alias),
-                       vm->def->name);
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("console '%s' of domain '%s' has no pty"),
+                       NULLSTR(chr->info.alias), vm->def->name);
         goto cleanup;
     }
     /* The daemon may have opened it only after the domain was started, or anew since. */
     if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE) {
-        char *path = serai_domain_dup_console_path(XEN_PRIVATE(vm)->domain, SERAI_DEVICE_CONSOLE, chr->target.port, &error);
+        char *path = serai_domain_dup_console_path(XEN_PRIVATE(vm)->domain, SERAI_DEVICE_CONSOLE,
+                                                   chr->target.port, &error);
 
         if (!path) {
             xenReportError(&error, _("cannot open the console of domain '%s'"), vm->def->name);
@@ -71,12 +74,13 @@ xenDomainOpenConsole(virDomainPtr dom, const char *name, virStreamPtr st, unsign
 
     opened = virChrdevOpen(XEN_PRIVATE(vm)->devs, chr->source, st, flags & VIR_DOMAIN_CONSOLE_FORCE);
     if (opened == 1) {
-        virReportError(VIR_ERR_OPERATION_FAILED, _("somebody else uses the console of domain '%s'"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_FAILED, _("somebody else uses the console of domain '%s'"),
+                       vm->def->name);
         goto cleanup;
     }
     ret = opened;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

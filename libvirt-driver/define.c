@@ -61,7 +61,8 @@ xenDomainDefineXMLFlags(virConnectPtr conn, const char *xml, unsigned int flags)
         return NULL;
 
     if (!virUUIDIsValid(def->uuid)) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' cannot be defined: its UUID belongs to the host"), def->name);
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' cannot be defined: its UUID belongs to the host"), def->name);
         return NULL;
     }
 
@@ -80,7 +81,7 @@ xenDomainDefineXMLFlags(virConnectPtr conn, const char *xml, unsigned int flags)
     xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_DEFINED,
                             oldDef ? VIR_DOMAIN_EVENT_DEFINED_UPDATED : VIR_DOMAIN_EVENT_DEFINED_ADDED);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return dom;
 }
@@ -99,7 +100,8 @@ xenDomainUndefineFlags(virDomainPtr dom, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    /* A paravirtualized domain has no NVRAM, and there are no snapshots yet, so those flags ask for nothing. */
+    /* A paravirtualized domain has no NVRAM, and there are no snapshots yet, so those flags ask for nothing.
+     */
     virCheckFlags(VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                       VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |
                       VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | VIR_DOMAIN_UNDEFINE_TPM | VIR_DOMAIN_UNDEFINE_KEEP_TPM,
@@ -114,14 +116,15 @@ xenDomainUndefineFlags(virDomainPtr dom, unsigned int flags)
         goto cleanup;
 
     if (!vm->persistent || vm->def->id == 0) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no definition that could be removed"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no definition that could be removed"),
+                       vm->def->name);
         goto endjob;
     }
     image = xenSettingsManagedSavePath(driver->settings, vm->def->name);
     if (virFileExists(image)) {
         if (!(flags & VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has a managed save image, which would be lost"),
-                           vm->def->name);
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("domain '%s' has a managed save image, which would be lost"), vm->def->name);
             goto endjob;
         }
         if (xenSaveRemoveManaged(driver, vm) < 0)
@@ -139,9 +142,9 @@ xenDomainUndefineFlags(virDomainPtr dom, unsigned int flags)
         xenDomainSaveStatus(driver, vm);
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -177,7 +180,7 @@ renameFiles(xenDriver *driver, virDomainObj *vm, const char *newName, char *oldN
     unlink(oldFile);
     return 0;
 
- undo:
+undo:
     unlink(newLink);
     unlink(newFile);
     g_free(vm->def->name);
@@ -195,7 +198,8 @@ renameDomain(virDomainObj *vm, const char *newName, unsigned int flags, void *op
     virCheckFlags(0, -1);
 
     vm->def->name = g_strdup(oldName);
-    undefined = virDomainEventLifecycleNewFromObj(vm, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_RENAMED);
+    undefined =
+        virDomainEventLifecycleNewFromObj(vm, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_RENAMED);
     g_clear_pointer(&vm->def->name, g_free);
 
     if (renameFiles(driver, vm, newName, oldName) < 0) {
@@ -230,18 +234,20 @@ xenDomainRename(virDomainPtr dom, const char *newName, unsigned int flags)
         goto endjob;
     }
     if (virDomainObjIsActive(vm)) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is running and cannot be renamed"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is running and cannot be renamed"),
+                       vm->def->name);
         goto endjob;
     }
     if (!vm->persistent) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is transient and cannot be renamed"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is transient and cannot be renamed"),
+                       vm->def->name);
         goto endjob;
     }
     ret = virDomainObjListRename(driver->domains, vm, newName, flags, renameDomain, driver);
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -278,7 +284,8 @@ xenDomainSetAutostart(virDomainPtr dom, int autostart)
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
     if (!vm->persistent || vm->def->id == 0) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no definition, so it cannot be started automatically"),
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' has no definition, so it cannot be started automatically"),
                        vm->def->name);
         goto endjob;
     }
@@ -295,9 +302,9 @@ xenDomainSetAutostart(virDomainPtr dom, int autostart)
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -356,9 +363,9 @@ xenDomainSetLifecycleAction(virDomainPtr dom, unsigned int type, unsigned int ac
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

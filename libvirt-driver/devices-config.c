@@ -14,7 +14,8 @@
 static int
 unsupported(const virDomainDef *def, const virDomainDeviceDef *dev)
 {
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices in the definition of domain '%s' cannot be changed this way"),
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("<%s> devices in the definition of domain '%s' cannot be changed this way"),
                    xenDevicesElement(dev), def->name);
     return -1;
 }
@@ -32,7 +33,8 @@ attachDisk(virDomainDef *def, virDomainDeviceDef *dev)
     virDomainDiskDef *disk = dev->data.disk;
 
     if (virDomainDiskIndexByName(def, disk->dst, true) >= 0) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has a disk '%s' already"), def->name, disk->dst);
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has a disk '%s' already"), def->name,
+                       disk->dst);
         return -1;
     }
     virDomainDiskInsert(def, g_steal_pointer(&dev->data.disk));
@@ -47,8 +49,8 @@ attachNet(virDomainDef *def, virDomainDeviceDef *dev)
 
     for (i = 0; i < def->nnets; i++) {
         if (virMacAddrCmp(&def->nets[i]->mac, &dev->data.net->mac) == 0) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an interface with MAC '%s' already"), def->name,
-                           virMacAddrFormat(&dev->data.net->mac, mac));
+            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an interface with MAC '%s' already"),
+                           def->name, virMacAddrFormat(&dev->data.net->mac, mac));
             return -1;
         }
     }
@@ -82,8 +84,9 @@ findChr(virDomainDef *def, const virDomainChrDef *chr)
     for (i = 0; list && i < *count; i++) {
         const virDomainChrDef *other = (*list)[i];
 
-        if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL ? STREQ_NULLABLE(other->target.name, chr->target.name)
-                                                                  : other->target.port == chr->target.port)
+        if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL
+                ? STREQ_NULLABLE(other->target.name, chr->target.name)
+                : other->target.port == chr->target.port)
             return i;
     }
     return -1;
@@ -115,8 +118,8 @@ attachInput(virDomainDef *def, virDomainDeviceDef *dev)
 
     for (i = 0; i < def->ninputs; i++) {
         if (def->inputs[i]->type == dev->data.input->type && def->inputs[i]->bus == dev->data.input->bus) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an <input type='%s'> already"), def->name,
-                           virDomainInputTypeToString(dev->data.input->type));
+            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an <input type='%s'> already"),
+                           def->name, virDomainInputTypeToString(dev->data.input->type));
             return -1;
         }
     }
@@ -220,7 +223,8 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         return missing(def, "graphics");
     case VIR_DOMAIN_DEVICE_VIDEO:
         for (i = 0; i < (ssize_t)def->nvideos; i++) {
-            if (def->videos[i]->type != dev->data.video->type || def->videos[i]->vram != dev->data.video->vram)
+            if (def->videos[i]->type != dev->data.video->type ||
+                def->videos[i]->vram != dev->data.video->vram)
                 continue;
             virDomainVideoDefFree(def->videos[i]);
             VIR_DELETE_ELEMENT(def->videos, i, def->nvideos);

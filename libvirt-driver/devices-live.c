@@ -3,8 +3,8 @@
  * Devices of a running domain.
  *
  * Attaching takes what libvirt has for the device (a volume, a lock, a network port), then asks the
- * library, then enters it in the live definition; a failure gives back in the opposite order.  The lock of the
- * domain is given up while the guest is asked, the job is kept.
+ * library, then enters it in the live definition; a failure gives back in the opposite order.  The lock of
+ * the domain is given up while the guest is asked, the job is kept.
  */
 #include "conf.h"
 #include "devices.h"
@@ -71,14 +71,16 @@ unsupported(const virDomainObj *vm, const virDomainDeviceDef *dev, xenDeviceCall
     const char *type = xenDevicesElement(dev);
 
     if (verb == XEN_CALL_ATTACH)
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be attached to domain '%s' while it runs"), type,
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices cannot be attached to domain '%s' while it runs"), type,
                        vm->def->name);
     else if (verb == XEN_CALL_DETACH)
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices cannot be detached from domain '%s' while it runs"), type,
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices cannot be detached from domain '%s' while it runs"), type,
                        vm->def->name);
     else
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> devices of domain '%s' cannot be updated while it runs"), type,
-                       vm->def->name);
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices of domain '%s' cannot be updated while it runs"), type, vm->def->name);
     return -1;
 }
 
@@ -104,7 +106,8 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     int attached;
 
     if (virDomainDiskIndexByName(vm->def, disk->dst, true) >= 0) {
-        virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a disk '%s' already"), vm->def->name, disk->dst);
+        virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a disk '%s' already"), vm->def->name,
+                       disk->dst);
         return -1;
     }
     if (virDomainDiskTranslateSourcePool(disk) < 0)
@@ -170,12 +173,12 @@ attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     announceAttached(driver, vm, net->info.alias);
     return 0;
 
- detach:
+detach:
     virErrorPreserveLast(&error);
     if (call(vm, device, XEN_CALL_DETACH, "interface") < 0)
         VIR_WARN("%s", virGetLastErrorMessage());
     virErrorRestore(&error);
- release:
+release:
     xenNetRelease(driver, vm, net);
     return -1;
 }
@@ -191,8 +194,8 @@ attachChannel(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         return unsupported(vm, dev, XEN_CALL_ATTACH);
     for (i = 0; i < vm->def->nchannels; i++) {
         if (STREQ_NULLABLE(vm->def->channels[i]->target.name, chr->target.name)) {
-            virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a channel '%s' already"), vm->def->name,
-                           NULLSTR(chr->target.name));
+            virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a channel '%s' already"),
+                           vm->def->name, NULLSTR(chr->target.name));
             return -1;
         }
     }
@@ -245,7 +248,8 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     int detached;
 
     if (i < 0) {
-        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no disk '%s'"), vm->def->name, dev->data.disk->dst);
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no disk '%s'"), vm->def->name,
+                       dev->data.disk->dst);
         return -1;
     }
     device = xenConfDisk(vm->def->disks[i]);
@@ -359,8 +363,10 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     }
     old = vm->def->disks[i];
     if (old->device != VIR_DOMAIN_DISK_DEVICE_CDROM || disk->device != VIR_DOMAIN_DISK_DEVICE_CDROM) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("disk '%s' of domain '%s' is no CD-ROM drive, so nothing of it can change while it runs"),
-                       disk->dst, vm->def->name);
+        virReportError(
+            VIR_ERR_OPERATION_UNSUPPORTED,
+            _("disk '%s' of domain '%s' is no CD-ROM drive, so nothing of it can change while it runs"),
+            disk->dst, vm->def->name);
         return -1;
     }
     if (virDomainDiskTranslateSourcePool(disk) < 0)
@@ -391,8 +397,8 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 static int
 refuseNetChange(const virDomainObj *vm, const char *what)
 {
-    virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("<%s> of an interface of domain '%s' cannot change while it runs"), what,
-                   vm->def->name);
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("<%s> of an interface of domain '%s' cannot change while it runs"), what, vm->def->name);
     return -1;
 }
 

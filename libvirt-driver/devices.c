@@ -84,7 +84,8 @@ change(xenDriver *driver, virDomainObj *vm, const char *xml, unsigned int flags,
         config = virDomainObjCopyPersistentDef(vm, driver->xmlopt, NULL);
         if (!config)
             return -1;
-        configDevice = virDomainDeviceDefParse(xml, config, driver->xmlopt, NULL, parseFlags | VIR_DOMAIN_DEF_PARSE_INACTIVE);
+        configDevice = virDomainDeviceDefParse(xml, config, driver->xmlopt, NULL,
+                                               parseFlags | VIR_DOMAIN_DEF_PARSE_INACTIVE);
         if (!configDevice || changeConfig(driver, config, configDevice, verb) < 0)
             return -1;
     }
@@ -197,7 +198,8 @@ detachAlias(xenDriver *driver, virDomainObj *vm, const char *alias, unsigned int
             return -1;
     }
     if (flags & VIR_DOMAIN_AFFECT_LIVE) {
-        if (virDomainDefFindDevice(vm->def, alias, &dev, true) < 0 || changeLive(driver, vm, &dev, XEN_DETACH) < 0)
+        if (virDomainDefFindDevice(vm->def, alias, &dev, true) < 0 ||
+            changeLive(driver, vm, &dev, XEN_DETACH) < 0)
             return -1;
     }
     if (config) {
@@ -227,7 +229,7 @@ xenDomainDetachDeviceAlias(virDomainPtr dom, const char *alias, unsigned int fla
         ret = detachAlias(dom->conn->privateData, vm, alias, flags);
     virDomainObjEndJob(vm);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

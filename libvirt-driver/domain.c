@@ -83,7 +83,7 @@ xenDomainXMLOptionNew(xenDriver *driver)
                     VIR_DOMAIN_DEF_FEATURE_INDIVIDUAL_VCPUS | VIR_DOMAIN_DEF_FEATURE_OFFLINE_VCPUPIN |
                     VIR_DOMAIN_DEF_FEATURE_FW_AUTOSELECT,
         /* The range of addresses that belongs to Xen guests. */
-        .macPrefix = { 0x00, 0x16, 0x3e },
+        .macPrefix = {0x00, 0x16, 0x3e},
         .netPrefix = "vif",
         .defArch = virArchFromHost(),
     };
@@ -94,11 +94,12 @@ xenDomainXMLOptionNew(xenDriver *driver)
         .parse = privateParse,
     };
     virDomainJobObjConfig jobs = {
-        .jobDataPrivateCb = {
-            .allocPrivateData = progressNew,
-            .copyPrivateData = progressCopy,
-            .freePrivateData = g_free,
-        },
+        .jobDataPrivateCb =
+            {
+                .allocPrivateData = progressNew,
+                .copyPrivateData = progressCopy,
+                .freePrivateData = g_free,
+            },
     };
     virDomainXMLOption *xmlopt = virDomainXMLOptionNew(&parser, &callbacks, NULL, NULL, NULL, &jobs);
 
@@ -123,7 +124,8 @@ xenDomainObjFromDomain(virDomainPtr dom)
 }
 
 int
-xenDomainJobBegin(virDomainObj *vm, virDomainAsyncJob job, virDomainJobOperation operation, unsigned int flags)
+xenDomainJobBegin(virDomainObj *vm, virDomainAsyncJob job, virDomainJobOperation operation,
+                  unsigned int flags)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
 
@@ -143,9 +145,9 @@ xenDomainJobEnd(virDomainObj *vm, bool succeeded)
 
     if (data && virTimeMillisNow(&now) == 0) {
         data->timeElapsed = now - data->started;
-        data->status = succeeded ? VIR_DOMAIN_JOB_STATUS_COMPLETED
+        data->status = succeeded                                       ? VIR_DOMAIN_JOB_STATUS_COMPLETED
                        : g_cancellable_is_cancelled(priv->cancellable) ? VIR_DOMAIN_JOB_STATUS_CANCELED
-                                                                         : VIR_DOMAIN_JOB_STATUS_FAILED;
+                                                                       : VIR_DOMAIN_JOB_STATUS_FAILED;
         g_clear_pointer(&vm->job->completed, virDomainJobDataFree);
         vm->job->completed = virDomainJobDataCopy(data);
     }

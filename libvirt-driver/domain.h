@@ -8,10 +8,10 @@
 /* Hangs off virDomainObj; guarded by the domain's lock. */
 typedef struct _xenDomainPrivate xenDomainPrivate;
 struct _xenDomainPrivate {
-    SeraiDomain *domain;        /* NULL while it does not run */
-    GCancellable *cancellable;  /* of the job that can be aborted; NULL when there is none */
-    virChrdevs *devs;           /* open console streams */
-    char *lockState;            /* what the lock manager wants back */
+    SeraiDomain *domain;       /* NULL while it does not run */
+    GCancellable *cancellable; /* of the job that can be aborted; NULL when there is none */
+    virChrdevs *devs;          /* open console streams */
+    char *lockState;           /* what the lock manager wants back */
 };
 
 /* Progress of a job, inside virDomainJobData. */

@@ -104,7 +104,8 @@ loadDomains(xenDriver *driver)
 {
     const xenSettings *settings = driver->settings;
 
-    if (virDomainObjListLoadAllConfigs(driver->domains, settings->stateDir, NULL, true, driver->xmlopt, NULL, NULL) < 0)
+    if (virDomainObjListLoadAllConfigs(driver->domains, settings->stateDir, NULL, true, driver->xmlopt, NULL,
+                                       NULL) < 0)
         return -1;
     if (virDomainObjListLoadAllConfigs(driver->domains, settings->configDir, settings->autostartDir, false,
                                        driver->xmlopt, NULL, NULL) < 0)
@@ -186,7 +187,7 @@ xenStateInitialize(bool privileged, const char *root, bool monolithic G_GNUC_UNU
     xenProcessAutostartAll(driver);
     return VIR_DRV_STATE_INIT_COMPLETE;
 
- error:
+error:
     xenStateCleanup();
     return VIR_DRV_STATE_INIT_ERROR;
 }
@@ -197,8 +198,10 @@ xenStateReload(void)
     if (!xenDriverState)
         return 0;
     return virDomainObjListLoadAllConfigs(xenDriverState->domains, xenDriverState->settings->configDir,
-                                          xenDriverState->settings->autostartDir, false, xenDriverState->xmlopt, NULL,
-                                          NULL) < 0 ? -1 : 0;
+                                          xenDriverState->settings->autostartDir, false,
+                                          xenDriverState->xmlopt, NULL, NULL) < 0
+               ? -1
+               : 0;
 }
 
 static virHypervisorDriver xenHypervisorDriver = {
@@ -341,7 +344,7 @@ static virHypervisorDriver xenHypervisorDriver = {
     .domainGetMessages = xenDomainGetMessages,
 };
 
-static const char *schemes[] = { "xen", NULL };
+static const char *schemes[] = {"xen", NULL};
 
 static virConnectDriver xenConnectDriver = {
     .localOnly = true,

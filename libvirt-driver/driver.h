@@ -42,26 +42,26 @@ typedef struct _xenDriver xenDriver;
 struct _xenDriver {
     virMutex lock;
 
-    bool privileged;                /* (c) */
-    int lockFD;                     /* (c) the lock on stateDir */
-    xenSettings *settings;          /* (c) */
+    bool privileged;       /* (c) */
+    int lockFD;            /* (c) the lock on stateDir */
+    xenSettings *settings; /* (c) */
 
-    SeraiHost *host;                /* (c) */
-    virCaps *caps;                  /* (c) but for the free text of virCaps, which nobody changes */
-    virDomainXMLOption *xmlopt;     /* (c) */
-    virSysinfoDef *sysinfo;         /* (c) NULL when the host's firmware tells nothing */
+    SeraiHost *host;            /* (c) */
+    virCaps *caps;              /* (c) but for the free text of virCaps, which nobody changes */
+    virDomainXMLOption *xmlopt; /* (c) */
+    virSysinfoDef *sysinfo;     /* (c) NULL when the host's firmware tells nothing */
 
-    virDomainObjList *domains;      /* (s) */
-    virObjectEventState *events;    /* (s) */
-    virHostdevManager *hostdevs;    /* (s) */
-    virPortAllocatorRange *vncPorts;/* (s) */
-    virLockManagerPlugin *locks;    /* (s) */
+    virDomainObjList *domains;       /* (s) */
+    virObjectEventState *events;     /* (s) */
+    virHostdevManager *hostdevs;     /* (s) */
+    virPortAllocatorRange *vncPorts; /* (s) */
+    virLockManagerPlugin *locks;     /* (s) */
 
-    struct _xenMonitor *monitor;    /* (c) the thread that hears the hypervisor; monitor.c */
+    struct _xenMonitor *monitor; /* (c) the thread that hears the hypervisor; monitor.c */
 
-    virStateInhibitCallback inhibit;/* (c) NULL when nobody wants to know */
-    void *inhibitOpaque;            /* (c) */
-    unsigned int nactive;           /* (lock) running domains, for inhibit */
+    virStateInhibitCallback inhibit; /* (c) NULL when nobody wants to know */
+    void *inhibitOpaque;             /* (c) */
+    unsigned int nactive;            /* (lock) running domains, for inhibit */
 };
 
 /* The driver, or NULL before it is initialized and after it has been cleaned up. */

@@ -38,7 +38,8 @@ xenInterfaceDevid(virDomainObj *vm, const virDomainNetDef *net)
         if (device->kind == SERAI_DEVICE_NIC && STRCASEEQ(device->nic.mac, mac))
             return device->devid;
     }
-    virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no interface with MAC '%s' any more"), vm->def->name, mac);
+    virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no interface with MAC '%s' any more"),
+                   vm->def->name, mac);
     return -1;
 }
 
@@ -76,7 +77,7 @@ xenDomainInterfaceStats(virDomainPtr dom, const char *name, virDomainInterfaceSt
     stats->tx_drop = nic.tx_dropped;
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -103,8 +104,8 @@ bandwidthField(virNetDevBandwidthRate *in, virNetDevBandwidthRate *out, const ch
 static virNetDevBandwidth *
 mergeBandwidth(const virNetDevBandwidth *old, virTypedParameterPtr params, int nparams)
 {
-    virNetDevBandwidthRate in = { 0 };
-    virNetDevBandwidthRate out = { 0 };
+    virNetDevBandwidthRate in = {0};
+    virNetDevBandwidthRate out = {0};
     virNetDevBandwidth *merged = g_new0(virNetDevBandwidth, 1);
     int i;
 
@@ -135,7 +136,8 @@ replaceBandwidth(virDomainNetDef *net, virNetDevBandwidth *bandwidth)
 }
 
 static int
-setLiveBandwidth(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net, virTypedParameterPtr params, int nparams)
+setLiveBandwidth(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net, virTypedParameterPtr params,
+                 int nparams)
 {
     virNetDevBandwidth *bandwidth = mergeBandwidth(net->bandwidth, params, nparams);
 
@@ -145,14 +147,15 @@ setLiveBandwidth(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net, virT
     if (net->ifname && !driver->settings->pretend) {
         if (!bandwidth->in && !bandwidth->out)
             virNetDevBandwidthClear(net->ifname);
-        else if (virNetDevBandwidthSet(net->ifname, bandwidth, false, !virDomainNetTypeSharesHostView(net)) < 0)
+        else if (virNetDevBandwidthSet(net->ifname, bandwidth, false, !virDomainNetTypeSharesHostView(net)) <
+                 0)
             goto error;
     }
     replaceBandwidth(net, bandwidth);
     xenDomainSaveStatus(driver, vm);
     return 0;
 
- error:
+error:
     virNetDevBandwidthFree(bandwidth);
     return -1;
 }
@@ -170,11 +173,12 @@ xenDomainSetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
     int ret = -1;
 
     virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, -1);
-    if (virTypedParamsValidate(params, nparams, VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, VIR_TYPED_PARAM_UINT,
-                               VIR_DOMAIN_BANDWIDTH_IN_PEAK, VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_IN_BURST,
-                               VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_IN_FLOOR, VIR_TYPED_PARAM_UINT,
-                               VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_OUT_PEAK,
-                               VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_OUT_BURST, VIR_TYPED_PARAM_UINT, NULL) < 0)
+    if (virTypedParamsValidate(
+            params, nparams, VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, VIR_TYPED_PARAM_UINT,
+            VIR_DOMAIN_BANDWIDTH_IN_PEAK, VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_IN_BURST,
+            VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_IN_FLOOR, VIR_TYPED_PARAM_UINT,
+            VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_OUT_PEAK,
+            VIR_TYPED_PARAM_UINT, VIR_DOMAIN_BANDWIDTH_OUT_BURST, VIR_TYPED_PARAM_UINT, NULL) < 0)
         return -1;
 
     vm = xenDomainObjFromDomain(dom);
@@ -199,9 +203,9 @@ xenDomainSetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -211,12 +215,12 @@ xenDomainGetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
                                 unsigned int flags)
 {
     const char *fields[XEN_BANDWIDTH_NPARAMS] = {
-        VIR_DOMAIN_BANDWIDTH_IN_AVERAGE,  VIR_DOMAIN_BANDWIDTH_IN_PEAK,  VIR_DOMAIN_BANDWIDTH_IN_BURST,
-        VIR_DOMAIN_BANDWIDTH_IN_FLOOR,    VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, VIR_DOMAIN_BANDWIDTH_OUT_PEAK,
+        VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, VIR_DOMAIN_BANDWIDTH_IN_PEAK,     VIR_DOMAIN_BANDWIDTH_IN_BURST,
+        VIR_DOMAIN_BANDWIDTH_IN_FLOOR,   VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, VIR_DOMAIN_BANDWIDTH_OUT_PEAK,
         VIR_DOMAIN_BANDWIDTH_OUT_BURST,
     };
-    virNetDevBandwidthRate in = { 0 };
-    virNetDevBandwidthRate out = { 0 };
+    virNetDevBandwidthRate in = {0};
+    virNetDevBandwidthRate out = {0};
     virDomainNetDef *net;
     virDomainDef *def;
     virDomainObj *vm;
@@ -253,13 +257,14 @@ xenDomainGetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
     *nparams = i;
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
 
 int
-xenDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **ifaces, unsigned int source, unsigned int flags)
+xenDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **ifaces, unsigned int source,
+                            unsigned int flags)
 {
     virDomainObj *vm;
     int ret = -1;
@@ -279,11 +284,12 @@ xenDomainInterfaceAddresses(virDomainPtr dom, virDomainInterfacePtr **ifaces, un
         ret = virDomainNetARPInterfaces(vm->def, ifaces);
         break;
     default:
-        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED, "%s", _("addresses come from leases or from ARP, as there is no guest agent"));
+        virReportError(VIR_ERR_ARGUMENT_UNSUPPORTED, "%s",
+                       _("addresses come from leases or from ARP, as there is no guest agent"));
         break;
     }
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

@@ -74,7 +74,7 @@ xenDomainGetJobInfo(virDomainPtr dom, virDomainJobInfoPtr info)
     }
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -94,7 +94,8 @@ formatStats(const virDomainJobData *data, virTypedParameterPtr *params, int *npa
         return -1;
     if (progress->stage == SERAI_STAGE_MEMORY &&
         (virTypedParamsAddULLong(params, nparams, &max, VIR_DOMAIN_JOB_MEMORY_TOTAL, progress->total) < 0 ||
-         virTypedParamsAddULLong(params, nparams, &max, VIR_DOMAIN_JOB_MEMORY_PROCESSED, progress->done) < 0 ||
+         virTypedParamsAddULLong(params, nparams, &max, VIR_DOMAIN_JOB_MEMORY_PROCESSED, progress->done) <
+             0 ||
          virTypedParamsAddULLong(params, nparams, &max, VIR_DOMAIN_JOB_MEMORY_REMAINING, remaining) < 0))
         return -1;
     if (data->status == VIR_DOMAIN_JOB_STATUS_COMPLETED || data->status == VIR_DOMAIN_JOB_STATUS_FAILED ||
@@ -105,7 +106,8 @@ formatStats(const virDomainJobData *data, virTypedParameterPtr *params, int *npa
 }
 
 int
-xenDomainGetJobStats(virDomainPtr dom, int *type, virTypedParameterPtr *params, int *nparams, unsigned int flags)
+xenDomainGetJobStats(virDomainPtr dom, int *type, virTypedParameterPtr *params, int *nparams,
+                     unsigned int flags)
 {
     g_autoptr(virDomainJobData) data = NULL;
     virDomainObj *vm;
@@ -121,7 +123,8 @@ xenDomainGetJobStats(virDomainPtr dom, int *type, virTypedParameterPtr *params, 
 
     *params = NULL;
     *nparams = 0;
-    data = currentData(vm, flags & VIR_DOMAIN_JOB_STATS_COMPLETED, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED);
+    data =
+        currentData(vm, flags & VIR_DOMAIN_JOB_STATS_COMPLETED, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED);
     *type = data ? typeOf(data) : VIR_DOMAIN_JOB_NONE;
     ret = data ? formatStats(data, params, nparams) : 0;
     if (ret < 0) {
@@ -130,7 +133,7 @@ xenDomainGetJobStats(virDomainPtr dom, int *type, virTypedParameterPtr *params, 
         *nparams = 0;
     }
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -149,13 +152,14 @@ xenDomainAbortJobFlags(virDomainPtr dom, unsigned int flags)
     if (virDomainAbortJobFlagsEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
     if (vm->job->asyncJob == VIR_ASYNC_JOB_NONE || !XEN_PRIVATE(vm)->cancellable) {
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no job that could be aborted"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no job that could be aborted"),
+                       vm->def->name);
         goto cleanup;
     }
     g_cancellable_cancel(XEN_PRIVATE(vm)->cancellable);
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

@@ -16,8 +16,8 @@
 
 VIR_LOG_INIT("serai.lifecycle");
 
-#define XEN_START_FLAGS                                                                                      \
-    (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE |                \
+#define XEN_START_FLAGS                                                                       \
+    (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | \
      VIR_DOMAIN_START_FORCE_BOOT | VIR_DOMAIN_START_VALIDATE)
 
 static int
@@ -62,7 +62,7 @@ xenDomainCreateXML(virConnectPtr conn, const char *xml, unsigned int flags)
         dom = virGetDomain(conn, vm->def->name, vm->def->uuid, vm->def->id);
     xenDomainJobEnd(vm, started == 0);
 
- remove:
+remove:
     if (!dom && !vm->persistent && !virDomainObjIsActive(vm))
         virDomainObjListRemove(driver->domains, vm);
     virDomainObjEndAPI(&vm);
@@ -90,7 +90,7 @@ xenDomainCreateWithFlags(virDomainPtr dom, unsigned int flags)
         dom->id = vm->def->id;
     xenDomainJobEnd(vm, ret == 0);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -129,9 +129,9 @@ xenDomainSuspend(virDomainPtr dom)
     xenDomainSaveStatus(driver, vm);
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -164,9 +164,9 @@ xenDomainResume(virDomainPtr dom)
     xenDomainSaveStatus(driver, vm);
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -190,7 +190,8 @@ xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
     if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     if (flags == VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, _("domain '%s' is paravirtualized and has no power button"), vm->def->name);
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("domain '%s' is paravirtualized and has no power button"), vm->def->name);
         goto endjob;
     }
 
@@ -201,9 +202,9 @@ xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -238,9 +239,9 @@ xenDomainReboot(virDomainPtr dom, unsigned int flags)
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -267,9 +268,9 @@ xenDomainReset(virDomainPtr dom, unsigned int flags)
     xenDomainQueue(driver, virDomainEventRebootNewFromObj(vm));
     ret = xenProcessRestart(driver, vm);
 
- endjob:
+endjob:
     xenDomainJobEnd(vm, ret == 0);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -309,11 +310,11 @@ xenDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
     stopped = true;
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
     if (stopped)
         xenProcessStopped(driver, vm, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -348,9 +349,9 @@ xenDomainInjectNMI(virDomainPtr dom, unsigned int flags)
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -360,7 +361,8 @@ static int
 noSleepStates(virDomainObj *vm)
 {
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                   _("domain '%s' is paravirtualized and has no sleep states: use suspend or managedsave"), vm->def->name);
+                   _("domain '%s' is paravirtualized and has no sleep states: use suspend or managedsave"),
+                   vm->def->name);
     return -1;
 }
 

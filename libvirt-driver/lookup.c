@@ -92,8 +92,8 @@ xenConnectListDefinedDomains(virConnectPtr conn, char **const names, int nnames)
 
     if (virConnectListDefinedDomainsEnsureACL(conn) < 0)
         return -1;
-    return virDomainObjListGetInactiveNames(driver->domains, names, nnames, virConnectListDefinedDomainsCheckACL,
-                                            conn);
+    return virDomainObjListGetInactiveNames(driver->domains, names, nnames,
+                                            virConnectListDefinedDomainsCheckACL, conn);
 }
 
 int
@@ -194,7 +194,7 @@ xenDomainGetInfo(virDomainPtr dom, virDomainInfoPtr info)
     }
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -215,7 +215,7 @@ xenDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned int flags)
     *state = virDomainObjGetState(vm, reason);
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -246,7 +246,7 @@ xenDomainGetControlInfo(virDomainPtr dom, virDomainControlInfoPtr info, unsigned
     }
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -319,7 +319,7 @@ xenDomainGetXMLDesc(virDomainPtr dom, unsigned int flags)
     }
     xml = virDomainDefFormat(def, driver->xmlopt, virDomainDefFormatConvertXMLFlags(flags));
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return xml;
 }
@@ -347,7 +347,7 @@ xenDomainSetMetadata(virDomainPtr dom, int type, const char *metadata, const cha
         xenDomainQueue(driver, virDomainEventMetadataChangeNewFromObj(vm, type, uri));
     virDomainObjEndJob(vm);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

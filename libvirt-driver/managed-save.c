@@ -118,7 +118,7 @@ xenDomainManagedSaveRemove(virDomainPtr dom, unsigned int flags)
     ret = xenSaveRemoveManaged(driver, vm);
     virDomainObjEndJob(vm);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -145,7 +145,7 @@ xenDomainManagedSaveGetXMLDesc(virDomainPtr dom, unsigned int flags)
     if (def)
         xml = formatImage(driver, def, flags & VIR_DOMAIN_SAVE_IMAGE_XML_SECURE ? VIR_DOMAIN_XML_SECURE : 0);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return xml;
 }
@@ -175,7 +175,7 @@ xenDomainManagedSaveDefineXML(virDomainPtr dom, const char *dxml, unsigned int f
         ret = rewriteImage(driver, path, def, dxml, running, flags);
     virDomainObjEndJob(vm);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

@@ -58,7 +58,8 @@ setPersistent(virDomainDef *def, unsigned long long kib, bool maximum)
 {
     if (maximum) {
         if (virDomainNumaGetNodeCount(def->numa) > 0) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("the memory of domain '%s' is the sum of its <numa> cells"), def->name);
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("the memory of domain '%s' is the sum of its <numa> cells"), def->name);
             return -1;
         }
         virDomainDefSetMemoryTotal(def, kib);
@@ -106,9 +107,9 @@ xenDomainSetMemoryFlags(virDomainPtr dom, unsigned long kib, unsigned int flags)
         goto endjob;
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -161,9 +162,9 @@ xenDomainSetMemoryStatsPeriod(virDomainPtr dom, int period, unsigned int flags)
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -207,7 +208,7 @@ xenDomainMemoryStats(virDomainPtr dom, virDomainMemoryStatPtr stats, unsigned in
         addStat(stats, nstats, &ret, VIR_DOMAIN_MEMORY_STAT_USABLE, memory.guest_available_kib);
     }
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

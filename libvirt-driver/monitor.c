@@ -3,8 +3,8 @@
  * The hypervisor's events.
  *
  * One thread runs the main context that the library emits its signals in.  It must never wait, as all
- * signals pass through it; so each event becomes a task of a small pool, and a task waits for its domain's job
- * as long as that takes.  What a task does is in reconnect.c and depends on the hypervisor's answer only.
+ * signals pass through it; so each event becomes a task of a small pool, and a task waits for its domain's
+ * job as long as that takes.  What a task does is in reconnect.c and depends on the hypervisor's answer only.
  */
 #include "monitor.h"
 #include "error.h"
@@ -23,7 +23,7 @@ struct _xenMonitor {
     GThread *thread;
     GThreadPool *pool;
     gulong handlers[3];
-    gint stopping;              /* atomic */
+    gint stopping; /* atomic */
 };
 
 /* Waits for the job of the domain and asks how it is. */

@@ -80,11 +80,12 @@ xenNodeGetInfo(virConnectPtr conn, virNodeInfoPtr info)
 
 /* CPU time by what it was used for; the hypervisor knows idle from busy. */
 int
-xenNodeGetCPUStats(virConnectPtr conn, int cpuNum, virNodeCPUStatsPtr params, int *nparams, unsigned int flags)
+xenNodeGetCPUStats(virConnectPtr conn, int cpuNum, virNodeCPUStatsPtr params, int *nparams,
+                   unsigned int flags)
 {
-    const char *fields[] = { VIR_NODE_CPU_STATS_KERNEL, VIR_NODE_CPU_STATS_USER, VIR_NODE_CPU_STATS_IDLE,
-                             VIR_NODE_CPU_STATS_IOWAIT };
-    unsigned long long values[G_N_ELEMENTS(fields)] = { 0 };
+    const char *fields[] = {VIR_NODE_CPU_STATS_KERNEL, VIR_NODE_CPU_STATS_USER, VIR_NODE_CPU_STATS_IDLE,
+                            VIR_NODE_CPU_STATS_IOWAIT};
+    unsigned long long values[G_N_ELEMENTS(fields)] = {0};
     g_autoptr(GArray) cpus = NULL;
     struct timespec now;
     unsigned long long total;
@@ -138,7 +139,8 @@ assignMemory(virNodeMemoryStatsPtr param, const char *name, unsigned long long v
 }
 
 int
-xenNodeGetMemoryStats(virConnectPtr conn, int cellNum, virNodeMemoryStatsPtr params, int *nparams, unsigned int flags)
+xenNodeGetMemoryStats(virConnectPtr conn, int cellNum, virNodeMemoryStatsPtr params, int *nparams,
+                      unsigned int flags)
 {
     g_autoptr(GPtrArray) nodes = NULL;
     unsigned long long total = 0;

@@ -38,7 +38,8 @@ xenPostParseString(const char *xml, virDomainXMLOption *xmlopt, unsigned int par
         return NULL;
     root = xmlDocGetRootElement(doc);
     type = virXMLPropString(root, "type");
-    if (!virXMLNodeNameEqual(root, "domain") || (STRNEQ_NULLABLE(type, "qemu") && STRNEQ_NULLABLE(type, "kvm")))
+    if (!virXMLNodeNameEqual(root, "domain") ||
+        (STRNEQ_NULLABLE(type, "qemu") && STRNEQ_NULLABLE(type, "kvm")))
         return virDomainDefParseString(xml, xmlopt, NULL, parseFlags);
 
     xmlSetProp(root, BAD_CAST "type", BAD_CAST "xen");

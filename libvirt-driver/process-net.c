@@ -39,7 +39,8 @@ xenNetRelease(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, virDomainNetDef
     virErrorPreserveLast(&error);
     network = virGetConnectNetwork();
     if (!network || virDomainNetReleaseActualDevice(network, vm->def, net) < 0)
-        VIR_WARN("cannot give back the network port of domain '%s': %s", vm->def->name, virGetLastErrorMessage());
+        VIR_WARN("cannot give back the network port of domain '%s': %s", vm->def->name,
+                 virGetLastErrorMessage());
     virErrorRestore(&error);
 }
 

@@ -111,7 +111,7 @@ acquire(xenDriver *driver, virDomainObj *vm)
         goto undo;
     return 0;
 
- undo:
+undo:
     virErrorPreserveLast(&error);
     release(driver, vm);
     virErrorRestore(&error);
@@ -134,7 +134,8 @@ make(xenDriver *driver, virDomainObj *vm, int restoreFd)
 
     cancellable = xenDomainJobWork(vm);
     if (restoreFd < 0)
-        domain = serai_domain_create_sync(driver->host, config, cancellable, xenDomainJobProgress, vm, &error);
+        domain =
+            serai_domain_create_sync(driver->host, config, cancellable, xenDomainJobProgress, vm, &error);
     else
         domain = serai_domain_restore_sync(driver->host, config, restoreFd, cancellable, xenDomainJobProgress,
                                            vm, &error);
@@ -243,7 +244,7 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, bool paused)
     xenDomainSaveStatus(driver, vm);
     return 0;
 
- undo:
+undo:
     virErrorPreserveLast(&saved);
     withdraw(driver, vm);
     if (destroyGuest(vm) < 0)
@@ -315,11 +316,11 @@ xenProcessStart(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, int res
         xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
     return 0;
 
- release:
+release:
     virErrorPreserveLast(&error);
     release(driver, vm);
     virErrorRestore(&error);
- forget:
+forget:
     virErrorPreserveLast(&error);
     virDomainAuditStart(vm, restoreFd < 0 ? "booted" : "restored", false);
     forget(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED);

@@ -35,7 +35,8 @@ static void
 stop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reason, int detail)
 {
     if (xenProcessStop(driver, vm, reason) < 0) {
-        VIR_WARN("domain '%s' has stopped but cannot be taken away: %s", vm->def->name, virGetLastErrorMessage());
+        VIR_WARN("domain '%s' has stopped but cannot be taken away: %s", vm->def->name,
+                 virGetLastErrorMessage());
         return;
     }
     xenProcessStopped(driver, vm, detail);
@@ -94,7 +95,8 @@ hasShutDown(xenDriver *driver, virDomainObj *vm, SeraiShutdownReason reason)
     case SERAI_SHUTDOWN_REBOOT:
     case SERAI_SHUTDOWN_SOFT_RESET:
         xenDomainQueue(driver, virDomainEventRebootNewFromObj(vm));
-        carryOut(driver, vm, vm->def->onReboot, VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
+        carryOut(driver, vm, vm->def->onReboot, VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+                 VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
         break;
     case SERAI_SHUTDOWN_CRASH:
     case SERAI_SHUTDOWN_WATCHDOG:
@@ -109,7 +111,8 @@ hasShutDown(xenDriver *driver, virDomainObj *vm, SeraiShutdownReason reason)
         if (virDomainObjGetState(vm, NULL) == VIR_DOMAIN_SHUTDOWN)
             break;
         xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_SHUTDOWN, VIR_DOMAIN_EVENT_SHUTDOWN_FINISHED);
-        carryOut(driver, vm, vm->def->onPoweroff, VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
+        carryOut(driver, vm, vm->def->onPoweroff, VIR_DOMAIN_SHUTOFF_SHUTDOWN,
+                 VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN);
         break;
     }
 }
@@ -236,7 +239,8 @@ reclaim(xenDriver *driver, const SeraiDomainInfo *info)
     unsigned char uuid[VIR_UUID_BUFLEN];
     virDomainObj *vm = NULL;
 
-    if (!config || STRNEQ_NULLABLE(config->owner_data, XEN_DRIVER_OWNER) || virUUIDParse(info->uuid, uuid) < 0)
+    if (!config || STRNEQ_NULLABLE(config->owner_data, XEN_DRIVER_OWNER) ||
+        virUUIDParse(info->uuid, uuid) < 0)
         return;
 
     vm = virDomainObjListFindByUUID(driver->domains, uuid);
@@ -244,17 +248,19 @@ reclaim(xenDriver *driver, const SeraiDomainInfo *info)
         goto out;
 
     if (info->paused && info->cpu_time_ns == 0) {
-        VIR_WARN("domain '%s' (%u) was being started when the daemon ended: it is destroyed", config->name, info->domid);
+        VIR_WARN("domain '%s' (%u) was being started when the daemon ended: it is destroyed", config->name,
+                 info->domid);
         if (!serai_domain_destroy_sync(domain, NULL, &error))
             VIR_WARN("cannot destroy domain %u: %s", info->domid, error->message);
     } else if (vm && virDomainObjBeginJob(vm, VIR_JOB_MODIFY) == 0) {
         adopt(driver, vm, domain, info);
         virDomainObjEndJob(vm);
     } else if (!vm) {
-        VIR_WARN("domain '%s' (%u) runs, but there is no definition of it any more", config->name, info->domid);
+        VIR_WARN("domain '%s' (%u) runs, but there is no definition of it any more", config->name,
+                 info->domid);
     }
 
- out:
+out:
     virDomainObjEndAPI(&vm);
 }
 

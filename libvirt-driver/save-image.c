@@ -36,7 +36,8 @@ xenImageFileOpen(xenImageFile *file, const char *path, bool bypassCache)
         int direct = virFileDirectFdFlag();
 
         if (direct < 0) {
-            virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", _("this host cannot write files around its page cache"));
+            virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
+                           _("this host cannot write files around its page cache"));
             return -1;
         }
         flags |= direct;

@@ -11,9 +11,9 @@
 typedef struct _xenImageFile xenImageFile;
 struct _xenImageFile {
     char *path;
-    char *temporary;            /* NULL when @path is written directly */
-    int fd;                     /* for the library */
-    virFileWrapperFd *wrapper;  /* writes around the page cache */
+    char *temporary;           /* NULL when @path is written directly */
+    int fd;                    /* for the library */
+    virFileWrapperFd *wrapper; /* writes around the page cache */
 };
 
 int xenImageFileOpen(xenImageFile *file, const char *path, bool bypassCache);

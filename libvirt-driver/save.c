@@ -41,7 +41,7 @@ imageXML(xenDriver *driver, virDomainObj *vm, const char *dxml)
 static int
 saveTo(xenDriver *driver, virDomainObj *vm, const char *path, const char *dxml, unsigned int flags)
 {
-    g_auto(xenImageFile) file = { .fd = -1 };
+    g_auto(xenImageFile) file = {.fd = -1};
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GBytes) metadata = NULL;
     g_autoptr(GError) error = NULL;
@@ -99,8 +99,8 @@ save(virDomainPtr dom, virDomainObj *vm, const char *path, const char *dxml, uns
         goto endjob;
     if (!path) {
         if (!vm->persistent) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is transient and cannot be saved by libvirt"),
-                           vm->def->name);
+            virReportError(VIR_ERR_OPERATION_INVALID,
+                           _("domain '%s' is transient and cannot be saved by libvirt"), vm->def->name);
             goto endjob;
         }
         path = managed = xenSettingsManagedSavePath(driver->settings, vm->def->name);
@@ -113,7 +113,7 @@ save(virDomainPtr dom, virDomainObj *vm, const char *path, const char *dxml, uns
         goto endjob;
     ret = 0;
 
- endjob:
+endjob:
     xenDomainJobEnd(vm, ret == 0);
     if (ret == 0)
         xenProcessStopped(driver, vm, VIR_DOMAIN_EVENT_STOPPED_SAVED);
@@ -135,7 +135,7 @@ xenDomainSaveFlags(virDomainPtr dom, const char *to, const char *dxml, unsigned 
         goto cleanup;
     ret = save(dom, vm, to, dxml, flags);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -169,7 +169,7 @@ xenDomainSaveParams(virDomainPtr dom, virTypedParameterPtr params, int nparams, 
     /* Without a file it is the managed save image that is written. */
     ret = save(dom, vm, to, dxml, flags);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -189,7 +189,7 @@ xenDomainManagedSave(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     ret = save(dom, vm, NULL, NULL, flags);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -201,7 +201,8 @@ bypassCache(int *fd, const char *path)
     int direct = virFileDirectFdFlag();
 
     if (direct < 0) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", _("this host cannot read files around its page cache"));
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
+                       _("this host cannot read files around its page cache"));
         return NULL;
     }
     VIR_FORCE_CLOSE(*fd);
@@ -264,10 +265,10 @@ restoreFrom(virConnectPtr conn, const char *path, const char *dxml, unsigned int
                           runAfterwards(running, flags) ? 0 : XEN_START_PAUSED);
     xenDomainJobEnd(vm, ret == 0);
 
- remove:
+remove:
     if (ret < 0 && !vm->persistent)
         virDomainObjListRemove(driver->domains, vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     virFileWrapperFdFree(wrapper);
     return ret;
@@ -299,7 +300,8 @@ xenDomainRestoreParams(virConnectPtr conn, virTypedParameterPtr params, int npar
         virTypedParamsGetString(params, nparams, VIR_DOMAIN_SAVE_PARAM_DXML, &dxml) < 0)
         return -1;
     if (!from) {
-        virReportError(VIR_ERR_INVALID_ARG, _("restoring needs the parameter '%s'"), VIR_DOMAIN_SAVE_PARAM_FILE);
+        virReportError(VIR_ERR_INVALID_ARG, _("restoring needs the parameter '%s'"),
+                       VIR_DOMAIN_SAVE_PARAM_FILE);
         return -1;
     }
     return restoreFrom(conn, from, dxml, flags, virDomainRestoreParamsEnsureACL);
@@ -382,21 +384,23 @@ int
 xenSaveDumpCore(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, const char *path, unsigned int dumpFlags,
                 unsigned int format, unsigned int flags)
 {
-    g_auto(xenImageFile) file = { .fd = -1 };
+    g_auto(xenImageFile) file = {.fd = -1};
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GError) error = NULL;
     GCancellable *cancellable;
     gboolean dumped;
 
     if (format != VIR_DOMAIN_CORE_DUMP_FORMAT_RAW) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s", _("a domain can be dumped in the raw format, which is ELF, only"));
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
+                       _("a domain can be dumped in the raw format, which is ELF, only"));
         return -1;
     }
     if (xenImageFileOpen(&file, path, flags & VIR_DUMP_BYPASS_CACHE) < 0)
         return -1;
 
     cancellable = xenDomainJobWork(vm);
-    dumped = serai_domain_dump_sync(domain, file.fd, dumpFlags, cancellable, xenDomainJobProgress, vm, &error);
+    dumped =
+        serai_domain_dump_sync(domain, file.fd, dumpFlags, cancellable, xenDomainJobProgress, vm, &error);
     xenDomainJobDone(vm, cancellable);
     if (!dumped) {
         xenReportError(&error, _("cannot dump domain '%s'"), vm->def->name);
@@ -414,7 +418,8 @@ xenDomainCoreDumpWithFormat(virDomainPtr dom, const char *to, unsigned int forma
     bool stopped = false;
     int ret = -1;
 
-    virCheckFlags(VIR_DUMP_LIVE | VIR_DUMP_CRASH | VIR_DUMP_BYPASS_CACHE | VIR_DUMP_RESET | VIR_DUMP_MEMORY_ONLY, -1);
+    virCheckFlags(
+        VIR_DUMP_LIVE | VIR_DUMP_CRASH | VIR_DUMP_BYPASS_CACHE | VIR_DUMP_RESET | VIR_DUMP_MEMORY_ONLY, -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
@@ -442,11 +447,11 @@ xenDomainCoreDumpWithFormat(virDomainPtr dom, const char *to, unsigned int forma
     }
     ret = 0;
 
- endjob:
+endjob:
     xenDomainJobEnd(vm, ret == 0);
     if (stopped)
         xenProcessStopped(driver, vm, VIR_DOMAIN_EVENT_STOPPED_CRASHED);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

@@ -42,13 +42,14 @@ xenDomainGetSchedulerType(virDomainPtr dom, int *nparams)
         *nparams = XEN_SCHED_NPARAMS;
     type = g_strdup(info->scheduler);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return type;
 }
 
 int
-xenDomainGetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr params, int *nparams, unsigned int flags)
+xenDomainGetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr params, int *nparams,
+                                     unsigned int flags)
 {
     g_autoptr(GError) error = NULL;
     virDomainDef *def;
@@ -84,12 +85,13 @@ xenDomainGetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
     if (*nparams > 0 &&
         virTypedParameterAssign(&params[0], VIR_DOMAIN_SCHEDULER_WEIGHT, VIR_TYPED_PARAM_UINT, weight) < 0)
         goto cleanup;
-    if (*nparams > 1 && virTypedParameterAssign(&params[1], VIR_DOMAIN_SCHEDULER_CAP, VIR_TYPED_PARAM_UINT, cap) < 0)
+    if (*nparams > 1 &&
+        virTypedParameterAssign(&params[1], VIR_DOMAIN_SCHEDULER_CAP, VIR_TYPED_PARAM_UINT, cap) < 0)
         goto cleanup;
     *nparams = MIN(*nparams, XEN_SCHED_NPARAMS);
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -114,7 +116,8 @@ setDefinition(virDomainDef *def, int weight, int cap)
 }
 
 int
-xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr params, int nparams, unsigned int flags)
+xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr params, int nparams,
+                                     unsigned int flags)
 {
     xenDriver *driver = dom->conn->privateData;
     g_autoptr(GError) error = NULL;
@@ -146,8 +149,8 @@ xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
         bool isWeight = STREQ(params[i].field, VIR_DOMAIN_SCHEDULER_WEIGHT);
 
         if (isWeight ? value < 1 || value > 65535 : value > 65535) {
-            virReportError(VIR_ERR_INVALID_ARG, _("%s %u of domain '%s' is out of range"), params[i].field, value,
-                           vm->def->name);
+            virReportError(VIR_ERR_INVALID_ARG, _("%s %u of domain '%s' is out of range"), params[i].field,
+                           value, vm->def->name);
             goto endjob;
         }
         *(isWeight ? &weight : &cap) = value;
@@ -168,9 +171,9 @@ xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -216,7 +219,7 @@ xenDomainGetNumaParameters(virDomainPtr dom, virTypedParameterPtr params, int *n
     *nparams = MIN(*nparams, 2);
     ret = 0;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

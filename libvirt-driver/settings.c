@@ -38,15 +38,16 @@ loadFile(xenSettings *settings, const char *path)
         return -1;
 
     if (hypervisor && STRNEQ(hypervisor, "fake")) {
-        virReportError(VIR_ERR_CONF_SYNTAX, _("%s: hypervisor = \"%s\": only \"fake\" can be asked for"), path, hypervisor);
+        virReportError(VIR_ERR_CONF_SYNTAX, _("%s: hypervisor = \"%s\": only \"fake\" can be asked for"),
+                       path, hypervisor);
         return -1;
     }
     settings->pretend = hypervisor != NULL;
 
     if (settings->vncPortMin < 5900 || settings->vncPortMax > 65535 ||
         settings->vncPortMin > settings->vncPortMax) {
-        virReportError(VIR_ERR_CONF_SYNTAX, _("%s: vnc_port_min and vnc_port_max must be in order, from 5900 to 65535"),
-                       path);
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: vnc_port_min and vnc_port_max must be in order, from 5900 to 65535"), path);
         return -1;
     }
     return 0;
@@ -122,9 +123,9 @@ xenSettingsFree(xenSettings *settings)
 int
 xenSettingsMakeDirectories(const xenSettings *settings)
 {
-    const char *directories[] = { settings->configDir, settings->autostartDir, settings->stateDir,
-                                  settings->logDir,    settings->saveDir,      settings->dumpDir,
-                                  settings->channelDir };
+    const char *directories[] = {settings->configDir, settings->autostartDir, settings->stateDir,
+                                 settings->logDir,    settings->saveDir,      settings->dumpDir,
+                                 settings->channelDir};
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(directories); i++) {

@@ -6,19 +6,19 @@
 /* Directories and the administrator's choices; constant once loaded. */
 typedef struct _xenSettings xenSettings;
 struct _xenSettings {
-    char *root;            /* of xen:///embed, or NULL */
+    char *root; /* of xen:///embed, or NULL */
 
-    char *configDir;       /* domain XML, one file for each */
-    char *autostartDir;    /* links into configDir */
-    char *stateDir;        /* status XML of running domains; gone after a reboot */
+    char *configDir;    /* domain XML, one file for each */
+    char *autostartDir; /* links into configDir */
+    char *stateDir;     /* status XML of running domains; gone after a reboot */
     char *logDir;
-    char *saveDir;         /* managed save images */
-    char *dumpDir;         /* automatic core dumps */
-    char *channelDir;      /* sockets of channels without a path */
+    char *saveDir;    /* managed save images */
+    char *dumpDir;    /* automatic core dumps */
+    char *channelDir; /* sockets of channels without a path */
 
-    bool pretend;          /* a machine inside this process instead of the hypervisor, for tests */
-    char *lockManager;     /* NULL, "lockd" or "sanlock" */
-    bool advertisePvh;     /* some clients cannot read an os type "xenpvh" in the capabilities */
+    bool pretend;      /* a machine inside this process instead of the hypervisor, for tests */
+    char *lockManager; /* NULL, "lockd" or "sanlock" */
+    bool advertisePvh; /* some clients cannot read an os type "xenpvh" in the capabilities */
     char *vncListen;
     unsigned int vncPortMin, vncPortMax;
 };

@@ -19,8 +19,8 @@ VIR_LOG_INIT("serai.stats");
 
 typedef struct {
     virDomainObj *vm;
-    SeraiDomain *domain;      /* NULL when it does not run */
-    SeraiDomainInfo *info;    /* NULL as well */
+    SeraiDomain *domain;   /* NULL when it does not run */
+    SeraiDomainInfo *info; /* NULL as well */
     virTypedParamList *params;
 } xenStats;
 
@@ -76,7 +76,8 @@ statsVcpu(xenStats *stats)
     g_autoptr(GPtrArray) vcpus = NULL;
     size_t i;
 
-    if (virTypedParamListAddUInt(stats->params, stats->info ? stats->info->vcpus : virDomainDefGetVcpus(stats->vm->def),
+    if (virTypedParamListAddUInt(stats->params,
+                                 stats->info ? stats->info->vcpus : virDomainDefGetVcpus(stats->vm->def),
                                  "vcpu.current") < 0 ||
         virTypedParamListAddUInt(stats->params, virDomainDefGetVcpusMax(stats->vm->def), "vcpu.maximum") < 0)
         return -1;
@@ -105,14 +106,15 @@ addNic(xenStats *stats, const SeraiDevice *device, size_t number)
         const char *name;
         unsigned long long value;
     } fields[] = {
-        { "rx.bytes", nic.rx_bytes }, { "rx.pkts", nic.rx_packets }, { "rx.errs", nic.rx_errors },
-        { "rx.drop", nic.rx_dropped }, { "tx.bytes", nic.tx_bytes }, { "tx.pkts", nic.tx_packets },
-        { "tx.errs", nic.tx_errors }, { "tx.drop", nic.tx_dropped },
+        {"rx.bytes", nic.rx_bytes},  {"rx.pkts", nic.rx_packets}, {"rx.errs", nic.rx_errors},
+        {"rx.drop", nic.rx_dropped}, {"tx.bytes", nic.tx_bytes},  {"tx.pkts", nic.tx_packets},
+        {"tx.errs", nic.tx_errors},  {"tx.drop", nic.tx_dropped},
     };
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        if (virTypedParamListAddULLong(stats->params, fields[i].value, "net.%zu.%s", number, fields[i].name) < 0)
+        if (virTypedParamListAddULLong(stats->params, fields[i].value, "net.%zu.%s", number, fields[i].name) <
+            0)
             return -1;
     }
     return 0;
@@ -142,8 +144,7 @@ statsNet(xenStats *stats)
         for (j = 0; j < devices->len; j++) {
             const SeraiDevice *device = g_ptr_array_index(devices, j);
 
-            if (device->kind == SERAI_DEVICE_NIC && device->nic.mac &&
-                STRCASEEQ(device->nic.mac, mac) &&
+            if (device->kind == SERAI_DEVICE_NIC && device->nic.mac && STRCASEEQ(device->nic.mac, mac) &&
                 addNic(stats, device, i) < 0)
                 return -1;
         }
@@ -162,14 +163,15 @@ addDiskRequests(xenStats *stats, const virDomainDiskDef *disk, size_t number)
         const char *name;
         unsigned long long value;
     } fields[] = {
-        { "rd.reqs", counts.read_requests },   { "rd.bytes", counts.read_bytes },
-        { "wr.reqs", counts.write_requests },  { "wr.bytes", counts.write_bytes },
-        { "fl.reqs", counts.flush_requests },
+        {"rd.reqs", counts.read_requests},  {"rd.bytes", counts.read_bytes},
+        {"wr.reqs", counts.write_requests}, {"wr.bytes", counts.write_bytes},
+        {"fl.reqs", counts.flush_requests},
     };
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        if (virTypedParamListAddULLong(stats->params, fields[i].value, "block.%zu.%s", number, fields[i].name) < 0)
+        if (virTypedParamListAddULLong(stats->params, fields[i].value, "block.%zu.%s", number,
+                                       fields[i].name) < 0)
             return -1;
     }
     return 0;
@@ -215,7 +217,8 @@ statsBlock(xenStats *stats)
     return 0;
 }
 
-/* What has no counterpart here; asked for, it is answered with nothing, as other drivers do for an idle domain. */
+/* What has no counterpart here; asked for, it is answered with nothing, as other drivers do for an idle
+ * domain. */
 static int
 statsNothing(xenStats *stats G_GNUC_UNUSED)
 {
@@ -226,17 +229,12 @@ static const struct {
     unsigned int group;
     int (*function)(xenStats *stats);
 } groups[] = {
-    { VIR_DOMAIN_STATS_STATE, statsState },
-    { VIR_DOMAIN_STATS_CPU_TOTAL, statsCpu },
-    { VIR_DOMAIN_STATS_BALLOON, statsBalloon },
-    { VIR_DOMAIN_STATS_VCPU, statsVcpu },
-    { VIR_DOMAIN_STATS_INTERFACE, statsNet },
-    { VIR_DOMAIN_STATS_BLOCK, statsBlock },
-    { VIR_DOMAIN_STATS_PERF, statsNothing },
-    { VIR_DOMAIN_STATS_IOTHREAD, statsNothing },
-    { VIR_DOMAIN_STATS_MEMORY, statsNothing },
-    { VIR_DOMAIN_STATS_DIRTYRATE, statsNothing },
-    { VIR_DOMAIN_STATS_VM, statsNothing },
+    {VIR_DOMAIN_STATS_STATE, statsState},     {VIR_DOMAIN_STATS_CPU_TOTAL, statsCpu},
+    {VIR_DOMAIN_STATS_BALLOON, statsBalloon}, {VIR_DOMAIN_STATS_VCPU, statsVcpu},
+    {VIR_DOMAIN_STATS_INTERFACE, statsNet},   {VIR_DOMAIN_STATS_BLOCK, statsBlock},
+    {VIR_DOMAIN_STATS_PERF, statsNothing},    {VIR_DOMAIN_STATS_IOTHREAD, statsNothing},
+    {VIR_DOMAIN_STATS_MEMORY, statsNothing},  {VIR_DOMAIN_STATS_DIRTYRATE, statsNothing},
+    {VIR_DOMAIN_STATS_VM, statsNothing},
 };
 
 static int
@@ -248,7 +246,8 @@ checkGroups(unsigned int wanted, bool enforce)
     for (i = 0; i < G_N_ELEMENTS(groups); i++)
         known |= groups[i].group;
     if (enforce && (wanted & ~known)) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("statistics of group 0x%x are not known"), wanted & ~known);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("statistics of group 0x%x are not known"),
+                       wanted & ~known);
         return -1;
     }
     return 0;
@@ -260,7 +259,7 @@ record(virConnectPtr conn, virDomainObj *vm, unsigned int wanted)
     g_autoptr(virTypedParamList) params = g_new0(virTypedParamList, 1);
     g_autoptr(xenDomainFacts) info = NULL;
     g_autofree virDomainStatsRecordPtr ret = g_new0(virDomainStatsRecord, 1);
-    xenStats stats = { .vm = vm, .params = params };
+    xenStats stats = {.vm = vm, .params = params};
     size_t i;
 
     stats.domain = virDomainObjIsActive(vm) ? XEN_PRIVATE(vm)->domain : NULL;
@@ -281,8 +280,9 @@ xenConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, unsigned int
                             virDomainStatsRecordPtr **ret_records, unsigned int flags)
 {
     xenDriver *driver = conn->privateData;
-    unsigned int listFlags = flags & (VIR_CONNECT_LIST_DOMAINS_FILTERS_ACTIVE | VIR_CONNECT_LIST_DOMAINS_FILTERS_PERSISTENT |
-                                      VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE);
+    unsigned int listFlags =
+        flags & (VIR_CONNECT_LIST_DOMAINS_FILTERS_ACTIVE | VIR_CONNECT_LIST_DOMAINS_FILTERS_PERSISTENT |
+                 VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE);
     virDomainStatsRecordPtr *records = NULL;
     virDomainObj **vms = NULL;
     size_t nvms = 0;
@@ -292,7 +292,8 @@ xenConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, unsigned int
 
     virCheckFlags(VIR_CONNECT_LIST_DOMAINS_FILTERS_ACTIVE | VIR_CONNECT_LIST_DOMAINS_FILTERS_PERSISTENT |
                       VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT |
-                      VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING | VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS,
+                      VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING |
+                      VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS,
                   -1);
 
     if (virConnectGetAllDomainStatsEnsureACL(conn) < 0)
@@ -307,7 +308,8 @@ xenConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, unsigned int
                                     virConnectGetAllDomainStatsCheckACL, listFlags, true) < 0)
             return -1;
     } else {
-        virDomainObjListCollect(driver->domains, conn, &vms, &nvms, virConnectGetAllDomainStatsCheckACL, listFlags);
+        virDomainObjListCollect(driver->domains, conn, &vms, &nvms, virConnectGetAllDomainStatsCheckACL,
+                                listFlags);
     }
 
     records = g_new0(virDomainStatsRecordPtr, nvms + 1);
@@ -322,7 +324,7 @@ xenConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, unsigned int
     *ret_records = g_steal_pointer(&records);
     ret = count;
 
- cleanup:
+cleanup:
     virDomainStatsRecordListFree(records);
     virObjectListFreeCount(vms, nvms);
     return ret;

@@ -21,7 +21,8 @@ struct element {
 static int
 refuse(const char *element)
 {
-    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> is not supported for a paravirtualized domain"), element);
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> is not supported for a paravirtualized domain"),
+                   element);
     return -1;
 }
 
@@ -29,34 +30,34 @@ static int
 validateElements(const virDomainDef *def)
 {
     const struct element elements[] = {
-        { "serial", def->nserials > 0 },
-        { "parallel", def->nparallels > 0 },
-        { "sound", def->nsounds > 0 },
-        { "watchdog", def->watchdog != NULL },
-        { "smartcard", def->nsmartcards > 0 },
-        { "redirdev", def->nredirdevs > 0 },
-        { "hub", def->nhubs > 0 },
-        { "shmem", def->nshmems > 0 },
-        { "memory model", def->nmems > 0 },
-        { "tpm", def->ntpms > 0 },
-        { "nvram", def->nvram != NULL },
-        { "iommu", def->iommu != NULL },
-        { "vsock", def->vsock != NULL },
-        { "filesystem", def->nfss > 0 },
-        { "loader", def->os.loader != NULL },
-        { "os firmware", def->os.firmware != VIR_DOMAIN_OS_DEF_FIRMWARE_NONE },
-        { "dtb", def->os.dtb != NULL },
-        { "launchSecurity", def->sec != NULL },
-        { "keywrap", def->keywrap != NULL },
-        { "resource", def->resource != NULL },
-        { "genid", def->genidRequested },
+        {"serial", def->nserials > 0},
+        {"parallel", def->nparallels > 0},
+        {"sound", def->nsounds > 0},
+        {"watchdog", def->watchdog != NULL},
+        {"smartcard", def->nsmartcards > 0},
+        {"redirdev", def->nredirdevs > 0},
+        {"hub", def->nhubs > 0},
+        {"shmem", def->nshmems > 0},
+        {"memory model", def->nmems > 0},
+        {"tpm", def->ntpms > 0},
+        {"nvram", def->nvram != NULL},
+        {"iommu", def->iommu != NULL},
+        {"vsock", def->vsock != NULL},
+        {"filesystem", def->nfss > 0},
+        {"loader", def->os.loader != NULL},
+        {"os firmware", def->os.firmware != VIR_DOMAIN_OS_DEF_FIRMWARE_NONE},
+        {"dtb", def->os.dtb != NULL},
+        {"launchSecurity", def->sec != NULL},
+        {"keywrap", def->keywrap != NULL},
+        {"resource", def->resource != NULL},
+        {"genid", def->genidRequested},
         /* Limits that nothing would enforce. */
-        { "blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0 },
-        { "memtune", virMemoryLimitIsSet(def->mem.hard_limit) || virMemoryLimitIsSet(def->mem.soft_limit) ||
-                         virMemoryLimitIsSet(def->mem.swap_hard_limit) || def->mem.min_guarantee > 0 },
-        { "cputune quota", def->cputune.quota != 0 || def->cputune.period != 0 },
-        { "cachetune", def->nresctrls > 0 },
-        { "idmap", def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0 },
+        {"blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0},
+        {"memtune", virMemoryLimitIsSet(def->mem.hard_limit) || virMemoryLimitIsSet(def->mem.soft_limit) ||
+                        virMemoryLimitIsSet(def->mem.swap_hard_limit) || def->mem.min_guarantee > 0},
+        {"cputune quota", def->cputune.quota != 0 || def->cputune.period != 0},
+        {"cachetune", def->nresctrls > 0},
+        {"idmap", def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0},
     };
     size_t i;
 
@@ -96,14 +97,16 @@ static int
 validateCPU(const virDomainDef *def)
 {
     if (virDomainDefGetVcpusMax(def) > XEN_MAX_VCPUS) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<vcpu> of domain '%s' is %u, more than the %d a domain can have"),
-                       def->name, virDomainDefGetVcpusMax(def), XEN_MAX_VCPUS);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<vcpu> of domain '%s' is %u, more than the %d a domain can have"), def->name,
+                       virDomainDefGetVcpusMax(def), XEN_MAX_VCPUS);
         return -1;
     }
     if (def->cpu && def->cpu->mode == VIR_CPU_MODE_CUSTOM && def->cpu->model) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<cpu> model '%s' is not supported: a paravirtualized domain has the CPU of the host"),
-                       def->cpu->model);
+        virReportError(
+            VIR_ERR_CONFIG_UNSUPPORTED,
+            _("<cpu> model '%s' is not supported: a paravirtualized domain has the CPU of the host"),
+            def->cpu->model);
         return -1;
     }
     if (def->cputune.emulatorpin || def->cputune.emulator_quota || def->cputune.emulator_period) {
@@ -121,15 +124,16 @@ validateLifecycle(const virDomainDef *def)
         const char *element;
         int action;
     } actions[] = {
-        { "on_poweroff", def->onPoweroff },
-        { "on_reboot", def->onReboot },
-        { "on_crash", def->onCrash },
+        {"on_poweroff", def->onPoweroff},
+        {"on_reboot", def->onReboot},
+        {"on_crash", def->onCrash},
     };
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(actions); i++) {
         if (actions[i].action == VIR_DOMAIN_LIFECYCLE_ACTION_RESTART_RENAME) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> 'rename-restart' is not supported"), actions[i].element);
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> 'rename-restart' is not supported"),
+                           actions[i].element);
             return -1;
         }
     }
@@ -148,8 +152,10 @@ validateBoot(const virDomainDef *def)
         return -1;
     }
     /* pygrub would read the guest's file system in the host; without a kernel the guest's own loader runs. */
-    if (def->os.bootloader && !strstr(def->os.bootloader, "pygrub") && !strstr(def->os.bootloader, "pvgrub")) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<bootloader> '%s' is not supported"), def->os.bootloader);
+    if (def->os.bootloader && !strstr(def->os.bootloader, "pygrub") &&
+        !strstr(def->os.bootloader, "pvgrub")) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<bootloader> '%s' is not supported"),
+                       def->os.bootloader);
         return -1;
     }
     if (def->os.kernel && def->os.kernel[0] != '/') {
@@ -211,7 +217,8 @@ validateKind(xenDriver *driver, const virDomainDef *def)
     }
     if (!virCapabilitiesDomainSupported(driver->caps, def->os.type, def->os.arch, def->virtType)) {
         /* libvirt's text is about capabilities, not about what the user wrote. */
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<os> <type arch='%s'>%s</type> is not supported on this host"),
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<os> <type arch='%s'>%s</type> is not supported on this host"),
                        virArchToString(def->os.arch), virDomainOSTypeToString(def->os.type));
         return -1;
     }
@@ -225,7 +232,8 @@ xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque G_GNU
 
     if (validateKind(driver, def) < 0)
         return -1;
-    if (validateName(def) < 0 || validateMemory(def) < 0 || validateMacs(def) < 0 || validateLifecycle(def) < 0)
+    if (validateName(def) < 0 || validateMemory(def) < 0 || validateMacs(def) < 0 ||
+        validateLifecycle(def) < 0)
         return -1;
 
     if (def->os.type == VIR_DOMAIN_OSTYPE_XEN &&
@@ -239,12 +247,14 @@ static int
 validateDiskBus(const virDomainDiskDef *disk)
 {
     if (disk->bus != VIR_DOMAIN_DISK_BUS_XEN) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': bus '%s' is not supported for a paravirtualized domain"),
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': bus '%s' is not supported for a paravirtualized domain"),
                        NULLSTR(disk->dst), virDomainDiskBusTypeToString(disk->bus));
         return -1;
     }
     if (disk->device != VIR_DOMAIN_DISK_DEVICE_DISK && disk->device != VIR_DOMAIN_DISK_DEVICE_CDROM) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': device '%s' is not supported for a paravirtualized domain"),
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': device '%s' is not supported for a paravirtualized domain"),
                        NULLSTR(disk->dst), virDomainDiskDeviceTypeToString(disk->device));
         return -1;
     }
@@ -287,7 +297,8 @@ validateDiskSource(const virDomainDiskDef *disk)
     }
 
     if (src->encryption) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <encryption> is not supported"), disk->dst);
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <encryption> is not supported"),
+                       disk->dst);
         return -1;
     }
     if (virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune)) {
@@ -373,7 +384,8 @@ xenValidateDevice(const virDomainDeviceDef *dev, const virDomainDef *def, void *
         return validateChr(dev->data.chr);
     case VIR_DOMAIN_DEVICE_INPUT:
         if (dev->data.input->bus != VIR_DOMAIN_INPUT_BUS_XEN) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<input type='%s'> is not supported for a paravirtualized domain"),
+            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                           _("<input type='%s'> is not supported for a paravirtualized domain"),
                            virDomainInputTypeToString(dev->data.input->type));
             return -1;
         }

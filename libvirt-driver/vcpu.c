@@ -82,7 +82,8 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
         goto endjob;
 
     if (live && (flags & VIR_DOMAIN_VCPU_MAXIMUM)) {
-        virReportError(VIR_ERR_INVALID_ARG, _("the most vCPUs of domain '%s' cannot change while it runs"), vm->def->name);
+        virReportError(VIR_ERR_INVALID_ARG, _("the most vCPUs of domain '%s' cannot change while it runs"),
+                       vm->def->name);
         goto endjob;
     }
     if (live && setLiveCount(vm, live, count) < 0)
@@ -95,9 +96,9 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
         goto endjob;
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -140,7 +141,8 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
 
     if (virBitmapLastSetBit(vcpus) >= (ssize_t)virDomainDefGetVcpusMax(live ? live : persistent) ||
         (persistent && virBitmapLastSetBit(vcpus) >= (ssize_t)virDomainDefGetVcpusMax(persistent))) {
-        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no vCPU %zd"), vm->def->name, virBitmapLastSetBit(vcpus));
+        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no vCPU %zd"), vm->def->name,
+                       virBitmapLastSetBit(vcpus));
         goto endjob;
     }
     /* The vCPU that the guest booted on never leaves. */
@@ -168,9 +170,9 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
         goto endjob;
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -193,7 +195,7 @@ xenDomainGetVcpusFlags(virDomainPtr dom, unsigned int flags)
     if (def)
         ret = flags & VIR_DOMAIN_VCPU_MAXIMUM ? virDomainDefGetVcpusMax(def) : virDomainDefGetVcpus(def);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -205,7 +207,8 @@ xenDomainGetMaxVcpus(virDomainPtr dom)
 }
 
 int
-xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap, int maplen, unsigned int flags)
+xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap, int maplen,
+                      unsigned int flags)
 {
     xenDriver *driver = dom->conn->privateData;
     g_autoptr(virBitmap) cpus = NULL;
@@ -231,10 +234,12 @@ xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap
 
     cpus = virBitmapNewData(cpumap, maplen);
     if (!cpus || virBitmapIsAllClear(cpus)) {
-        virReportError(VIR_ERR_INVALID_ARG, _("vCPU %u of domain '%s' needs one CPU at least"), vcpu, vm->def->name);
+        virReportError(VIR_ERR_INVALID_ARG, _("vCPU %u of domain '%s' needs one CPU at least"), vcpu,
+                       vm->def->name);
         goto endjob;
     }
-    if ((live && !virDomainDefGetVcpu(live, vcpu)) || (persistent && !virDomainDefGetVcpu(persistent, vcpu))) {
+    if ((live && !virDomainDefGetVcpu(live, vcpu)) ||
+        (persistent && !virDomainDefGetVcpu(persistent, vcpu))) {
         virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no vCPU %u"), vm->def->name, vcpu);
         goto endjob;
     }
@@ -259,9 +264,9 @@ xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap
     }
     ret = 0;
 
- endjob:
+endjob:
     virDomainObjEndJob(vm);
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -273,7 +278,8 @@ xenDomainPinVcpu(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap, int
 }
 
 int
-xenDomainGetVcpuPinInfo(virDomainPtr dom, int ncpumaps, unsigned char *cpumaps, int maplen, unsigned int flags)
+xenDomainGetVcpuPinInfo(virDomainPtr dom, int ncpumaps, unsigned char *cpumaps, int maplen,
+                        unsigned int flags)
 {
     g_autoptr(virBitmap) host = NULL;
     virDomainDef *def;
@@ -295,7 +301,7 @@ xenDomainGetVcpuPinInfo(virDomainPtr dom, int ncpumaps, unsigned char *cpumaps, 
         goto cleanup;
     ret = virDomainDefGetVcpuPinInfoHelper(def, maplen, ncpumaps, cpumaps, host, NULL);
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -341,7 +347,7 @@ xenDomainGetVcpus(virDomainPtr dom, virVcpuInfoPtr info, int maxinfo, unsigned c
         ret++;
     }
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
@@ -382,7 +388,7 @@ xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int
         goto cleanup;
     ret = 1;
 
- cleanup:
+cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }

@@ -150,7 +150,7 @@ formatDisk(const virDomainDiskDef *disk)
     if (disk->src->format == VIR_STORAGE_FILE_VPC)
         format = "vhd";
     virBufferAsprintf(&buf, "format=%s,vdev=%s,access=%s", disk->src->format > 0 ? format : "raw", disk->dst,
-                      disk->src->shared      ? "!"
+                      disk->src->shared     ? "!"
                       : disk->src->readonly ? "ro"
                                             : "rw");
     if (disk->device == VIR_DOMAIN_DISK_DEVICE_CDROM)
@@ -196,7 +196,8 @@ formatVif(const virDomainNetDef *net)
 static char *
 formatVfb(const virDomainGraphicsDef *graphics)
 {
-    const virDomainGraphicsListenDef *listen = virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
+    const virDomainGraphicsListenDef *listen =
+        virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
 
     if (graphics->type == VIR_DOMAIN_GRAPHICS_TYPE_SDL)
@@ -230,7 +231,8 @@ formatDevices(virBuffer *buf, const virDomainDef *def)
     const struct {
         const char *key;
         size_t count;
-    } lists[] = { { "vif", def->nnets }, { "disk", def->ndisks }, { "vfb", def->ngraphics }, { "channel", def->nchannels } };
+    } lists[] = {
+        {"vif", def->nnets}, {"disk", def->ndisks}, {"vfb", def->ngraphics}, {"channel", def->nchannels}};
     size_t i, j;
 
     for (i = 0; i < G_N_ELEMENTS(lists); i++) {
@@ -270,7 +272,8 @@ xenXLConfigFormat(const virDomainDef *def)
     virBufferAsprintf(&buf, "on_crash = \"%s\"\n", virDomainLifecycleActionTypeToString(def->onCrash));
     formatXenbus(&buf, def);
     if (addString(&buf, "kernel", def->os.kernel) < 0 || addString(&buf, "ramdisk", def->os.initrd) < 0 ||
-        addString(&buf, "cmdline", def->os.cmdline) < 0 || addString(&buf, "bootloader", def->os.bootloader) < 0 ||
+        addString(&buf, "cmdline", def->os.cmdline) < 0 ||
+        addString(&buf, "bootloader", def->os.bootloader) < 0 ||
         addString(&buf, "bootloader_args", def->os.bootloaderArgs) < 0 ||
         addString(&buf, "device_model_override", def->emulator) < 0)
         return NULL;
@@ -285,7 +288,8 @@ checkFormat(const char *format)
     /* Both names stand for one syntax, the older being a part of it. */
     if (STREQ(format, XEN_NATIVE_XL) || STREQ(format, XEN_NATIVE_XM))
         return 0;
-    virReportError(VIR_ERR_INVALID_ARG, _("configurations of format '%s' are not known: use '%s'"), format, XEN_NATIVE_XL);
+    virReportError(VIR_ERR_INVALID_ARG, _("configurations of format '%s' are not known: use '%s'"), format,
+                   XEN_NATIVE_XL);
     return -1;
 }
 
@@ -300,7 +304,8 @@ xenConnectDomainXMLFromNative(virConnectPtr conn, const char *format, const char
     if (virConnectDomainXMLFromNativeEnsureACL(conn) < 0 || checkFormat(format) < 0)
         return NULL;
     def = xenXLConfigParse(driver, config);
-    return def ? virDomainDefFormat(def, driver->xmlopt, VIR_DOMAIN_DEF_FORMAT_INACTIVE | VIR_DOMAIN_DEF_FORMAT_SECURE)
+    return def ? virDomainDefFormat(def, driver->xmlopt,
+                                    VIR_DOMAIN_DEF_FORMAT_INACTIVE | VIR_DOMAIN_DEF_FORMAT_SECURE)
                : NULL;
 }
 

@@ -18,10 +18,38 @@
 VIR_LOG_INIT("serai.xlconfig");
 
 static const char *known_keys[] = {
-    "name", "uuid", "type", "builder", "kernel", "ramdisk", "cmdline", "root", "extra", "bootloader", "bootloader_args",
-    "memory", "maxmem", "vcpus", "maxvcpus", "cpus", "cpu_weight", "cap", "on_poweroff", "on_reboot", "on_crash",
-    "on_shutdown", "localtime", "rtc_timeoffset", "tsc_mode", "max_grant_frames", "max_event_channels", "disk", "vif",
-    "vfb", "channel", "device_model_override",
+    "name",
+    "uuid",
+    "type",
+    "builder",
+    "kernel",
+    "ramdisk",
+    "cmdline",
+    "root",
+    "extra",
+    "bootloader",
+    "bootloader_args",
+    "memory",
+    "maxmem",
+    "vcpus",
+    "maxvcpus",
+    "cpus",
+    "cpu_weight",
+    "cap",
+    "on_poweroff",
+    "on_reboot",
+    "on_crash",
+    "on_shutdown",
+    "localtime",
+    "rtc_timeoffset",
+    "tsc_mode",
+    "max_grant_frames",
+    "max_event_channels",
+    "disk",
+    "vif",
+    "vfb",
+    "channel",
+    "device_model_override",
 };
 
 static int
@@ -66,8 +94,9 @@ parseIdentity(virConf *conf, virDomainDef *def)
     g_autofree char *type = NULL;
     g_autofree char *builder = NULL;
 
-    if (virConfGetValueString(conf, "name", &def->name) < 0 || virConfGetValueString(conf, "uuid", &uuid) < 0 ||
-        virConfGetValueString(conf, "type", &type) < 0 || virConfGetValueString(conf, "builder", &builder) < 0)
+    if (virConfGetValueString(conf, "name", &def->name) < 0 ||
+        virConfGetValueString(conf, "uuid", &uuid) < 0 || virConfGetValueString(conf, "type", &type) < 0 ||
+        virConfGetValueString(conf, "builder", &builder) < 0)
         return -1;
     if (!def->name) {
         virReportError(VIR_ERR_CONF_SYNTAX, "%s", _("xl.cfg has no 'name'"));
@@ -92,8 +121,8 @@ parseKernel(virConf *conf, virDomainDef *def)
 
     if (virConfGetValueString(conf, "kernel", &def->os.kernel) < 0 ||
         virConfGetValueString(conf, "ramdisk", &def->os.initrd) < 0 ||
-        virConfGetValueString(conf, "cmdline", &def->os.cmdline) < 0 || virConfGetValueString(conf, "root", &root) < 0 ||
-        virConfGetValueString(conf, "extra", &extra) < 0 ||
+        virConfGetValueString(conf, "cmdline", &def->os.cmdline) < 0 ||
+        virConfGetValueString(conf, "root", &root) < 0 || virConfGetValueString(conf, "extra", &extra) < 0 ||
         virConfGetValueString(conf, "bootloader", &def->os.bootloader) < 0 ||
         virConfGetValueString(conf, "bootloader_args", &def->os.bootloaderArgs) < 0 ||
         virConfGetValueString(conf, "device_model_override", &def->emulator) < 0)
@@ -117,7 +146,8 @@ parseMemory(virConf *conf, virDomainDef *def)
     if (virConfGetValueULLong(conf, "maxmem", &maxmem) < 0)
         return -1;
     if (maxmem < memory || maxmem > 16ULL * 1024 * 1024) {
-        virReportError(VIR_ERR_CONF_SYNTAX, "%s", _("'maxmem' of xl.cfg is smaller than 'memory', or too large"));
+        virReportError(VIR_ERR_CONF_SYNTAX, "%s",
+                       _("'maxmem' of xl.cfg is smaller than 'memory', or too large"));
         return -1;
     }
     def->mem.cur_balloon = memory * 1024;
@@ -165,7 +195,8 @@ parseVcpus(virConf *conf, virDomainDef *def, virDomainXMLOption *xmlopt)
         virConfGetValueULLong(conf, "cpu_weight", &weight) < 0)
         return -1;
     if (vcpus == 0 || maximum < vcpus || maximum > 4096) {
-        virReportError(VIR_ERR_CONF_SYNTAX, "%s", _("'maxvcpus' of xl.cfg is smaller than 'vcpus', or out of range"));
+        virReportError(VIR_ERR_CONF_SYNTAX, "%s",
+                       _("'maxvcpus' of xl.cfg is smaller than 'vcpus', or out of range"));
         return -1;
     }
     if (virDomainDefSetVcpusMax(def, maximum, xmlopt) < 0 || virDomainDefSetVcpus(def, vcpus) < 0)
@@ -206,12 +237,14 @@ parseClock(virConf *conf, virDomainDef *def)
     int offset = 0;
     virDomainTimerDef *timer;
 
-    if (virConfGetValueBool(conf, "localtime", &localtime) < 0 || virConfGetValueInt(conf, "rtc_timeoffset", &offset) < 0)
+    if (virConfGetValueBool(conf, "localtime", &localtime) < 0 ||
+        virConfGetValueInt(conf, "rtc_timeoffset", &offset) < 0)
         return -1;
     if (offset != 0) {
         def->clock.offset = VIR_DOMAIN_CLOCK_OFFSET_VARIABLE;
         def->clock.data.variable.adjustment = offset;
-        def->clock.data.variable.basis = localtime ? VIR_DOMAIN_CLOCK_BASIS_LOCALTIME : VIR_DOMAIN_CLOCK_BASIS_UTC;
+        def->clock.data.variable.basis =
+            localtime ? VIR_DOMAIN_CLOCK_BASIS_LOCALTIME : VIR_DOMAIN_CLOCK_BASIS_UTC;
     } else {
         def->clock.offset = localtime ? VIR_DOMAIN_CLOCK_OFFSET_LOCALTIME : VIR_DOMAIN_CLOCK_OFFSET_UTC;
     }
@@ -340,7 +373,7 @@ static int
 parseDisk(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
 {
     /* TARGET, FORMAT, VDEV, ACCESS may stand without their names, in this order. */
-    const char *positional[] = { "target", "format", "vdev", "access" };
+    const char *positional[] = {"target", "format", "vdev", "access"};
     g_autoptr(virDomainDiskDef) disk = virDomainDiskDefNew(xmlopt);
     g_autofree char *copy = g_strdup(text);
     char *rest = copy;
@@ -382,7 +415,8 @@ parseDisk(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
                 position = *field ? 2 : 1;
             if (position >= G_N_ELEMENTS(positional))
                 return bad("disk", text);
-            if (*field && (position == 0 ? diskTarget(disk, field) : diskField(disk, positional[position], field)) < 0)
+            if (*field &&
+                (position == 0 ? diskTarget(disk, field) : diskField(disk, positional[position], field)) < 0)
                 return -1;
             position++;
         } else if (diskField(disk, field, value) < 0) {
@@ -403,7 +437,8 @@ vifRate(virDomainNetDef *net, const char *rate)
 
     if (virStrToLong_ull(rate, &unit, 10, &value) < 0)
         return bad("vif", rate);
-    /* libvirt counts kilobytes in a second; xl knows bits and bytes, K, M and G, and intervals that we ignore. */
+    /* libvirt counts kilobytes in a second; xl knows bits and bytes, K, M and G, and intervals that we
+     * ignore. */
     switch (*unit) {
     case 'G':
         value *= 1000 * 1000;
@@ -464,8 +499,9 @@ parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
         } else if (STREQ(key, "model")) {
             if (STRNEQ(value, "netfront") && STRNEQ(value, "vif"))
                 return bad("vif", value);
-        } else if (STREQ(key, "script") ? STRNEQ(value, "vif-bridge") && !g_str_has_suffix(value, "/vif-bridge")
-                                        : STRNEQ(key, "type")) {
+        } else if (STREQ(key, "script")
+                       ? STRNEQ(value, "vif-bridge") && !g_str_has_suffix(value, "/vif-bridge")
+                       : STRNEQ(key, "type")) {
             /* The bridge is joined without a script; any other script does what we cannot know. */
             return bad("vif", key);
         }
@@ -514,8 +550,8 @@ parseVfb(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             graphics->data.vnc.auth.passwd = g_strdup(value);
         } else if (STREQ(key, "keymap")) {
             graphics->data.vnc.keymap = g_strdup(value);
-        } else if (STRNEQ(key, "type") && STRNEQ(key, "vnc") && STRNEQ(key, "vncunused") && STRNEQ(key, "sdl") &&
-                   STRNEQ(key, "opengl")) {
+        } else if (STRNEQ(key, "type") && STRNEQ(key, "vnc") && STRNEQ(key, "vncunused") &&
+                   STRNEQ(key, "sdl") && STRNEQ(key, "opengl")) {
             return bad("vfb", key);
         }
     }
@@ -610,9 +646,9 @@ xenXLConfigParse(xenDriver *driver, const char *text)
 
     if (parseIdentity(conf, def) < 0 || parseKernel(conf, def) < 0 || parseMemory(conf, def) < 0 ||
         parseVcpus(conf, def, driver->xmlopt) < 0 || parseAction(conf, "on_poweroff", &def->onPoweroff) < 0 ||
-        parseAction(conf, "on_reboot", &def->onReboot) < 0 || parseAction(conf, "on_crash", &def->onCrash) < 0 ||
-        parseClock(conf, def) < 0 || parseXenbus(conf, def) < 0 ||
-        parseList(conf, "disk", def, driver->xmlopt, parseDisk) < 0 ||
+        parseAction(conf, "on_reboot", &def->onReboot) < 0 ||
+        parseAction(conf, "on_crash", &def->onCrash) < 0 || parseClock(conf, def) < 0 ||
+        parseXenbus(conf, def) < 0 || parseList(conf, "disk", def, driver->xmlopt, parseDisk) < 0 ||
         parseList(conf, "vif", def, driver->xmlopt, parseVif) < 0 ||
         parseList(conf, "vfb", def, driver->xmlopt, parseVfb) < 0 ||
         parseList(conf, "channel", def, driver->xmlopt, parseChannel) < 0)

@@ -142,7 +142,9 @@ check "resume" virsh resume one
 check "setvcpus" virsh setvcpus one 1 --live
 check "setmem" virsh setmem one 32M --live
 check "domstats" virsh domstats one
-check "attach-disk" sh -c 'truncate -s 1M /var/lib/libvirt/images/b.img && virsh attach-disk one /var/lib/libvirt/images/b.img xvdb --driver qemu --subdriver raw --live --config'
+truncate -s 1M /var/lib/libvirt/images/b.img
+check "attach-disk" virsh attach-disk one /var/lib/libvirt/images/b.img xvdb --driver qemu --subdriver raw \
+    --live --config
 says "the disk is listed" "xvdb" virsh domblklist one
 check "detach-disk" virsh detach-disk one xvdb --live --config
 check "attach-interface" virsh attach-interface one bridge br0 --mac 00:16:3e:00:00:07 --live

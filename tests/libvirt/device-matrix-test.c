@@ -15,61 +15,67 @@ enum { OK, NO };
 
 struct row {
     const char *kind;
-    const char *base;      /* what the domain has from the start */
-    const char *device;    /* what is attached and detached */
-    const char *changed;   /* what it is updated to, in place of @device */
-    const char *trace;     /* shows in the XML when @device is there */
+    const char *base;    /* what the domain has from the start */
+    const char *device;  /* what is attached and detached */
+    const char *changed; /* what it is updated to, in place of @device */
+    const char *trace;   /* shows in the XML when @device is there */
     const char *changed_trace;
     int attach_live, attach_config, detach_live, detach_config, update_live, update_config;
 };
 
 static const struct row rows[] = {
-    { "disk", "",
-      "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='@ROOT@/disk.img'/><target dev='xvdb' bus='xen'/></disk>",
-      "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='@ROOT@/other.img'/><target dev='xvdb' bus='xen'/></disk>",
-      "disk.img", "other.img", OK, OK, OK, OK, NO, OK },
-    { "virtio-disk", "",
-      "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='@ROOT@/disk.img'/><target dev='vdc' bus='virtio'/></disk>",
-      NULL, "xvdc", NULL, OK, OK, OK, OK, NO, NO },
-    { "cdrom",
-      "",
-      "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='@ROOT@/disk.img'/><target dev='xvdd' bus='xen'/></disk>",
-      "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='@ROOT@/other.img'/><target dev='xvdd' bus='xen'/></disk>",
-      "disk.img", "other.img", OK, OK, OK, OK, OK, OK },
-    { "interface", "",
-      "<interface type='bridge'><mac address='00:16:3e:00:00:01'/><source bridge='br0'/></interface>",
-      "<interface type='bridge'><mac address='00:16:3e:00:00:01'/><source bridge='br0'/><link state='down'/></interface>",
-      "00:16:3e:00:00:01", "state='down'", OK, OK, OK, OK, OK, OK },
-    { "channel", "",
-      "<channel type='pty'><target type='xen' name='org.example.0'/></channel>", NULL, "org.example.0", NULL,
-      OK, OK, OK, OK, NO, NO },
-    { "console", "<console type='pty'><target type='xen' port='0'/></console>",
-      "<console type='pty'><target type='xen' port='1'/></console>", NULL, "port='1'", NULL, NO, OK, NO, OK, NO, NO },
-    { "graphics", "",
-      "<graphics type='vnc' autoport='yes'/>", "<graphics type='vnc' port='5999' autoport='no'/>", "type='vnc'", "5999",
-      NO, OK, NO, OK, NO, OK },
-    { "video", "<graphics type='vnc' autoport='yes'/>",
-      "<video><model type='xen' vram='8192'/></video>", "<video><model type='xen' vram='16384'/></video>", "vram='8192'",
-      "vram='16384'", NO, OK, NO, OK, NO, OK },
-    { "input", "",
-      "<input type='keyboard' bus='xen'/>", NULL, "type='keyboard'", NULL, NO, OK, NO, OK, NO, NO },
-    { "lease", "",
-      "<lease><lockspace>space</lockspace><key>key1</key><target path='@ROOT@/lease'/></lease>", NULL, "key1", NULL,
-      OK, OK, OK, OK, NO, NO },
-    { "hostdev", "",
-      "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='1' slot='2' function='0'/></source></hostdev>",
-      NULL, "<hostdev", NULL, NO, NO, NO, NO, NO, NO },
-    { "rng", "", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>", NULL, "<rng", NULL,
-      NO, NO, NO, NO, NO, NO },
-    { "watchdog", "", "<watchdog model='i6300esb' action='reset'/>", NULL, "<watchdog", NULL, NO, NO, NO, NO, NO, NO },
-    { "sound", "", "<sound model='ac97'/>", NULL, "<sound", NULL, NO, NO, NO, NO, NO, NO },
-    { "tpm", "", "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>", NULL, "<tpm", NULL,
-      NO, NO, NO, NO, NO, NO },
-    { "filesystem", "", "<filesystem type='mount'><source dir='/srv'/><target dir='srv'/></filesystem>", NULL,
-      "<filesystem", NULL, NO, NO, NO, NO, NO, NO },
-    { "vsock", "", "<vsock model='virtio'><cid auto='yes'/></vsock>", NULL, "<vsock", NULL, NO, NO, NO, NO, NO, NO },
-    { "memory", "", "<memory model='dimm'><target><size unit='MiB'>64</size></target></memory>", NULL, "model='dimm'", NULL,
-      NO, NO, NO, NO, NO, NO },
+    {"disk", "",
+     "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source "
+     "file='@ROOT@/disk.img'/><target dev='xvdb' bus='xen'/></disk>",
+     "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source "
+     "file='@ROOT@/other.img'/><target dev='xvdb' bus='xen'/></disk>",
+     "disk.img", "other.img", OK, OK, OK, OK, NO, OK},
+    {"virtio-disk", "",
+     "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source "
+     "file='@ROOT@/disk.img'/><target dev='vdc' bus='virtio'/></disk>",
+     NULL, "xvdc", NULL, OK, OK, OK, OK, NO, NO},
+    {"cdrom", "",
+     "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source "
+     "file='@ROOT@/disk.img'/><target dev='xvdd' bus='xen'/></disk>",
+     "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source "
+     "file='@ROOT@/other.img'/><target dev='xvdd' bus='xen'/></disk>",
+     "disk.img", "other.img", OK, OK, OK, OK, OK, OK},
+    {"interface", "",
+     "<interface type='bridge'><mac address='00:16:3e:00:00:01'/><source bridge='br0'/></interface>",
+     "<interface type='bridge'><mac address='00:16:3e:00:00:01'/><source bridge='br0'/><link "
+     "state='down'/></interface>",
+     "00:16:3e:00:00:01", "state='down'", OK, OK, OK, OK, OK, OK},
+    {"channel", "", "<channel type='pty'><target type='xen' name='org.example.0'/></channel>", NULL,
+     "org.example.0", NULL, OK, OK, OK, OK, NO, NO},
+    {"console", "<console type='pty'><target type='xen' port='0'/></console>",
+     "<console type='pty'><target type='xen' port='1'/></console>", NULL, "port='1'", NULL, NO, OK, NO, OK,
+     NO, NO},
+    {"graphics", "", "<graphics type='vnc' autoport='yes'/>",
+     "<graphics type='vnc' port='5999' autoport='no'/>", "type='vnc'", "5999", NO, OK, NO, OK, NO, OK},
+    {"video", "<graphics type='vnc' autoport='yes'/>", "<video><model type='xen' vram='8192'/></video>",
+     "<video><model type='xen' vram='16384'/></video>", "vram='8192'", "vram='16384'", NO, OK, NO, OK, NO,
+     OK},
+    {"input", "", "<input type='keyboard' bus='xen'/>", NULL, "type='keyboard'", NULL, NO, OK, NO, OK, NO,
+     NO},
+    {"lease", "", "<lease><lockspace>space</lockspace><key>key1</key><target path='@ROOT@/lease'/></lease>",
+     NULL, "key1", NULL, OK, OK, OK, OK, NO, NO},
+    {"hostdev", "",
+     "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='1' slot='2' "
+     "function='0'/></source></hostdev>",
+     NULL, "<hostdev", NULL, NO, NO, NO, NO, NO, NO},
+    {"rng", "", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>", NULL, "<rng",
+     NULL, NO, NO, NO, NO, NO, NO},
+    {"watchdog", "", "<watchdog model='i6300esb' action='reset'/>", NULL, "<watchdog", NULL, NO, NO, NO, NO,
+     NO, NO},
+    {"sound", "", "<sound model='ac97'/>", NULL, "<sound", NULL, NO, NO, NO, NO, NO, NO},
+    {"tpm", "", "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>", NULL, "<tpm", NULL, NO,
+     NO, NO, NO, NO, NO},
+    {"filesystem", "", "<filesystem type='mount'><source dir='/srv'/><target dir='srv'/></filesystem>", NULL,
+     "<filesystem", NULL, NO, NO, NO, NO, NO, NO},
+    {"vsock", "", "<vsock model='virtio'><cid auto='yes'/></vsock>", NULL, "<vsock", NULL, NO, NO, NO, NO, NO,
+     NO},
+    {"memory", "", "<memory model='dimm'><target><size unit='MiB'>64</size></target></memory>", NULL,
+     "model='dimm'", NULL, NO, NO, NO, NO, NO, NO},
 };
 
 static virConnectPtr conn;
@@ -133,7 +139,8 @@ check_attach(const struct row *row, unsigned int flag, int expected)
     bool live = flag == VIR_DOMAIN_AFFECT_LIVE;
 
     if ((result == 0) != (expected == OK))
-        g_error("%s: attach %s gave %d: %s", row->kind, live ? "live" : "config", result, virGetLastErrorMessage());
+        g_error("%s: attach %s gave %d: %s", row->kind, live ? "live" : "config", result,
+                virGetLastErrorMessage());
     if (result < 0)
         check_reason(row);
     g_assert_true(shows(domain, 0, row->trace) == (result == 0 && live));
@@ -159,7 +166,8 @@ check_detach(const struct row *row, unsigned int flag, int expected)
     bool live = flag == VIR_DOMAIN_AFFECT_LIVE;
 
     if ((result == 0) != (expected == OK))
-        g_error("%s: detach %s gave %d: %s", row->kind, live ? "live" : "config", result, virGetLastErrorMessage());
+        g_error("%s: detach %s gave %d: %s", row->kind, live ? "live" : "config", result,
+                virGetLastErrorMessage());
     if (result < 0)
         check_reason(row);
     g_assert_true(shows(domain, 0, row->trace) == (present && !(result == 0 && live)));
@@ -185,7 +193,8 @@ check_update(const struct row *row, unsigned int flag, int expected)
     changed = expand(row->changed);
     result = virDomainUpdateDeviceFlags(domain, changed, flag);
     if ((result == 0) != (expected == OK))
-        g_error("%s: update %s gave %d: %s", row->kind, live ? "live" : "config", result, virGetLastErrorMessage());
+        g_error("%s: update %s gave %d: %s", row->kind, live ? "live" : "config", result,
+                virGetLastErrorMessage());
     if (result < 0)
         check_reason(row);
     g_assert_true(shows(domain, 0, row->changed_trace) == (result == 0 && live));
@@ -236,10 +245,10 @@ main(int argc, char **argv)
         const char *name;
         GTestDataFunc function;
     } columns[] = {
-        { "attach-live", attach_live }, { "attach-config", attach_config }, { "detach-live", detach_live },
-        { "detach-config", detach_config }, { "update-live", update_live }, { "update-config", update_config },
+        {"attach-live", attach_live},     {"attach-config", attach_config}, {"detach-live", detach_live},
+        {"detach-config", detach_config}, {"update-live", update_live},     {"update-config", update_config},
     };
-    const char *images[] = { "disk.img", "other.img" };
+    const char *images[] = {"disk.img", "other.img"};
     size_t i, j;
     int result;
 

@@ -2,7 +2,8 @@
 /*
  * A connection to the driver inside the test's own process, on a pretend machine, below a fresh directory.
  *
- * libvirt, the shim and the driver are the real ones; only the hypervisor is pretended, by libserai's own "fake".
+ * libvirt, the shim and the driver are the real ones; only the hypervisor is pretended, by libserai's own
+ * "fake".
  */
 #pragma once
 

@@ -128,7 +128,7 @@ main(int argc, char **argv)
         g_test_add_data_func_full(test, g_strdup(words[1]),
                                   g_str_equal(words[0], "pass")   ? pass
                                   : g_str_equal(words[0], "fail") ? fail
-                                                                   : xl,
+                                                                  : xl,
                                   g_free);
     }
     result = g_test_run();

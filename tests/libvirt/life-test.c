@@ -21,8 +21,8 @@ static GString *events;
 static int
 on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *opaque)
 {
-    static const char *names[] = { "defined", "undefined", "started", "suspended", "resumed", "stopped",
-                                   "shutdown", "pmsuspended", "crashed" };
+    static const char *names[] = {"defined", "undefined", "started",     "suspended", "resumed",
+                                  "stopped", "shutdown",  "pmsuspended", "crashed"};
 
     (void)connection;
     (void)domain;
@@ -64,10 +64,10 @@ expect_events(const char *expected)
 
 /* --- helpers ------------------------------------------------------------------------------------------ */
 
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        if ((call) < 0)                                                                                      \
-            g_error("%s: %s", #call, virGetLastErrorMessage());                                              \
+#define CHECK(call)                                             \
+    do {                                                        \
+        if ((call) < 0)                                         \
+            g_error("%s: %s", #call, virGetLastErrorMessage()); \
     } while (0)
 
 static virDomainPtr
@@ -195,8 +195,8 @@ what_follows_a_stop_can_be_changed_while_it_runs(void)
     virDomainPtr domain = define("action", NULL);
 
     CHECK(virDomainCreate(domain));
-    CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_REBOOT, VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY,
-                                      VIR_DOMAIN_AFFECT_LIVE));
+    CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_REBOOT,
+                                      VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY, VIR_DOMAIN_AFFECT_LIVE));
     CHECK(virDomainReboot(domain, 0));
     wait_for_state(domain, VIR_DOMAIN_SHUTOFF);
     undefine(domain);
@@ -207,8 +207,8 @@ a_preserved_guest_is_shown_as_shut_down_until_destroyed(void)
 {
     virDomainPtr domain = define("preserve", NULL);
 
-    CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_POWEROFF, VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE,
-                                      VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_POWEROFF,
+                                      VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE, VIR_DOMAIN_AFFECT_CONFIG));
     CHECK(virDomainCreate(domain));
     CHECK(virDomainShutdown(domain));
     wait_for_state(domain, VIR_DOMAIN_SHUTDOWN);
@@ -270,9 +270,10 @@ autodestroy_ends_with_its_connection(void)
 static void
 a_failed_start_leaves_nothing_and_says_why(void)
 {
-    g_autofree char *xml = g_strdup_printf("<domain type='xen'><name>bad</name><memory unit='MiB'>64</memory>"
-                                           "<os><type>linux</type><kernel>%s/no-such-kernel</kernel></os></domain>",
-                                           fixture_root());
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='xen'><name>bad</name><memory unit='MiB'>64</memory>"
+                        "<os><type>linux</type><kernel>%s/no-such-kernel</kernel></os></domain>",
+                        fixture_root());
     virDomainPtr domain = virDomainDefineXML(conn, xml);
 
     g_assert_nonnull(domain);
@@ -288,8 +289,9 @@ a_failed_start_leaves_nothing_and_says_why(void)
 static void
 missing_images_and_too_much_memory_fail_whole(void)
 {
-    virDomainPtr domain = define("image", "<disk type='file'><driver name='qemu' type='raw'/>"
-                                          "<source file='/no/such/image'/><target dev='xvda' bus='xen'/></disk>");
+    virDomainPtr domain =
+        define("image", "<disk type='file'><driver name='qemu' type='raw'/>"
+                        "<source file='/no/such/image'/><target dev='xvda' bus='xen'/></disk>");
 
     g_assert_cmpint(virDomainCreate(domain), <, 0);
     expect_failure("/no/such/image");
@@ -338,9 +340,10 @@ two_domains_of_one_name_or_uuid_are_refused(void)
     g_assert_null(virDomainDefineXML(conn, xml));
     expect_failure("twin");
     CHECK(virDomainGetUUIDString(domain, uuid));
-    other = g_strdup_printf("<domain type='xen'><name>other</name><uuid>%s</uuid><memory unit='MiB'>64</memory>"
-                            "<os><type>linux</type></os></domain>",
-                            uuid);
+    other =
+        g_strdup_printf("<domain type='xen'><name>other</name><uuid>%s</uuid><memory unit='MiB'>64</memory>"
+                        "<os><type>linux</type></os></domain>",
+                        uuid);
     g_assert_null(virDomainDefineXML(conn, other));
     expect_failure("twin");
     undefine(domain);
@@ -502,8 +505,11 @@ another_definition_in_an_image_must_be_the_same_guest(void)
     again = virDomainSaveImageGetXMLDesc(conn, path, 0);
     g_assert_nonnull(strstr(again, "<on_crash>restart</on_crash>"));
 
-    g_assert_cmpint(virDomainSaveImageDefineXML(conn, path, "<domain type='xen'><name>edit</name><memory>70000</memory>"
-                                                            "<os><type>linux</type></os></domain>", 0), <, 0);
+    g_assert_cmpint(virDomainSaveImageDefineXML(conn, path,
+                                                "<domain type='xen'><name>edit</name><memory>70000</memory>"
+                                                "<os><type>linux</type></os></domain>",
+                                                0),
+                    <, 0);
     virResetLastError();
     undefine(domain);
 }
@@ -557,7 +563,8 @@ a_dump_that_fails_leaves_the_guest_and_no_file(void)
     g_assert_cmpint(state_of(domain), ==, VIR_DOMAIN_RUNNING);
     g_assert_false(exists("core"));
     g_assert_false(exists("core.partial"));
-    g_assert_cmpint(virDomainCoreDumpWithFormat(domain, path, VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB, 0), <, 0);
+    g_assert_cmpint(virDomainCoreDumpWithFormat(domain, path, VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB, 0), <,
+                    0);
     expect_failure("raw");
     undefine(domain);
 }
@@ -592,13 +599,15 @@ a_finished_job_can_be_asked_about(void)
 static void
 statistics_hold_every_group(void)
 {
-    static const char *fields[] = { "state.state", "cpu.time", "balloon.current", "vcpu.current", "vcpu.0.state",
-                                    "net.count", "net.0.name", "net.0.rx.bytes", "block.count", "block.0.name",
-                                    "block.0.rd.bytes", "block.0.capacity" };
+    static const char *fields[] = {"state.state",  "cpu.time",     "balloon.current",  "vcpu.current",
+                                   "vcpu.0.state", "net.count",    "net.0.name",       "net.0.rx.bytes",
+                                   "block.count",  "block.0.name", "block.0.rd.bytes", "block.0.capacity"};
     g_autofree char *image = g_build_filename(fixture_root(), "stats.img", NULL);
     g_autofree char *devices = g_strdup_printf(
-        "<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='xvda' bus='xen'/></disk>"
-        "<interface type='bridge'><mac address='00:16:3e:00:00:02'/><source bridge='br0'/></interface>", image);
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='xvda' "
+        "bus='xen'/></disk>"
+        "<interface type='bridge'><mac address='00:16:3e:00:00:02'/><source bridge='br0'/></interface>",
+        image);
     g_autofree char *zeros = g_malloc0(1024 * 1024);
     virDomainStatsRecordPtr *records;
     virDomainPtr domain;
@@ -648,7 +657,8 @@ bandwidth_is_set_live_and_in_the_definition(void)
     virTypedParamsFree(params, nparams);
     CHECK(virDomainDestroy(domain));
     nparams = G_N_ELEMENTS(read);
-    CHECK(virDomainGetInterfaceParameters(domain, "00:16:3e:00:00:03", read, &nparams, VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(virDomainGetInterfaceParameters(domain, "00:16:3e:00:00:03", read, &nparams,
+                                          VIR_DOMAIN_AFFECT_CONFIG));
     g_assert_cmpint(virTypedParamsGetUInt(read, nparams, VIR_DOMAIN_BANDWIDTH_OUT_AVERAGE, &value), ==, 1);
     g_assert_cmpuint(value, ==, 1000);
     undefine(domain);
@@ -743,33 +753,33 @@ main(int argc, char **argv)
         const char *name;
         void (*function)(void);
     } tests[] = {
-        { "events-tell-each-step-in-order", events_tell_each_step_in_order },
-        { "a-guest-that-powers-off-is-shut-off", a_guest_that_powers_off_is_shut_off },
-        { "a-guest-that-reboots-keeps-its-devices", a_guest_that_reboots_gets_a_new_id_and_keeps_its_devices },
-        { "what-follows-a-stop-can-be-changed", what_follows_a_stop_can_be_changed_while_it_runs },
-        { "a-preserved-guest-is-shown-as-shut-down", a_preserved_guest_is_shown_as_shut_down_until_destroyed },
-        { "reset-starts-a-new-guest", reset_starts_a_new_guest_at_once },
-        { "a-transient-domain-leaves-the-list", a_transient_domain_leaves_the_list_when_it_ends },
-        { "autodestroy-ends-with-its-connection", autodestroy_ends_with_its_connection },
-        { "a-failed-start-leaves-nothing", a_failed_start_leaves_nothing_and_says_why },
-        { "missing-images-and-too-much-memory-fail", missing_images_and_too_much_memory_fail_whole },
-        { "rename-moves-files", rename_moves_the_file_and_the_autostart_link },
-        { "two-domains-of-one-name-are-refused", two_domains_of_one_name_or_uuid_are_refused },
-        { "metadata-is-kept", metadata_title_and_description_are_kept },
-        { "domain-0-is-left-alone", domain_0_is_shown_and_left_alone },
-        { "vcpus-change", vcpus_change_live_and_in_the_definition },
-        { "memory-goes-down-and-up", memory_goes_down_and_up_within_its_limit },
-        { "weight-and-cap-survive-a-restart", weight_and_cap_survive_a_restart },
-        { "save-and-restore", save_and_restore_bring_the_same_domain_back },
-        { "edit-an-image", another_definition_in_an_image_must_be_the_same_guest },
-        { "a-damaged-image-is-refused", a_damaged_image_is_refused_and_starts_nothing },
-        { "managed-save", managed_save_is_taken_up_by_the_next_start },
-        { "a-dump-that-fails-leaves-the-guest", a_dump_that_fails_leaves_the_guest_and_no_file },
-        { "a-finished-job-can-be-asked-about", a_finished_job_can_be_asked_about },
-        { "statistics-hold-every-group", statistics_hold_every_group },
-        { "bandwidth-is-set", bandwidth_is_set_live_and_in_the_definition },
-        { "the-node-tells", the_node_tells_what_the_hypervisor_knows },
-        { "clients-that-race", clients_that_race_for_one_domain_end_whole },
+        {"events-tell-each-step-in-order", events_tell_each_step_in_order},
+        {"a-guest-that-powers-off-is-shut-off", a_guest_that_powers_off_is_shut_off},
+        {"a-guest-that-reboots-keeps-its-devices", a_guest_that_reboots_gets_a_new_id_and_keeps_its_devices},
+        {"what-follows-a-stop-can-be-changed", what_follows_a_stop_can_be_changed_while_it_runs},
+        {"a-preserved-guest-is-shown-as-shut-down", a_preserved_guest_is_shown_as_shut_down_until_destroyed},
+        {"reset-starts-a-new-guest", reset_starts_a_new_guest_at_once},
+        {"a-transient-domain-leaves-the-list", a_transient_domain_leaves_the_list_when_it_ends},
+        {"autodestroy-ends-with-its-connection", autodestroy_ends_with_its_connection},
+        {"a-failed-start-leaves-nothing", a_failed_start_leaves_nothing_and_says_why},
+        {"missing-images-and-too-much-memory-fail", missing_images_and_too_much_memory_fail_whole},
+        {"rename-moves-files", rename_moves_the_file_and_the_autostart_link},
+        {"two-domains-of-one-name-are-refused", two_domains_of_one_name_or_uuid_are_refused},
+        {"metadata-is-kept", metadata_title_and_description_are_kept},
+        {"domain-0-is-left-alone", domain_0_is_shown_and_left_alone},
+        {"vcpus-change", vcpus_change_live_and_in_the_definition},
+        {"memory-goes-down-and-up", memory_goes_down_and_up_within_its_limit},
+        {"weight-and-cap-survive-a-restart", weight_and_cap_survive_a_restart},
+        {"save-and-restore", save_and_restore_bring_the_same_domain_back},
+        {"edit-an-image", another_definition_in_an_image_must_be_the_same_guest},
+        {"a-damaged-image-is-refused", a_damaged_image_is_refused_and_starts_nothing},
+        {"managed-save", managed_save_is_taken_up_by_the_next_start},
+        {"a-dump-that-fails-leaves-the-guest", a_dump_that_fails_leaves_the_guest_and_no_file},
+        {"a-finished-job-can-be-asked-about", a_finished_job_can_be_asked_about},
+        {"statistics-hold-every-group", statistics_hold_every_group},
+        {"bandwidth-is-set", bandwidth_is_set_live_and_in_the_definition},
+        {"the-node-tells", the_node_tells_what_the_hypervisor_knows},
+        {"clients-that-race", clients_that_race_for_one_domain_end_whole},
     };
     size_t i;
     int result;
