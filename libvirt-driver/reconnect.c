@@ -183,6 +183,19 @@ takeBackPorts(virDomainObj *vm)
     }
 }
 
+/* A guest that suspended for a save whose daemon was killed: it keeps its memory and does not run. */
+static void
+meetSuspended(virDomainObj *vm)
+{
+    g_autoptr(xenDomainFacts) info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, NULL);
+
+    if (!info || info->shutdown_reason != SERAI_SHUTDOWN_SUSPEND)
+        return;
+    VIR_WARN("domain '%s' was being saved when the daemon ended: it can be destroyed, not resumed",
+             vm->def->name);
+    virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_SAVE);
+}
+
 static void
 reconnect(xenDriver *driver, virDomainObj *vm)
 {
@@ -209,6 +222,7 @@ reconnect(xenDriver *driver, virDomainObj *vm)
             if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
                 virDomainNetNotifyActualDevice(network, vm->def, net);
         }
+        meetSuspended(vm);
         xenProcessReconcile(driver, vm);
         xenDomainSaveStatus(driver, vm);
     }
