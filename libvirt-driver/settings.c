@@ -31,7 +31,6 @@ loadFile(xenSettings *settings, const char *path)
 
     if (virConfGetValueString(conf, "hypervisor", &hypervisor) < 0 ||
         virConfGetValueString(conf, "lock_manager", &settings->lockManager) < 0 ||
-        virConfGetValueBool(conf, "advertise_pvh", &settings->advertisePvh) < 0 ||
         virConfGetValueString(conf, "vnc_listen", &settings->vncListen) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_min", &settings->vncPortMin) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_max", &settings->vncPortMax) < 0)
@@ -89,7 +88,6 @@ xenSettingsNew(bool privileged, const char *root)
     settings->dumpDir = g_strdup_printf("%s/dump", lib);
     settings->channelDir = g_strdup_printf("%s/channel/target", lib);
 
-    settings->advertisePvh = true;
     settings->vncPortMin = 5900;
     settings->vncPortMax = 65535;
 

@@ -18,7 +18,6 @@ struct _xenSettings {
 
     bool pretend;      /* a machine inside this process instead of the hypervisor, for tests */
     char *lockManager; /* NULL, "lockd" or "sanlock" */
-    bool advertisePvh; /* some clients cannot read an os type "xenpvh" in the capabilities */
     char *vncListen;
     unsigned int vncPortMin, vncPortMax;
 };
