@@ -37,7 +37,10 @@ table_entry(unsigned cpu, u8 vector)
     return &cpu_at(cpu)->vector_irq[vector - VECTOR_DEVICE_FIRST];
 }
 
-/* @count consecutive free vectors on @cpu, aligned to their count; 0: there are none.  The vector lock is held. */
+/*
+ * @count consecutive free vectors on @cpu; 0: there are none.  They are aligned to their count, since a function puts the number of its
+ * message into the low bits of the vector.  The vector lock is held.
+ */
 static u8
 find_vectors(unsigned cpu, unsigned count)
 {
@@ -45,7 +48,7 @@ find_vectors(unsigned cpu, unsigned count)
 
     if (!c || apic_id_of(cpu) >= APIC_ID_REACHABLE)
         return 0;
-    for (unsigned first = 0; first + count <= VECTORS; first += count) {
+    for (unsigned first = -VECTOR_DEVICE_FIRST & (count - 1); first + count <= VECTORS; first += count) {
         unsigned n = 0;
 
         while (n < count && !c->vector_irq[first + n])
@@ -55,8 +58,6 @@ find_vectors(unsigned cpu, unsigned count)
     }
     return 0;
 }
-
-static_assert(VECTOR_DEVICE_FIRST % 16 == 0, "blocks of up to 16 messages are aligned to their size");
 
 /* The same on the CPU that is asked for, or else on any. */
 static u8
