@@ -170,7 +170,7 @@ def run(options):
     debs = []
     if options.on == 'serai':
         with Step('Building Serai and its Debian packages', BUILD / 'debs.log'):
-            debs = [d for d in build_debs().build(BUILD / 'debs.log') if '-dbgsym_' not in d.name]
+            debs = build_debs().build(BUILD / 'debs.log')
     with Step('Making a Debian host with them') as step:
         where = image.build(debs, step.say)
     with Step('Looking whether KVM works here'):

@@ -7,6 +7,7 @@ build or a program that fails without naming a case counts as one failure.  The 
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -249,9 +250,29 @@ class Checker:
             self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
 
 
+    def tier_tidy(self):
+        """clang-tidy on every source, one case each"""
+        if not self.configure('tidy', BUILD):
+            return
+        entries = json.loads((BUILD / 'compile_commands.json').read_text())
+        sources = sorted({os.path.realpath(os.path.join(e['directory'], e['file'])) for e in entries})
+        sources = [s for s in sources if s.endswith('.c') and s.startswith(str(TOP)) and '/tests/' not in s]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for source, result in zip(sources, pool.map(self.tidy, sources)):
+                found = [line for line in result.splitlines() if ': warning: ' in line or ': error: ' in line]
+                print('\n'.join(line.replace(f'{TOP}/', '') for line in found), end='\n' if found else '')
+                self.tally.add('tidy', os.path.relpath(source, TOP), 'failed' if found else 'passed',
+                               found[0] if found else '')
+
+    def tidy(self, source):
+        return subprocess.run(['clang-tidy', '-p', BUILD, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
+                               '--extra-arg=-Wno-ignored-optimization-argument', source], capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, cwd=TOP).stdout
+
+
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'system']
-BY_NAME = ['swap', 'bench', 'coverage']
+BY_NAME = ['swap', 'bench', 'coverage', 'tidy']
 
 
 def main():
