@@ -24,6 +24,12 @@
 #include "base/spinlock.h"
 #include "x86/tlb.h"
 
+/*
+ * Idle time goes into scrubbing until this much is clean: enough for several guests to start at once, and not so much that all of
+ * a large machine's memory is written for nothing.
+ */
+#define CLEAN_TARGET ((512ull << 20) >> PAGE_SHIFT)
+
 /* Larger blocks are zeroed in idle time or not at all: the caller makes do with smaller ones. */
 #define SCRUB_ORDER_MAX 10u
 
@@ -328,10 +334,18 @@ scrub_one(unsigned count)
     scrub(n, order);
     frame_of(_mfn(n))->stamp = 0;
     free_block(n, order, false);
-    return atomic_read(&dirty_count) != 0;
+    return wants_scrubbing();
 }
 
 /* One CPU at a time: the idle ones would only queue for the allocator's lock, before those who have work. */
+static bool
+wants_scrubbing(void)
+{
+    u64 dirty = atomic_read(&dirty_count);
+
+    return dirty && atomic_read(&free_count) - dirty < CLEAN_TARGET;
+}
+
 bool
 frame_scrub(unsigned count)
 {
