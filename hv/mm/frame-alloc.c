@@ -302,6 +302,14 @@ frame_dirty_count(void)
 }
 
 static bool
+wants_scrubbing(void)
+{
+    u64 dirty = atomic_read(&dirty_count);
+
+    return dirty && atomic_read(&free_count) - dirty < CLEAN_TARGET;
+}
+
+static bool
 scrub_one(unsigned count)
 {
     unsigned order = 0;
@@ -338,21 +346,13 @@ scrub_one(unsigned count)
 }
 
 /* One CPU at a time: the idle ones would only queue for the allocator's lock, before those who have work. */
-static bool
-wants_scrubbing(void)
-{
-    u64 dirty = atomic_read(&dirty_count);
-
-    return dirty && atomic_read(&free_count) - dirty < CLEAN_TARGET;
-}
-
 bool
 frame_scrub(unsigned count)
 {
     static spinlock_t scrubber = SPINLOCK_INIT;
     bool more;
 
-    if (!atomic_read(&dirty_count) || !spin_trylock(&scrubber))
+    if (!wants_scrubbing() || !spin_trylock(&scrubber))
         return false;
     more = scrub_one(count);
     spin_unlock(&scrubber);
