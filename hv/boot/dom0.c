@@ -197,6 +197,7 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
         return false;
     }
     buffer = direct_ptr(mfn_to_maddr(unpacked_mfn));
+    log_info("unpacking the kernel, %u MiB", (unsigned)(size >> 20));
     libc_shim_enter();
     ok = unpack(packing, payload, payload_size, buffer, size, ret_reason);
     libc_shim_leave();

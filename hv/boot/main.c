@@ -116,20 +116,28 @@ dom0_cmdline(void)
     return text;
 }
 
+/* What is wrong is the user's to mend, so there is nothing to say of stacks and registers. */
+static void __noreturn
+give_up(const char *what, const char *reason)
+{
+    log_err("%s%s", what, reason);
+    machine_restart_after_error();
+}
+
 static struct domain *
 build_dom0(void)
 {
     struct dom0_vga_console_info screen;
     bool has_screen = screen_describe(&boot_info, &screen);
-    const char *reason = NULL;
+    const char *reason = "No reason was given.";
     struct domain *d;
 
     if (!boot_info.module_count)
-        panic("no dom0 kernel: add a module2 line with the kernel after the multiboot2 line of the GRUB entry");
+        give_up("", "There is no dom0 kernel: add a module2 line with the kernel after the multiboot2 line of the GRUB entry.");
     d = dom0_create(&boot_info.modules[0], boot_info.module_count > 1 ? &boot_info.modules[1] : NULL,
                     dom0_cmdline(), &cmdline.dom0, has_screen ? &screen : NULL, &reason);
     if (!d)
-        panic("dom0 cannot be started: %s", reason ? reason : "no reason was given");
+        give_up("dom0 cannot be started. ", reason);
     return d;
 }
 
@@ -157,7 +165,7 @@ boot_main(u32 magic, u64 info, u64 image)
     cmdline_parse(boot_info.cmdline, magic == MULTIBOOT1_MAGIC);
     console_init();
     if (!ok)
-        panic("%s", reason);
+        give_up("", reason);
     acpi_parse(boot_info.rsdp_size ? boot_info.rsdp : NULL, boot_info.rsdp_size, early_map);
     reserve_what_is_used();
     boot_banner();

@@ -12,7 +12,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-static const char broken[] = "The kernel file is broken: it does not unpack.";
+static const char broken[] = "The kernel file is broken, it does not unpack: install it again.";
 static const char no_memory[] = "Too little memory to unpack the kernel.";
 
 static const char *

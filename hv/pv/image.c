@@ -86,7 +86,7 @@ image_payload(const void *data, u64 size, u64 *ret_size, const char **ret_reason
     length = load(image + BZ_PAYLOAD_LENGTH, 4);
 
     if (!length || !inside(setup_size, offset, size) || !inside(setup_size + offset, length, size)) {
-        *ret_reason = "The kernel file is cut short or broken: its payload lies outside of it.";
+        *ret_reason = "The kernel file is cut short or broken: install it again.";
         return NULL;
     }
     *ret_size = length;
