@@ -222,6 +222,7 @@ domain_free(struct domain *d)
     sched_domain_fini(d);
     permission_fini(d);
     heap_free(d->cpuid);
+    heap_free(d->memory_map);
     heap_free(d);
 }
 

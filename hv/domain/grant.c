@@ -144,8 +144,8 @@ grant_pin(struct domain *granter, u32 ref, u16 to, bool writable, bool for_copy,
 
     /* The granter wrote the frame before the flags, so it is read after them; once. */
     number = first ? READ_ONCE(shared->frame) : active->frame;
-    frame = frame_of(_mfn(number));
-    if (likely(frame_valid(_mfn(number))))
+    frame = frame_find(_mfn(number));
+    if (likely(frame))
         got = grant_get_frame(frame, granter, writable, refs);
     if (unlikely(got != refs)) {
         grant_put_frame(frame, writable, got);

@@ -176,6 +176,7 @@ page_claimed_total(void)
 int
 page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
 {
+    struct frame *frames = frame_of(mfn);
     u64 count = 1ull << order;
     u64 state = FRAME_STATE_DOMAIN | FRAME_ALLOCATED | 1 | (flags & PAGE_NO_CHARGE ? FRAME_EXTRA : 0);
     bool first;
@@ -183,13 +184,11 @@ page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
 
     /* A frame that comes from another domain and not from the allocator may still be in someone's TLB. */
     for (u64 i = 0; i < count; i++) {
-        struct frame *frame = frame_of(mfn_add(mfn, i));
-
-        if (unlikely(frame->stamp))
-            tlb_flush_stale(&cpu_online, frame->stamp);
-        frame->type = FRAME_TYPE_NONE;
-        frame->partial = 0;
-        frame->stamp = 0;
+        if (unlikely(frames[i].stamp))
+            tlb_flush_stale(&cpu_online, frames[i].stamp);
+        frames[i].type = FRAME_TYPE_NONE;
+        frames[i].partial = 0;
+        frames[i].stamp = 0;
     }
 
     spin_lock(&d->page_lock);
@@ -200,14 +199,12 @@ page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
     } else {
         first = !d->page_count && !d->extra_count;
         for (u64 i = 0; i < count; i++) {
-            struct frame *frame = frame_of(mfn_add(mfn, i));
-
-            frame->owner = d->id;
+            frames[i].owner = d->id;
             if (flags & PAGE_NO_CHARGE)
-                list_push_extra(d, frame);
+                list_push_extra(d, &frames[i]);
             else
-                list_append(d, frame);
-            atomic_set_release(&frame->count, state);
+                list_append(d, &frames[i]);
+            atomic_set_release(&frames[i].count, state);
         }
         if (flags & PAGE_NO_CHARGE) {
             d->extra_count += count;

@@ -27,6 +27,8 @@ struct sched_cpu {
     u32 curr_weight;          /* (r) */
     u32 pull_from;            /* (a) another CPU has somebody waiting who is further behind than curr here */
     u32 push_next;            /* whom to compare with next */
+    bool balance_due;         /* once prev's registers are saved */
+    bool balance_slice_over;
     struct timer slice_timer;
     u64 switch_count, steal_count;
 } __attribute__((aligned(64)));

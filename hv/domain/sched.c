@@ -7,10 +7,10 @@
  * none starves: whoever waits stands still while all others move on.
  *
  *   slices     With others waiting, a vCPU runs 30 ms / (their number + 1), between the rate limit (1 ms) and 10 ms.
- *   waking     One that wakes is put at most SCHED_LAG behind the queue's clock, so that sleeping earns a head start but no
+ *   waking     One that wakes is put at most WAKE_LAG behind the queue's clock, so that sleeping earns a head start but no
  *              fortune.  It preempts who is ahead of it by the margin, after that one has run for the rate limit.
  *   moving     A clock belongs to a queue.  Virtual times of different queues compare as long as the queues are balanced, and
- *              this is what the balance aims at.  Who moves keeps its time, but lands at most SCHED_LAG behind the new clock,
+ *              this is what the balance aims at.  Who moves keeps its time, but lands at most MOVE_LAG behind the new clock,
  *              and no more ahead of it than it was ahead of the old one; pinned vCPUs make clocks drift apart.
  *   balance    A CPU with nothing to do steals.  A CPU that leaves somebody waiting tells an idle CPU, or at the end of a slice one
  *              other CPU in turn, if who runs there is ahead of who waits here; that CPU pulls.
@@ -32,7 +32,8 @@
 #define SLICE_PERIOD_NS 30000000ull
 #define SLICE_MAX_NS    10000000ull
 #define SLICE_CAP_MIN_NS  250000ll
-#define SCHED_LAG       10000000ull /* virtual */
+#define WAKE_LAG        10000000ull /* virtual, as the margins are */
+#define MOVE_LAG        60000000ull
 #define PREEMPT_MARGIN    500000ull
 #define BALANCE_MARGIN   5000000ull
 
@@ -98,7 +99,24 @@ curr_vtime_at(const struct sched_cpu *q, u64 now)
     return READ_ONCE(q->curr_vtime) + to_virtual(ran, READ_ONCE(q->curr_weight));
 }
 
-/* Charges curr for the time since it was charged last. */
+/* Moves the queue's clock up to the least virtual time here. */
+static void
+clock_update(struct sched_cpu *q)
+{
+    u64 least;
+
+    if (q->curr->is_idle)
+        return;
+    least = q->curr->sched->vtime;
+    if (q->queue.first && pq_before(q->queue.first->key, least))
+        least = q->queue.first->key;
+    if (pq_before(q->clock, least))
+        q->clock = least;
+    if ((s64)(q->clock - READ_ONCE(clock_furthest)) > (s64)PREEMPT_MARGIN)
+        WRITE_ONCE(clock_furthest, q->clock); /* two at once: either will do */
+}
+
+/* Charges curr for the time since it was charged last, and brings the clock up to date. */
 static void
 charge(struct sched_cpu *q, u64 now)
 {
@@ -120,6 +138,7 @@ charge(struct sched_cpu *q, u64 now)
         if (!timer_is_armed(&sd->refill_timer))
             timer_set(&sd->refill_timer, now + SCHED_CAP_PERIOD_NS);
     }
+    clock_update(q);
 }
 
 static bool
@@ -130,26 +149,9 @@ is_over_cap(const struct vcpu *v)
     return unlikely(READ_ONCE(sd->cap)) && (s64)READ_ONCE(sd->budget_ns) <= 0;
 }
 
-/* Moves the queue's clock up to the least virtual time here. */
-static void
-clock_update(struct sched_cpu *q)
-{
-    u64 least;
-
-    if (q->curr->is_idle)
-        return;
-    least = q->curr->sched->vtime;
-    if (q->queue.first && pq_before(q->queue.first->key, least))
-        least = q->queue.first->key;
-    if (pq_before(q->clock, least))
-        q->clock = least;
-    if ((s64)(q->clock - READ_ONCE(clock_furthest)) > (s64)PREEMPT_MARGIN)
-        WRITE_ONCE(clock_furthest, q->clock); /* two at once: either will do */
-}
-
 /* Fits a virtual time that comes from outside into the queue's: see "waking" and "moving" above. */
 static void
-vtime_fit(struct sched_cpu *q, struct sched_vcpu *s)
+vtime_fit(struct sched_cpu *q, struct sched_vcpu *s, u64 lag)
 {
     if (q->curr->is_idle && !q->waiting) {
         u64 furthest = READ_ONCE(clock_furthest);
@@ -164,8 +166,8 @@ vtime_fit(struct sched_cpu *q, struct sched_vcpu *s)
             s->vtime = limit;
         s->moved = false;
     }
-    if (pq_before(s->vtime, q->clock - SCHED_LAG))
-        s->vtime = q->clock - SCHED_LAG;
+    if (pq_before(s->vtime, q->clock - lag))
+        s->vtime = q->clock - lag;
 }
 
 static void
@@ -284,6 +286,7 @@ sched_activate_and_unlock(struct sched_cpu *q, struct vcpu *v, u64 now)
         } else {
             cpu = may_move || !sched_may_run_on(v, q->cpu) ? choose_cpu(q, v) : q->cpu;
         }
+        charge(q, now);
         if (cpu != q->cpu) {
             move_to(q, v, cpu);
             spin_unlock(&q->lock);
@@ -291,8 +294,8 @@ sched_activate_and_unlock(struct sched_cpu *q, struct vcpu *v, u64 now)
             may_move = false;
             continue;
         }
+        vtime_fit(q, s, s->parked ? 0 : WAKE_LAG); /* it is no merit to have been stopped by a cap */
         s->parked = false;
-        vtime_fit(q, s);
         queue_insert(q, v);
         runstate_change(v, RUNSTATE_runnable, now);
         preempt_check(q, v, now);
@@ -449,7 +452,7 @@ find_movable(struct sched_cpu *from, unsigned cpu)
 
 /* Takes over who waits on @cpu and is behind @limit; NULL when there is none, or its queue is busy. */
 static struct vcpu *
-pull(struct sched_cpu *q, unsigned cpu, const u64 *limit)
+pull(struct sched_cpu *q, unsigned cpu, const u64 *limit, u64 now)
 {
     struct sched_cpu *from = queue_of(cpu);
     struct vcpu *v = NULL;
@@ -460,27 +463,28 @@ pull(struct sched_cpu *q, unsigned cpu, const u64 *limit)
     if (v && limit && !pq_before(v->sched->vtime, *limit))
         v = NULL;
     if (v) {
+        charge(from, now);
         queue_remove(from, v);
         move_to(from, v, q->cpu);
         from->steal_count++;
     }
     spin_unlock(&from->lock);
     if (v)
-        vtime_fit(q, v->sched);
+        vtime_fit(q, v->sched, MOVE_LAG);
     return v;
 }
 
 static struct vcpu *
-steal(struct sched_cpu *q)
+steal(struct sched_cpu *q, u64 now)
 {
     u32 hint = atomic_xchg(&q->pull_from, CPU_NONE);
-    struct vcpu *v = hint == CPU_NONE ? NULL : pull(q, hint, NULL);
+    struct vcpu *v = hint == CPU_NONE ? NULL : pull(q, hint, NULL, now);
 
     for (unsigned i = 1; !v && i < cpu_limit; i++) {
         unsigned cpu = (q->cpu + i) % cpu_limit;
 
         if (cpumask_test(&cpu_online, cpu))
-            v = pull(q, cpu, NULL);
+            v = pull(q, cpu, NULL, now);
     }
     return v;
 }
@@ -509,7 +513,7 @@ choose(struct sched_cpu *q, struct vcpu *prev, u64 now)
         if (unlikely(READ_ONCE(q->pull_from) != CPU_NONE)) {
             u64 limit = s->vtime - PREEMPT_MARGIN;
 
-            next = pull(q, atomic_xchg(&q->pull_from, CPU_NONE), &limit);
+            next = pull(q, atomic_xchg(&q->pull_from, CPU_NONE), &limit, now);
             if (next)
                 return next;
         }
@@ -527,7 +531,7 @@ choose(struct sched_cpu *q, struct vcpu *prev, u64 now)
         queue_remove(q, next);
         return next;
     }
-    next = steal(q);
+    next = steal(q, now);
     return next ? next : q->idle;
 }
 
@@ -558,8 +562,11 @@ balance(struct sched_cpu *q, u64 now, bool slice_over)
     struct sched_cpu *other;
     unsigned cpu;
 
-    if (READ_ONCE(v->is_running))
-        return; /* prev, whose registers are still here */
+    if (READ_ONCE(v->is_running)) {
+        q->balance_due = true; /* prev, whose registers are still here; sched_switch_done() comes back to it */
+        q->balance_slice_over = slice_over;
+        return;
+    }
     for (unsigned i = 0; i < CPUMASK_WORDS; i++) {
         u64 idle = READ_ONCE(idle_cpus.bits[i]) & v->hard_affinity->bits[i];
 
@@ -642,9 +649,18 @@ schedule(void)
 void
 sched_switch_done(struct vcpu *prev)
 {
+    struct sched_cpu *own = this_cpu()->sched;
+
     __atomic_store_n(&prev->is_running, false, __ATOMIC_SEQ_CST);
     if (prev->is_idle)
         return;
+    if (unlikely(own->balance_due)) {
+        spin_lock(&own->lock);
+        own->balance_due = false;
+        if (own->waiting)
+            balance(own, time_now_ns(), own->balance_slice_over);
+        spin_unlock(&own->lock);
+    }
     if (unlikely(atomic_read(&prev->sched->homeless))) {
         struct sched_cpu *q = sched_lock_vcpu(prev);
 
@@ -684,13 +700,12 @@ refill_timer_fired(void *data)
         struct sched_cpu *q = sched_lock_vcpu(v);
 
         if (v->sched->parked) {
-            v->sched->parked = false;
             sched_activate_and_unlock(q, v, now);
         } else {
             spin_unlock(&q->lock);
         }
     }
-    if (cap && budget < full)
+    if (cap && old < full) /* else nothing was used; charge() arms it again */
         timer_set(&sd->refill_timer, now + SCHED_CAP_PERIOD_NS);
 }
 
@@ -746,5 +761,7 @@ sched_cpu_init(unsigned cpu)
 void
 sched_init(void)
 {
+    cpumask_zero(&idle_cpus);
+    clock_furthest = 0;
     softirq_register(SOFTIRQ_SCHEDULE, schedule);
 }

@@ -30,6 +30,7 @@ write_line(struct domain *d, const char *s, size_t n)
             d->console_line[d->console_length++] = c;
         if (c == '\n' || d->console_length == sizeof(d->console_line)) {
             log_guest(LOG_DEBUG, "(d%u) %.*s", d->id, (int)d->console_length, d->console_line);
+            evtchn_send_host_virq(VIRQ_CON_RING);
             d->console_length = 0;
         }
     }
@@ -50,8 +51,7 @@ console_write(u64 *arg)
         if (copy_from_guest(buf, arg[2], n))
             return -EFAULT;
         if (d->is_hardware) {
-            log_raw(buf, n);
-            evtchn_send_host_virq(VIRQ_CON_RING);
+            log_console(buf, n);
         } else {
             write_line(d, buf, n);
         }

@@ -68,11 +68,14 @@ static s64
 xenmem_maximum_gpfn(void *arg, u32 start, u32 *next)
 {
     struct domain *d;
+    u64 max_pfn;
     int rc = memory_op_domain(*(domid_t *)arg, &d);
 
     if (rc)
         return rc;
-    return d->shared ? (s64)d->shared->arch.max_pfn - 1 : -EINVAL;
+    /* The guest's own word; a domain that has not run has said nothing, and 0 is the answer for it. */
+    max_pfn = d->shared ? READ_ONCE(d->shared->arch.max_pfn) : 0;
+    return max_pfn ? (s64)max_pfn - 1 : 0;
 }
 
 static s64

@@ -55,10 +55,9 @@ later(u32 a, u32 b)
     return !a || (b && (s32)(b - a) > 0) ? b : a;
 }
 
-static void
-list_push(u64 n, unsigned order, bool dirty)
+static inline void
+zone_push(struct zone *zone, u64 n, unsigned order, bool dirty)
 {
-    struct zone *zone = &zones[dirty][zone_of(n)];
     struct frame *frame = frame_of(_mfn(n));
 
     frame->type = BLOCK_HEAD | order | (dirty ? BLOCK_DIRTY : 0);
@@ -70,6 +69,12 @@ list_push(u64 n, unsigned order, bool dirty)
     }
     zone->head[order] = (u32)n;
     zone->orders |= 1u << order;
+}
+
+static void
+list_push(u64 n, unsigned order, bool dirty)
+{
+    zone_push(&zones[dirty][zone_of(n)], n, order, dirty);
     zones_used[dirty] |= 1ull << zone_of(n);
 }
 
@@ -134,10 +139,12 @@ block_take(unsigned order, unsigned top, bool dirty)
 
             list_remove(n, have, dirty);
             /* The upper halves go back; their buddies, the lower ones, are in use, so nothing merges. */
+            if (have > order)
+                zones_used[dirty] |= 1ull << (zone - zones[dirty]);
             while (have > order) {
                 have--;
                 frame_of(_mfn(n + (1ull << have)))->stamp = stamp;
-                list_push(n + (1ull << have), have, dirty);
+                zone_push(zone, n + (1ull << have), have, dirty);
             }
             return n;
         }

@@ -37,12 +37,6 @@ pirq_unbind(struct domain *d, u32 pirq)
 {
 }
 
-int
-evtchn_send(struct domain *d, u32 port)
-{
-    return 0;
-}
-
 void
 pirq_rebind_vcpu(struct domain *d, u32 pirq, struct vcpu *v)
 {

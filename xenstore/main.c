@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: options, the main loop, the service manager's side of things.
+ */
+#include "control-daemon.h"
+#include "server.h"
+#include "supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define TICK_SECONDS 10
+
+static struct {
+    gboolean foreground;
+    gboolean bare;
+    gboolean supervise;
+    gboolean version;
+    gboolean no_state;
+    char *run_directory;
+    char *state_directory;
+    char *pid_file;
+} options;
+
+static const GOptionEntry option_entries[] = {
+    {"foreground", 'f', 0, G_OPTION_ARG_NONE, &options.foreground, "Stay in the foreground and log to stderr",
+     NULL},
+    {"no-fork", 'N', G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options.foreground, NULL, NULL},
+    {"run-dir", 'r', 0, G_OPTION_ARG_FILENAME, &options.run_directory,
+     "Directory of the sockets (/run/xenstored, or $XENSTORED_RUNDIR)", "DIR"},
+    {"state-dir", 's', 0, G_OPTION_ARG_FILENAME, &options.state_directory,
+     "Directory of the state (/run/serai-xenstored)", "DIR"},
+    {"no-state", 0, 0, G_OPTION_ARG_NONE, &options.no_state, "Keep no state: a restart begins empty", NULL},
+    {"pid-file", 'F', 0, G_OPTION_ARG_FILENAME, &options.pid_file, "Write the process number to FILE",
+     "FILE"},
+    {"bare", 'D', 0, G_OPTION_ARG_NONE, &options.bare, "Serve sockets only, without a hypervisor", NULL},
+    {"supervise", 0, 0, G_OPTION_ARG_NONE, &options.supervise,
+     "Run as a child that is started again when it dies, with its connections", NULL},
+    {"version", 'V', 0, G_OPTION_ARG_NONE, &options.version, "Print the version and exit", NULL},
+    {NULL, 0, 0, 0, NULL, NULL, NULL},
+};
+
+static struct server server;
+
+static void
+log_message(const char *text)
+{
+    g_message("%s", text);
+}
+
+/* GLib's main loop waits through this, so that a thousand connections cost one system call. */
+static gint
+poll_with_epoll(GPollFD *fds, guint count, gint timeout)
+{
+    static struct watched woken[8];
+    static guint woken_count;
+    guint i, j;
+    gint ready = 0;
+
+    for (i = 0; i < count; i++) {
+        for (j = 0; j < woken_count && woken[j].fd != fds[i].fd; j++)
+            ;
+        if (j < woken_count)
+            continue;
+        if (woken_count == G_N_ELEMENTS(woken))
+            return g_poll(fds, count, timeout);
+        woken[woken_count].fd = fds[i].fd;
+        server_watch(&server, &woken[woken_count++], EPOLLIN);
+    }
+    server_wait(&server, timeout);
+    for (i = 0; i < count; i++)
+        fds[i].revents = 0;
+    for (i = 0; i < (guint)server.event_count; i++) {
+        struct watched *watched = server.events[i].data.ptr;
+
+        if (watched < woken || watched >= woken + woken_count)
+            continue;
+        for (j = 0; j < count; j++) {
+            if (fds[j].fd == watched->fd)
+                fds[j].revents = G_IO_IN;
+        }
+        server.events[i].data.ptr = NULL;
+        ready++;
+    }
+    return ready;
+}
+
+static gboolean
+work_prepare(GSource *source, gint *timeout)
+{
+    (void)source;
+    *timeout = -1;
+    return server_busy(&server);
+}
+
+static gboolean
+work_check(GSource *source)
+{
+    (void)source;
+    return server.event_count || server_busy(&server);
+}
+
+static gboolean
+work_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+    (void)source;
+    (void)callback;
+    (void)data;
+    server_turn(&server);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+tick(gpointer data)
+{
+    (void)data;
+    server_tick(&server, g_get_monotonic_time() / G_USEC_PER_SEC);
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+feed_watchdog(gpointer data)
+{
+    (void)data;
+    sd_notify(0, "WATCHDOG=1");
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+stop(gpointer loop)
+{
+    g_main_loop_quit(loop);
+    return G_SOURCE_CONTINUE;
+}
+
+static void
+run(void)
+{
+    static GSourceFuncs work_functions = {
+        .prepare = work_prepare, .check = work_check, .dispatch = work_dispatch};
+    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    g_autoptr(GSource) work = g_source_new(&work_functions, sizeof(GSource));
+    uint64_t watchdog_us;
+
+    g_main_context_set_poll_func(NULL, poll_with_epoll);
+    g_source_attach(work, NULL);
+    g_unix_signal_add(SIGTERM, stop, loop);
+    g_unix_signal_add(SIGINT, stop, loop);
+    g_timeout_add_seconds(TICK_SECONDS, tick, NULL);
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0)
+        g_timeout_add(watchdog_us / 3000, feed_watchdog, NULL);
+    sd_notify(0, "READY=1\nSTATUS=Serving.");
+    g_main_loop_run(loop);
+    g_source_destroy(work);
+}
+
+/* Sockets that the service manager made or kept: by their names. */
+static bool
+take_passed_sockets(void)
+{
+    char **names = NULL;
+    int count = sd_listen_fds_with_names(1, &names);
+    bool listening = false;
+    int i;
+
+    for (i = 0; i < count; i++) {
+        int fd = SD_LISTEN_FDS_START + i;
+        unsigned int client;
+
+        if (sscanf(names[i], "client-%u", &client) == 1) {
+            if (!server_adopt(&server, client, fd))
+                close(fd);
+        } else if (server_listen_fd(&server, fd)) {
+            close(fd);
+        } else {
+            listening = true;
+        }
+        free(names[i]);
+    }
+    free(names);
+    return listening;
+}
+
+/* The sockets that libxenstore looks for; the second is for old programs. */
+static bool
+make_sockets(void)
+{
+    static const char *const sockets[] = {"socket", "socket_ro"};
+    size_t i;
+    mode_t mask;
+    int rc = 0;
+
+    mkdir(options.run_directory, 0755);
+    mask = umask(0177);
+    for (i = 0; i < G_N_ELEMENTS(sockets) && !rc; i++) {
+        g_autofree char *path = g_build_filename(options.run_directory, sockets[i], NULL);
+
+        rc = server_listen(&server, path);
+        if (rc)
+            g_printerr("Cannot listen on %s: %s.\n", path, g_strerror(-rc));
+    }
+    umask(mask);
+    return rc == 0;
+}
+
+static bool
+write_pid_file(void)
+{
+    g_autofree char *text = g_strdup_printf("%d\n", (int)getpid());
+    g_autoptr(GError) error = NULL;
+
+    if (!options.pid_file || g_file_set_contents(options.pid_file, text, -1, &error))
+        return true;
+    g_printerr("%s\n", error->message);
+    return false;
+}
+
+/* The parent leaves when the child serves, so whoever started us may go on then. */
+static bool
+go_to_background(int *ret_ready)
+{
+    int ready[2];
+    char byte;
+    int null;
+
+    if (pipe(ready))
+        return false;
+    switch (fork()) {
+    case -1:
+        return false;
+    case 0:
+        break;
+    default:
+        close(ready[1]);
+        _exit(read(ready[0], &byte, 1) == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    close(ready[0]);
+    setsid();
+    if (chdir("/"))
+        return false;
+    null = open("/dev/null", O_RDWR);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    *ret_ready = ready[1];
+    return true;
+}
+
+static bool
+parse_options(int *argc, char ***argv)
+{
+    g_autoptr(GOptionContext) context = g_option_context_new("- the store of a Xen or Serai host");
+    g_autoptr(GError) error = NULL;
+
+    g_option_context_add_main_entries(context, option_entries, NULL);
+    if (!g_option_context_parse(context, argc, argv, &error)) {
+        g_printerr("%s\n", error->message);
+        return false;
+    }
+    if (!options.run_directory)
+        options.run_directory = g_strdup(g_getenv("XENSTORED_RUNDIR"));
+    if (!options.run_directory)
+        options.run_directory = g_strdup("/run/xenstored");
+    if (!options.state_directory)
+        options.state_directory = g_strdup("/run/serai-xenstored");
+    return true;
+}
+
+/* Many connections mean many descriptors. */
+static void
+raise_limits(void)
+{
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_auto(GStrv) own_argv = g_strdupv(argv);
+    g_autofree char *program = g_file_read_link("/proc/self/exe", NULL);
+    struct xen *xen = NULL;
+    int ready = -1;
+    bool listening;
+    int rc;
+
+    if (!parse_options(&argc, &argv))
+        return 2;
+    if (options.version) {
+        puts("serai-xenstored " VERSION);
+        return 0;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    raise_limits();
+    if (!options.foreground && !g_getenv(UPDATE_FDS) && !go_to_background(&ready)) {
+        g_printerr("Cannot go to the background: %s.\n", g_strerror(errno));
+        return 1;
+    }
+    if (!g_getenv(UPDATE_FDS) && !write_pid_file())
+        return 1;
+    if (options.supervise && !g_getenv(UPDATE_FDS))
+        supervise();
+    if (!options.bare) {
+        rc = xen_open(&xen);
+        if (rc) {
+            g_printerr("Cannot reach the hypervisor: %s.  Use --bare to serve sockets only.\n",
+                       g_strerror(-rc));
+            return 1;
+        }
+    }
+    rc = server_init(&server, options.no_state ? NULL : options.state_directory, xen, options.bare,
+                     log_message);
+    if (rc) {
+        g_printerr("Cannot begin in %s: %s.\n", options.state_directory, g_strerror(-rc));
+        /* A start script that finds the daemon running already has got what it wanted. */
+        if (rc == -EBUSY && ready >= 0)
+            rc = write(ready, "", 1) == 1 ? 0 : rc;
+        return rc ? 1 : 0;
+    }
+    server.argv = own_argv;
+    server.program = program;
+    server.fd_store = g_getenv("NOTIFY_SOCKET") != NULL;
+    listening = control_daemon_inherit(&server);
+    listening |= take_passed_sockets();
+    if (!listening && !make_sockets())
+        return 1;
+    server_start(&server, g_get_monotonic_time() / G_USEC_PER_SEC);
+    if (ready >= 0) {
+        if (write(ready, "", 1) != 1)
+            return 1;
+        close(ready);
+    }
+    run();
+    sd_notify(0, "STOPPING=1");
+    rc = journal_checkpoint(&server.journal, &server.store);
+    if (rc)
+        g_printerr("Cannot write the state: %s.\n", g_strerror(-rc));
+    server_fini(&server);
+    if (options.pid_file)
+        unlink(options.pid_file);
+    return rc ? 1 : 0;
+}
