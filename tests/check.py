@@ -7,6 +7,7 @@ build or a program that fails without naming a case counts as one failure.  The 
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -127,11 +128,14 @@ class Checker:
                                          '--timeout-multiplier', multiplier, '--logbase', name,
                                          '--print-errorlogs'], env=env)
         before = self.tally.count('failed')
-        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log)
+        programs = [json.loads(p) for p in (directory / f'meson-logs/{name}.json').read_text().splitlines()]
+        # The JUnit file of meson leaves out why a case was skipped; the program's own words have it.
+        reasons = {case: why for program in programs for case, why in
+                   re.findall(r'^ok \d+ -? ?(.*?) # SKIP ?(.*)$', program.get('stdout') or '', re.M)}
+        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log, reasons)
         # A program that died between two cases fails in the log of programs only.
         named = ' '.join(f'{n} {r}' for t, n, r, _ in self.tally.cases if t == tier and r == 'failed')
-        for line in (directory / f'meson-logs/{name}.json').read_text().splitlines():
-            program = json.loads(line)
+        for program in programs:
             title = program['name'].split(' / ')[-1]
             if program['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS') \
                     and title not in named:
@@ -141,7 +145,7 @@ class Checker:
         if self.tally.count('failed') > before:
             self.show_failures(log)
 
-    def junit(self, tier, path, log):
+    def junit(self, tier, path, log, reasons={}):
         """Count the cases of a JUnit file."""
         if not path.exists():
             self.tally.add(tier, path.name, 'failed', f'no report was written; see {log}')
@@ -153,7 +157,8 @@ class Checker:
                 for tag in ('failure', 'error', 'skipped'):
                     found = case.find(tag)
                     if found is not None:
-                        reason = found.get('message') or (found.text or '').strip()[:300]
+                        reason = found.get('message') or (found.text or '').strip()[:300] \
+                            or next((why for case_name, why in reasons.items() if name.endswith(case_name)), '')
                         self.tally.add(tier, name, 'skipped' if tag == 'skipped' else 'failed', reason)
                         break
                 else:
@@ -245,9 +250,29 @@ class Checker:
             self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
 
 
+    def tier_tidy(self):
+        """clang-tidy on every source, one case each"""
+        if not self.configure('tidy', BUILD):
+            return
+        entries = json.loads((BUILD / 'compile_commands.json').read_text())
+        sources = sorted({os.path.realpath(os.path.join(e['directory'], e['file'])) for e in entries})
+        sources = [s for s in sources if s.endswith('.c') and s.startswith(str(TOP)) and '/tests/' not in s]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for source, result in zip(sources, pool.map(self.tidy, sources)):
+                found = [line for line in result.splitlines() if ': warning: ' in line or ': error: ' in line]
+                print('\n'.join(line.replace(f'{TOP}/', '') for line in found), end='\n' if found else '')
+                self.tally.add('tidy', os.path.relpath(source, TOP), 'failed' if found else 'passed',
+                               found[0] if found else '')
+
+    def tidy(self, source):
+        return subprocess.run(['clang-tidy', '-p', BUILD, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
+                               '--extra-arg=-Wno-ignored-optimization-argument', source], capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, cwd=TOP).stdout
+
+
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'system']
-BY_NAME = ['swap', 'bench', 'coverage']
+BY_NAME = ['swap', 'bench', 'coverage', 'tidy']
 
 
 def main():

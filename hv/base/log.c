@@ -32,10 +32,9 @@ log_store(const char *s, size_t n)
 }
 
 void
-log_raw(const char *s, size_t n)
+log_console(const char *s, size_t n)
 {
     spin_lock(&log_lock);
-    log_store(s, n);
     if (log_sink)
         log_sink(s, n);
     spin_unlock(&log_lock);

@@ -28,8 +28,8 @@ extern void (*log_sink)(const char *s, size_t n);
 /* Nanoseconds since boot, for the stamps; without one all stamps are 0. */
 extern u64 (*log_clock)(void);
 
-/* Characters as they come (a guest's console_io, or printf without a newline). */
-void log_raw(const char *s, size_t n);
+/* Characters as they come, to the console only: what dom0 writes there is no part of the hypervisor's log. */
+void log_console(const char *s, size_t n);
 
 /*
  * Copies out of the ring, for XEN_SYSCTL_readconsole.  *@index is a running byte count; it is moved up

@@ -5,8 +5,11 @@
 void *
 memcpy(void *dst, const void *src, size_t n)
 {
+    size_t words = n / 8;
     void *d = dst;
 
+    n %= 8;
+    __asm__ volatile("rep movsq" : "+D"(d), "+S"(src), "+c"(words) : : "memory");
     __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
     return dst;
 }
@@ -27,9 +30,13 @@ memmove(void *dst, const void *src, size_t n)
 void *
 memset(void *dst, int c, size_t n)
 {
+    u64 pattern = 0x0101010101010101ull * (u8)c;
+    size_t words = n / 8;
     void *d = dst;
 
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+    n %= 8;
+    __asm__ volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(pattern) : "memory");
+    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(pattern) : "memory");
     return dst;
 }
 

@@ -18,6 +18,8 @@
 #include "pv/image.h"
 #include "pv/pv.h"
 #include "x86/acpi-info.h"
+#include "x86/irq.h"
+#include "x86/serial.h"
 
 /* --- dom0_mem= --- */
 
@@ -220,11 +222,14 @@ give_hardware(struct domain *d)
         rc = ioport_deny(d, kept[i].first, kept[i].last);
     if (!rc && acpi_info.pm_timer_port)
         rc = ioport_deny(d, acpi_info.pm_timer_port, acpi_info.pm_timer_port + 3);
-    if (!rc && acpi_info.serial_port_size)
-        rc = ioport_deny(d, acpi_info.serial_port, acpi_info.serial_port + acpi_info.serial_port_size - 1);
+    if (!rc && serial_io_base())
+        rc = ioport_deny(d, serial_io_base(), serial_io_base() + 7);
     /* The APIC's registers, and all that writing an interrupt message could reach. */
     if (!rc)
         rc = iomem_deny(d, 0xfee00000 >> PAGE_SHIFT, 0xfeefffff >> PAGE_SHIFT);
+    for (u32 gsi = 0; !rc && gsi < irq_gsi_count(); gsi++)
+        if (irq_is_ours(gsi))
+            rc = irq_deny(d, gsi);
     for (unsigned i = 0; !rc && i < acpi_info.ioapic_count; i++)
         rc = iomem_deny(d, acpi_info.ioapics[i].address >> PAGE_SHIFT,
                         acpi_info.ioapics[i].address >> PAGE_SHIFT);

@@ -163,6 +163,7 @@ boot_main(u32 magic, u64 info, u64 image)
     boot_banner();
     paging_init(memory_ranges, memory_range_count, _maddr(image)); /* our own page tables, frame table, M2P */
     boot_release_rest();                                         /* the allocator owns what is free */
+    frame_scrub(FRAME_RESERVE);                                  /* some zeroed pages at hand before there is idle time */
     paging_allocator_ready();
     cpu_init(0);                                                 /* descriptor tables, SYSCALL, control registers */
     softirq_init();
@@ -172,7 +173,9 @@ boot_main(u32 magic, u64 info, u64 image)
     tsc_init();
     apic_timer_calibrate();
     irq_init();                                                  /* I/O APICs, device vectors */
+    pv_cpuid_init();                                             /* what guests are told of the CPU */
     domain_init();                                               /* the system domains */
+    hardware_domain_shutdown_hook = machine_shutdown;
     timer_cpu_init(0);
     sched_init();
     if (sched_cpu_init(0))

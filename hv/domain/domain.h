@@ -38,6 +38,7 @@
 
 #define DOMID_IDLE_SERAI DOMID_IDLE
 #define VCPU_MAX 128u /* of one PV domain */
+#define WATCHDOG_COUNT 2u /* of one domain, for SCHEDOP_watchdog */
 
 struct evtchn_domain;
 struct grant_table;
@@ -68,8 +69,8 @@ struct vcpu {
 
     enum vcpu_state state;       /* (s) */
     u32 pause_count;             /* (a) */
-    u32 poll_count;              /* (m) evtchn: ports in SCHEDOP_poll; 1 + bit in domain's poll mask */
-    u32 poll_port;
+    bool is_polling;             /* (v) evtchn: in SCHEDOP_poll; its bit in the domain's poll mask may be set */
+    u32 poll_port;               /* (v) the one port it polls for, or 0 */
     struct fpu_area *fpu;        /* (v) */
     u64 xcr0, xcr0_accum;        /* (v) */
     u32 tsc_aux;
@@ -84,12 +85,14 @@ struct vcpu {
     cpumask_t *hard_affinity, *soft_affinity; /* (s) owned by sched.c */
     cpumask_t *effective_affinity;            /* (s) */
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn */
-    spinlock_t virq_lock;        /* (m) evtchn */
     void *evtchn_fifo;           /* (m) evtchn-fifo.c: its queues */
     u32 maptrack_free, maptrack_count; /* (v) grant-map.c: first of its free handles plus one; how many */
     struct time_version { u32 version; } time_last; /* (v) */
+    bool publish_pending;        /* (v) time_publish() has yet to do its work */
+    bool time_guest_stale;       /* (v) the secondary time area does not have the present contents */
     bool initialised;            /* (l) has been given registers */
     bool down_by_guest;          /* (a) VCPUOP_down; what XEN_DOMCTL_getvcpuinfo calls online inverted */
+    struct vcpu_info dummy_info; /* where info points while it has no other place */
 };
 
 enum domain_kind { DOMAIN_IDLE, DOMAIN_SYSTEM, DOMAIN_PV, DOMAIN_PVH, DOMAIN_HVM };
@@ -158,6 +161,8 @@ struct domain {
     u64 extra_count;             /* (p) */
     u64 page_max;                /* (p) allowance (XEN_DOMCTL_max_mem) */
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
+    void *memory_map;            /* (l) E820 entries from the toolstack (XENMEM_set_memory_map), of the heap; NULL: none */
+    u32 memory_map_entries;
     s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
     u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
@@ -166,6 +171,7 @@ struct domain {
     u32 create_flags;            /* (c) XEN_DOMCTL_CDF_* */
     struct xen_domctl_createdomain config; /* (c) a checked copy */
     u32 shutdown_code;           /* (a) SHUTDOWN_* or -1 */
+    u32 pause_count;             /* (a) pauses of the whole domain; no vCPU runs while it is not zero */
     u32 controller_pause_count;  /* (l) XEN_DOMCTL_pausedomain nests */
     u64 vm_assist;               /* (a) VMASST bits */
     s32 time_offset_seconds;     /* (l) */
@@ -173,13 +179,19 @@ struct domain {
     u64 suspend_port;            /* (m) evtchn */
     struct domain *target;       /* (l) XEN_DOMCTL_set_target: may act on it, holds a reference */
     u64 kill_stage, kill_progress; /* (l) where domain_kill() goes on */
+    bool is_being_killed;        /* (a) one CPU at a time is in domain_kill() */
+    bool is_quiescent;           /* (a) nobody uses pointers into its shared pages any more; see domain_kill() */
     struct work destroy_work;
-    struct timer watchdog[2];    /* (l) SCHEDOP_watchdog */
-    u32 watchdog_inuse;
-    u64 virq_port_global[NR_VIRQS]; /* unused for per-vCPU VIRQs */
+    struct timer watchdog[WATCHDOG_COUNT]; /* (m) watchdog.c */
+    u32 watchdog_inuse;          /* (m) */
+    spinlock_t watchdog_lock;    /* (m) */
+    u32 virq_to_port[NR_VIRQS];  /* (m) evtchn: the VIRQs that a domain has only one of */
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
     u64 ioreq_private;
+    spinlock_t console_lock;     /* leaf, above the log: the two below */
+    u32 console_length;          /* (m) console-io.c: a line that is not whole yet */
+    char console_line[128];
 };
 
 extern const struct domain_ops pv_domain_ops;
@@ -187,6 +199,9 @@ extern const struct domain_ops pv_domain_ops;
 /* The domains that own no vCPU: DOMID_XEN owns what the hypervisor shares, DOMID_IO owns devices' pages. */
 extern struct domain *domain_xen, *domain_io, *domain_idle;
 extern struct domain *hardware_domain; /* dom0, once built */
+
+/* What a shutdown of the hardware domain does to the machine; set by boot/. */
+extern void (*hardware_domain_shutdown_hook)(u8 reason);
 
 void domain_init(void); /* at boot: system domains */
 
@@ -197,6 +212,7 @@ void domain_init(void); /* at boot: system domains */
 int domain_create(u16 id, const struct xen_domctl_createdomain *config, struct domain **ret_domain);
 int domain_config_check(const struct xen_domctl_createdomain *config);
 
+/* Guests' domains only: the system domains are not to be found, by any number a guest can write. */
 struct domain *domain_find(u16 id);
 /* As domain_find(), resolving DOMID_SELF; -ESRCH when there is none. */
 int domain_find_or_self(u16 id, struct domain **ret_domain);
@@ -227,19 +243,23 @@ int domain_kill(struct domain *d);
 /* The guest asked to stop, or was found in a state it cannot leave.  Pauses its vCPUs, tells the toolstack by VIRQ_DOM_EXC. */
 void domain_shutdown(struct domain *d, u8 reason);
 void domain_resume(struct domain *d);
+/* A vCPU of a domain that is shutting down left its CPU: the last one completes the shutdown. */
+void domain_shutdown_progress(struct domain *d);
 /* A guest did what no correct guest does: logs why, and shuts it down as crashed.  Never the hypervisor's end. */
 void domain_crash(struct domain *d, const char *fmt, ...) __printf(2, 3);
 
-/* Nesting pauses; the _sync forms return when no vCPU of it is on a CPU.  Not to be called on the current domain. */
+/* Nesting pauses; but for the _nosync forms they return when no vCPU of it is on a CPU, so not to be called on the current domain. */
 void domain_pause(struct domain *d);
 void domain_pause_nosync(struct domain *d);
 void domain_unpause(struct domain *d);
+/* XEN_DOMCTL_pausedomain nests 255 times, then -EOVERFLOW; -EINVAL when there is nothing to undo. */
 int domain_pause_by_controller(struct domain *d);
 int domain_unpause_by_controller(struct domain *d);
 
 /* domain/vcpu.c */
 int vcpu_create(struct domain *d, unsigned id, struct vcpu **ret_vcpu);
 void vcpu_destroy(struct vcpu *v);
+struct vcpu *vcpu_create_idle(unsigned cpu); /* of domain_idle; for sched_cpu_init() */
 struct vcpu *vcpu_find(struct domain *d, unsigned id); /* NULL: no such vCPU; bounds checked, speculation-safe */
 void vcpu_pause(struct vcpu *v);
 void vcpu_pause_nosync(struct vcpu *v);
@@ -247,9 +267,19 @@ void vcpu_unpause(struct vcpu *v);
 /* Registers from a toolstack or VCPUOP_initialise; checked by ops->set_context. */
 int vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *ctx);
 int vcpu_reset(struct vcpu *v);
+/* VCPUOP_up and down; d->lock is held. */
+void vcpu_set_online(struct vcpu *v, bool online);
+void vcpu_set_periodic_timer(struct vcpu *v, u64 period_ns); /* 0 stops it */
 /* VCPUOP_register_vcpu_info. */
 int vcpu_register_info(struct vcpu *v, mfn_t mfn, unsigned offset);
+/* It uses its dummy from now on.  The frame stays referenced until vcpu_release_info(), when no CPU can still have the pointer. */
 void vcpu_unregister_info(struct vcpu *v);
+void vcpu_release_info(struct vcpu *v);
+
+/* domain/watchdog.c: SCHEDOP_watchdog.  The number of the timer for @id 0, else 0; -EINVAL, -ENOSPC. */
+void watchdog_domain_init(struct domain *d);
+void watchdog_domain_fini(struct domain *d); /* may be repeated */
+int watchdog_set(struct domain *d, u32 id, u32 timeout_seconds);
 
 #define for_each_vcpu(d, v)                                                                                  \
     for (unsigned i__ = 0; i__ < (d)->max_vcpus; i__++)                                                      \

@@ -31,8 +31,35 @@ bool evtchn_is_masked(struct domain *d, u32 port);
 /* vcpu_info moved (VCPUOP_register_vcpu_info): the pending selector starts all set. */
 void evtchn_vcpu_info_moved(struct vcpu *v);
 
-/* XEN_DOMCTL_soft_reset / EVTCHNOP_reset. */
+/*
+ * EVTCHNOP_*, for @d.  Errors as the ABI documents them: -EINVAL no such port or not of that kind, -ENOENT no such vCPU,
+ * -ENOSPC, -EEXIST, -ENOMEM.
+ */
+int evtchn_bind_interdomain(struct domain *d, struct domain *remote, u32 remote_port, u32 *ret_port);
+int evtchn_bind_virq(struct domain *d, u32 virq, u32 vcpu, u32 *ret_port);
+int evtchn_bind_ipi(struct domain *d, u32 vcpu, u32 *ret_port);
+int evtchn_bind_pirq(struct domain *d, u32 pirq, bool share, u32 *ret_port);
+int evtchn_bind_vcpu(struct domain *d, u32 port, u32 vcpu);
+int evtchn_close(struct domain *d, u32 port);
+int evtchn_status(struct domain *d, u32 port, struct evtchn_status *status);
+int evtchn_unmask(struct domain *d, u32 port);
+int evtchn_init_control(struct vcpu *v, u64 gfn, u32 offset);
+int evtchn_expand_array(struct domain *d, u64 gfn);
+int evtchn_set_priority(struct domain *d, u32 port, u32 priority);
+/* Also of XEN_DOMCTL_soft_reset: closes all, and goes back to 2-level; -ERESTART in between. */
 int evtchn_reset(struct domain *d);
+
+/*
+ * SCHEDOP_poll of the current vCPU: between begin and end, an event for @port (0: for any port) wakes it.  What was pending at
+ * begin is for the caller to look at, after begin.
+ */
+void evtchn_poll_begin(struct vcpu *v, u32 port);
+void evtchn_poll_end(struct vcpu *v);
+/* After vcpu_block(): an event that came between begin and that found nobody asleep; this wakes it then. */
+void evtchn_poll_commit(struct vcpu *v);
+/* Whether the guest has bound @port and an event is pending there. */
+bool evtchn_poll_check(struct domain *d, u32 port);
+
 void evtchn_dump(struct domain *d); /* debug-keys e */
 
 /* pirq side, provided by domain/pirq.c */

@@ -31,9 +31,9 @@ end_by_frame(struct grant_copy_end *end, u64 number, u16 domid)
 
     if (domid != DOMID_SELF)
         return GNTST_permission_denied;
-    if (!frame_valid(_mfn(number)))
+    frame = frame_find(_mfn(number));
+    if (!frame)
         return GNTST_general_error;
-    frame = frame_of(_mfn(number));
     if (end->writable ? page_get_writable(frame, d) != 0 : !page_get(frame, d))
         return GNTST_general_error;
     end->frame = frame;

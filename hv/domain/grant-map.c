@@ -8,6 +8,10 @@
  *   device mapping    the handle owns the same
  *   either            one pin each in G's active entry (read or write)
  *
+ * A handle can outlive its host mapping, when M overwrites the entry itself; then even G may be gone, and a
+ * newer domain may have its number.  That harms nobody: a host mapping is only ever given up together with
+ * an entry that is there, and pins are compared with what is held, not trusted.
+ *
  * A handle is claimed by setting MAPTRACK_BUSY in one compare-and-exchange; only the claimer changes or
  * frees it.  Free handles are in a list of the vCPU that freed them, which nobody else touches, so a map or
  * unmap takes no lock for its handle.  A vCPU keeps at most twice MAPTRACK_PUT_BY; the domain's
@@ -206,7 +210,7 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
 
     granter = domain_find(entry.domid);
     if (unlikely(!granter || !granter->grants || entry.ref >= granter->grants->entries)) {
-        /* The mapper overwrote the entry itself, and the granter, held by nothing any more, is gone. */
+        /* M overwrote the entry itself, and the granter, held by nothing any more, is gone. */
         maptrack_free(gt, v, handle);
         return GNTST_bad_handle;
     }
@@ -276,7 +280,7 @@ maptrack_relinquish_entry(struct domain *d, union maptrack entry)
 {
     struct domain *granter = domain_find(entry.domid);
     bool writable = !(entry.flags & GNTMAP_readonly);
-    unsigned pins = !!(entry.flags & GNTMAP_host_map) + !!(entry.flags & GNTMAP_device_map);
+    bool host = entry.flags & GNTMAP_host_map, device = entry.flags & GNTMAP_device_map;
 
     if (!granter || !granter->grants || entry.ref >= granter->grants->entries)
         return;
@@ -284,7 +288,7 @@ maptrack_relinquish_entry(struct domain *d, union maptrack entry)
      * A device mapping's references keep granter and frame as they were, so the active entry speaks of that
      * frame.
      */
-    if (entry.flags & GNTMAP_device_map)
+    if (device)
         grant_put_frame(pinned_frame(granter, entry.ref), writable, 1);
-    grant_unpin(granter, entry.ref, d->id, writable, pins);
+    grant_unpin(granter, entry.ref, d->id, writable, host + device);
 }

@@ -28,6 +28,7 @@
 #include "base/string.h"
 #include "mm/frame-alloc.h"
 #include "mm/heap.h"
+#include "x86/tlb.h"
 
 #define FRAMES_DEFAULT          64u
 #define MAPTRACK_FRAMES_DEFAULT 1024u
@@ -143,8 +144,8 @@ grant_pin(struct domain *granter, u32 ref, u16 to, bool writable, bool for_copy,
 
     /* The granter wrote the frame before the flags, so it is read after them; once. */
     number = first ? READ_ONCE(shared->frame) : active->frame;
-    frame = frame_of(_mfn(number));
-    if (likely(frame_valid(_mfn(number))))
+    frame = frame_find(_mfn(number));
+    if (likely(frame))
         got = grant_get_frame(frame, granter, writable, refs);
     if (unlikely(got != refs)) {
         grant_put_frame(frame, writable, got);
@@ -170,9 +171,8 @@ unlock:
 }
 
 /*
- * A handle can outlive what it stood for: the mapper may overwrite the page table entry, the frame may then
- * be freed, and even its granter, whose number a newer domain may have.  So the pins are compared with, not
- * trusted.
+ * Pins are compared before they are taken off: a count that wrapped would free a frame that is still
+ * mapped.
  */
 void
 grant_unpin(struct domain *granter, u32 ref, u16 by, bool writable, unsigned pins)
@@ -446,8 +446,11 @@ grant_relinquish(struct domain *d)
 
     if (!gt)
         return 0;
-    if (gt->maptrack_relinquished == ~0u)
+    if (gt->maptrack_relinquished == ~0u) {
+        /* No vCPU of it will run again; nor shall a CPU that ran one keep what it had mapped of others. */
+        tlb_flush_mask(&d->dirty_cpus);
         gt->maptrack_relinquished = gt->maptrack_count;
+    }
 
     while (gt->maptrack_relinquished) {
         u32 handle = gt->maptrack_relinquished - 1;

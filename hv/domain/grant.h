@@ -70,19 +70,20 @@ void grant_copy_finish(struct grant_copy_state *state);
 int grant_swap(u32 ref_a, u32 ref_b);
 
 /*
- * pv/mmu.c provides these to grant.c.
+ * pv/grant-map.c provides these to grant.c.
  *
  * A host mapping is an L1 entry of the current domain, found by virtual address or (GNTMAP_contains_pte) by
  * the machine address of the entry.  The entry owns the references to the frame: a general one and, when
- * writable, a type reference FRAME_TYPE_WRITABLE.  grant.c takes them before pv_grant_map(), so that writes
- * the entry only; what was in the entry before is put as for any update.  When a guest overwrites the entry
- * by other means, the page table code drops them as it would for any other frame; the grant then stays
- * pinned until its mapper dies.
+ * writable, a type reference FRAME_TYPE_WRITABLE.  grant.c takes them before pv_grant_map(), which writes
+ * the entry only; what was there before is put as for any update.  When a guest overwrites the entry by
+ * other means, or takes its page table apart, the page table code puts them as for any other frame; the
+ * grant then stays pinned until its mapper dies.
  *
  * pv_grant_unmap() clears the entry, or moves there what @new_addr maps, and leaves its references to the
  * caller, who flushes TLBs first.  It must refuse an entry that is not present, does not map @mfn, or is
  * not writable where @flags say so and the reverse: that a handle fits its entry is checked nowhere else.
- * Both return 0 or -EINVAL, and change nothing when they fail.
+ * No page table update may make or copy an entry for a frame of another domain, so there are never more
+ * such entries than pins. Both return 0 or -EINVAL, and change nothing when they fail.
  */
 int pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache);
 int pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags);

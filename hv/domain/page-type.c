@@ -32,7 +32,8 @@
  * only a sole holder makes it so.
  *
  * Locks: the owner's page_table_lock for everything that concerns tables.  WRITABLE references come and go without a lock, by compare and
- * exchange; against them a table type holds its own by having a count, or PARTIAL.
+ * exchange; against them a table type holds its own by having a count, or PARTIAL.  DESC references may be given back without it, for the
+ * context switch does.
  */
 #include "base/panic.h"
 #include "domain/page.h"
@@ -44,6 +45,13 @@ static bool
 is_table(u64 type)
 {
     return (type & FRAME_TYPE) != FRAME_TYPE_WRITABLE;
+}
+
+/* Whether the type goes without a step: a table of descriptors refers to nothing. */
+static bool
+is_leaf(u64 type)
+{
+    return (type & FRAME_TYPE) >= FRAME_TYPE_DESC;
 }
 
 /* Sets state and count of a table that this CPU is working on.  Nobody else writes it: others' attempts see that it is in use. */
@@ -105,14 +113,12 @@ make_table(struct domain *d, struct frame *frame, u64 type, bool kept, bool fail
     return rc;
 }
 
-static int __attribute__((noinline))
-get_type_slow(struct frame *frame, u64 type)
+int
+page_get_type_slow(struct frame *frame, u64 type)
 {
-    struct domain *d = domain_find(frame->owner);
     u64 old = atomic_read(&frame->type), new;
+    struct domain *d;
 
-    if (unlikely(!d))
-        return -EINVAL; /* shown by the hypervisor, for reading only */
     do {
         bool same = (old & FRAME_TYPE) == type, in_use = old & (FRAME_TYPE_COUNT | FRAME_TYPE_PARTIAL);
 
@@ -137,23 +143,13 @@ get_type_slow(struct frame *frame, u64 type)
     if (new & FRAME_TYPE_VALIDATED)
         return 0;
 
+    d = domain_find(frame->owner);
     if ((old & FRAME_TYPE) != type && (old & FRAME_TYPE) != FRAME_TYPE_NONE)
         tlb_flush_stale(&d->dirty_cpus, frame->stamp);
     if (is_table(type))
         return make_table(d, frame, type, old & FRAME_TYPE_PARTIAL, old & FRAME_TYPE_FAILED);
     atomic_or(&frame->type, FRAME_TYPE_VALIDATED);
     return 0;
-}
-
-int
-page_get_type(struct frame *frame, u64 type)
-{
-    u64 old = atomic_read(&frame->type);
-
-    while (likely((old & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) == (type | FRAME_TYPE_VALIDATED)))
-        if (likely(atomic_cmpxchg(&frame->type, &old, old + 1)))
-            return 0;
-    return get_type_slow(frame, type);
 }
 
 /* The last reference to a table goes. */
@@ -173,19 +169,22 @@ put_table(struct frame *frame, u64 old)
 }
 
 int
-page_put_type(struct frame *frame)
+page_put_type_slow(struct frame *frame)
 {
-    u64 old = atomic_read(&frame->type);
+    u64 old = atomic_read(&frame->type), new;
 
     do {
         ASSERT(old & FRAME_TYPE_COUNT);
+        new = old - 1;
         if (unlikely((old & FRAME_TYPE_COUNT) == 1)) {
-            if (is_table(old))
+            if (!is_leaf(old))
                 return put_table(frame, old);
             /* Before the count falls: the next user may look at it at once. */
             WRITE_ONCE(frame->stamp, tlb_clock());
+            if (is_table(old))
+                new &= ~FRAME_TYPE_VALIDATED;
         }
-    } while (unlikely(!atomic_cmpxchg(&frame->type, &old, old - 1)));
+    } while (unlikely(!atomic_cmpxchg(&frame->type, &old, new)));
     return 0;
 }
 

@@ -25,7 +25,7 @@ page_get_any(struct frame *frame, struct domain **ret_owner)
     struct domain *d;
 
     do {
-        if ((old & FRAME_STATE) != FRAME_STATE_DOMAIN || !(old & FRAME_COUNT_MASK))
+        if (!(old & FRAME_COUNT_MASK))
             return false;
     } while (!atomic_cmpxchg(&frame->count, &old, old + 1));
     d = domain_find(frame->owner);
@@ -96,7 +96,8 @@ discharge(struct domain *d, struct frame *frame, u64 count)
     return !d->page_count && !d->extra_count;
 }
 
-static void __attribute__((noinline))
+/* The last reference is gone; only page_put() calls this. */
+void
 page_destroy(struct frame *frame, u64 count)
 {
     struct domain *d = domain_find(frame->owner);
@@ -112,15 +113,6 @@ page_destroy(struct frame *frame, u64 count)
     frame_free(frame_mfn(frame), 0);
     if (last)
         domain_put(d);
-}
-
-void
-page_put(struct frame *frame)
-{
-    u64 count = atomic_sub_return(&frame->count, 1);
-
-    if (unlikely(!(count & FRAME_COUNT_MASK)))
-        page_destroy(frame, count);
 }
 
 int
@@ -184,6 +176,7 @@ page_claimed_total(void)
 int
 page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
 {
+    struct frame *frames = frame_of(mfn);
     u64 count = 1ull << order;
     u64 state = FRAME_STATE_DOMAIN | FRAME_ALLOCATED | 1 | (flags & PAGE_NO_CHARGE ? FRAME_EXTRA : 0);
     bool first;
@@ -191,13 +184,11 @@ page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
 
     /* A frame that comes from another domain and not from the allocator may still be in someone's TLB. */
     for (u64 i = 0; i < count; i++) {
-        struct frame *frame = frame_of(mfn_add(mfn, i));
-
-        if (unlikely(frame->stamp))
-            tlb_flush_stale(&cpu_online, frame->stamp);
-        frame->type = FRAME_TYPE_NONE;
-        frame->partial = 0;
-        frame->stamp = 0;
+        if (unlikely(frames[i].stamp))
+            tlb_flush_stale(&cpu_online, frames[i].stamp);
+        frames[i].type = FRAME_TYPE_NONE;
+        frames[i].partial = 0;
+        frames[i].stamp = 0;
     }
 
     spin_lock(&d->page_lock);
@@ -208,14 +199,12 @@ page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
     } else {
         first = !d->page_count && !d->extra_count;
         for (u64 i = 0; i < count; i++) {
-            struct frame *frame = frame_of(mfn_add(mfn, i));
-
-            frame->owner = d->id;
+            frames[i].owner = d->id;
             if (flags & PAGE_NO_CHARGE)
-                list_push_extra(d, frame);
+                list_push_extra(d, &frames[i]);
             else
-                list_append(d, frame);
-            atomic_set_release(&frame->count, state);
+                list_append(d, &frames[i]);
+            atomic_set_release(&frames[i].count, state);
         }
         if (flags & PAGE_NO_CHARGE) {
             d->extra_count += count;
@@ -338,19 +327,23 @@ relinquish(struct frame *frame)
 static struct frame *
 relinquish_next(struct domain *d, bool extra)
 {
-    struct frame *frame = NULL;
+    struct frame *frame;
+    bool got;
     u32 n;
 
-    spin_lock(&d->page_lock);
-    n = extra ? d->extra_first : d->pages_first;
-    while (n != FRAME_NONE && !(frame_of(_mfn(n))->count & FRAME_ALLOCATED))
-        n = extra ? frame_of(_mfn(n))->next : FRAME_NONE;
-    if (n != FRAME_NONE) {
+    do {
+        spin_lock(&d->page_lock);
+        n = extra ? d->extra_first : d->pages_first;
+        while (n != FRAME_NONE && frame_of(_mfn(n))->count & FRAME_RELINQUISHED)
+            n = extra ? frame_of(_mfn(n))->next : FRAME_NONE;
         frame = frame_of(_mfn(n));
-        atomic_inc(&frame->count); /* ALLOCATED is set and only we clear it: the count is not 0 */
-    }
-    spin_unlock(&d->page_lock);
-    return frame;
+        got = n == FRAME_NONE || page_get(frame, d);
+        spin_unlock(&d->page_lock);
+        /* One that cannot be had is on its way out of the list, on another CPU. */
+        if (!got)
+            cpu_relax_poll();
+    } while (!got);
+    return n == FRAME_NONE ? NULL : frame;
 }
 
 static int
@@ -367,10 +360,13 @@ relinquish_list(struct domain *d, bool extra, s32 *budget)
         *budget = d->type_budget - 1;
         spin_unlock(&d->page_table_lock);
 
-        if (!rc && !extra) {
+        if (!rc) {
+            atomic_or(&frame->count, FRAME_RELINQUISHED);
             spin_lock(&d->page_lock);
-            list_unlink(d, frame, frame->count);
-            list_append(d, frame);
+            if (!extra) {
+                list_unlink(d, frame, frame->count);
+                list_append(d, frame);
+            }
             spin_unlock(&d->page_lock);
         }
         page_put(frame);

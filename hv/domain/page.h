@@ -9,6 +9,7 @@
 #define SERAI_DOMAIN_PAGE_H
 
 #include "domain/domain.h"
+#include "x86/tlb.h"
 
 /* Of page_alloc(): */
 #define PAGE_NO_CHARGE 1u /* FRAME_EXTRA: not against page_max */
@@ -29,7 +30,16 @@ bool page_release(struct frame *frame);
  */
 int page_steal(struct domain *d, struct frame *frame);
 
-void page_put(struct frame *frame);
+void page_destroy(struct frame *frame, u64 count);
+
+static inline void
+page_put(struct frame *frame)
+{
+    u64 count = atomic_sub_return(&frame->count, 1);
+
+    if (unlikely(!(count & FRAME_COUNT_MASK)))
+        page_destroy(frame, count);
+}
 
 /* A general reference, if @frame belongs to domain number @owner and is not about to be freed. */
 static inline bool
@@ -38,8 +48,8 @@ page_get_of(struct frame *frame, u16 owner)
     u64 old = atomic_read(&frame->count);
 
     do {
-        if (unlikely((old & FRAME_STATE) != FRAME_STATE_DOMAIN || !(old & FRAME_COUNT_MASK) ||
-                     READ_ONCE(frame->owner) != owner))
+        /* In no other state than DOMAIN is the count anything but 0. */
+        if (unlikely(!(old & FRAME_COUNT_MASK) || READ_ONCE(frame->owner) != owner))
             return false;
     } while (unlikely(!atomic_cmpxchg(&frame->count, &old, old + 1)));
     /* It may have changed hands before the count held it. */
@@ -71,13 +81,39 @@ void page_share_hypervisor(mfn_t start, u64 count);
  *   -ERESTART   preempted (types L2 to L4 only): no reference is held, but the frame keeps what was done so
  *               far; to be repeated.  The work is counted against d->type_budget.
  */
-int page_get_type(struct frame *frame, u64 type);
+int page_get_type_slow(struct frame *frame, u64 type);
+
+static inline int
+page_get_type(struct frame *frame, u64 type)
+{
+    u64 old = atomic_read(&frame->type);
+
+    while (likely((old & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) == (type | FRAME_TYPE_VALIDATED)))
+        if (likely(atomic_cmpxchg(&frame->type, &old, old + 1)))
+            return 0;
+    return page_get_type_slow(frame, type);
+}
 
 /*
  * Gives a type reference back.  -ERESTART (types L2 to L4 only): the reference is still held, the frame is partly taken
  * apart; to be repeated by the same holder.
  */
-int page_put_type(struct frame *frame);
+int page_put_type_slow(struct frame *frame);
+
+static inline int
+page_put_type(struct frame *frame)
+{
+    u64 old = atomic_read(&frame->type), last = FRAME_TYPE_WRITABLE | FRAME_TYPE_VALIDATED | 1;
+
+    if (old == last)
+        /* Before the count falls: the next user may look at it at once. */
+        WRITE_ONCE(frame->stamp, tlb_clock());
+    else if (unlikely((old & FRAME_TYPE_COUNT) <= 1))
+        return page_put_type_slow(frame);
+    if (likely(atomic_cmpxchg(&frame->type, &old, old - 1)))
+        return 0;
+    return page_put_type_slow(frame);
+}
 
 /* Undoes what a page_get_type() that was never repeated left; under page_table_lock; -ERESTART. */
 int page_drop_partial(struct frame *frame);

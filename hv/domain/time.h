@@ -24,8 +24,19 @@ void time_force_update_vcpu(struct vcpu *v);
 void time_update_wallclock(struct domain *d);
 void time_update_all_wallclocks(void);
 
-/* Accounts the change of state at @now and, where the vCPU is current, copies the area to its guest address. */
+/*
+ * Copies what the guest asked to have copied to addresses of its own (runstate, secondary time area).  @v is current.
+ * While its user page tables are loaded those addresses mean nothing: then v->publish_pending stays set, and whoever switches to
+ * the guest kernel's tables calls this again.
+ */
+void time_publish(struct vcpu *v);
+
+/* The secondary area of @v, which need not be current, was just registered by the current vCPU. */
+void time_publish_first(struct vcpu *v);
+
+/* Accounts the change of state at @now under the scheduler's lock of the vCPU. */
 void runstate_change(struct vcpu *v, int new_state, u64 now_ns);
+/* time_publish() for the context switch: the runstate has just changed. */
 void runstate_publish(struct vcpu *v);
 void runstate_get(const struct vcpu *v, struct vcpu_runstate_info *ret_runstate);
 

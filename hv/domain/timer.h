@@ -3,16 +3,15 @@
 #ifndef SERAI_DOMAIN_TIMER_H
 #define SERAI_DOMAIN_TIMER_H
 
-#include "base/types.h"
+#include "domain/pqueue.h"
 
 struct timer {
-    u64 expires_ns;
+    struct pq_node node; /* its key is the deadline; in the queue while the timer is armed */
     void (*fn)(void *data);
     void *data;
-    u32 cpu;
-    u32 heap_index; /* 1-based place in the queue's heap; 0 = not armed */
-    u32 state;
-    u32 slot;
+    u32 cpu;             /* whose queue; changes under that queue's lock */
+    bool running;        /* its handler is being called, on whatever CPU */
+    bool dead;           /* after timer_fini(): cannot be armed */
 };
 
 void timer_cpu_init(unsigned cpu); /* before the CPU takes interrupts */
@@ -20,13 +19,22 @@ void timer_init(struct timer *timer, void (*fn)(void *data), void *data, unsigne
 /* Arms it, or moves its deadline; system time in ns.  Allowed from its own handler. */
 void timer_set(struct timer *timer, u64 expires_ns);
 void timer_stop(struct timer *timer);
-/* Stops it for good and returns when its handler runs nowhere. */
+/* Stops it for good and returns when its handler runs nowhere.  A timer that was never initialised (zeroed) is left alone. */
 void timer_fini(struct timer *timer);
 void timer_migrate(struct timer *timer, unsigned cpu);
 static inline bool
 timer_is_armed(const struct timer *timer)
 {
-    return READ_ONCE(timer->heap_index) != 0;
+    return pq_is_queued(&timer->node);
 }
+
+/* The deadline it is armed for, or was last. */
+static inline u64
+timer_expires_ns(const struct timer *timer)
+{
+    return READ_ONCE(timer->node.key);
+}
+
+void timer_dump(void); /* debug-keys a */
 
 #endif

@@ -24,11 +24,11 @@ domctl_max_mem(struct domain *d, struct xen_domctl *op)
 static u64
 page_frame_info(struct domain *d, mfn_t mfn)
 {
-    struct frame *frame = frame_of(mfn);
+    struct frame *frame = frame_find(mfn);
     u64 info = XEN_DOMCTL_PFINFO_NOTAB;
     u64 type, kind;
 
-    if (!frame_valid(mfn))
+    if (!frame)
         return XEN_DOMCTL_PFINFO_XTAB;
     if ((READ_ONCE(frame->count) & FRAME_STATE) == FRAME_STATE_BROKEN)
         return XEN_DOMCTL_PFINFO_BROKEN;
@@ -104,10 +104,10 @@ int
 domctl_hypercall_init(struct domain *d, struct xen_domctl *op)
 {
     mfn_t mfn = _mfn(op->u.hypercall_init.gmfn);
-    struct frame *frame = frame_of(mfn);
+    struct frame *frame = frame_find(mfn);
     void *page;
 
-    if (!frame_valid(mfn) || !page_get(frame, d))
+    if (!frame || !page_get(frame, d))
         return -EINVAL;
     if (page_get_type(frame, FRAME_TYPE_WRITABLE)) {
         page_put(frame);

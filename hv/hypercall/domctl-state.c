@@ -28,10 +28,10 @@ domctl_get_ext_vcpucontext(struct domain *d, struct xen_domctl *op)
         return 0;
     ext->sysenter_callback_cs = v->pv.callback[PV_CB_SYSENTER].cs;
     ext->sysenter_callback_eip = v->pv.callback[PV_CB_SYSENTER].rip;
-    ext->sysenter_disables_events = v->pv.sysenter_disables_events;
+    ext->sysenter_disables_events = v->pv.callback[PV_CB_SYSENTER].flags & PV_CALLBACK_MASK_EVENTS;
     ext->syscall32_callback_cs = v->pv.callback[PV_CB_SYSCALL32].cs;
     ext->syscall32_callback_eip = v->pv.callback[PV_CB_SYSCALL32].rip;
-    ext->syscall32_disables_events = v->pv.syscall32_disables_events;
+    ext->syscall32_disables_events = v->pv.callback[PV_CB_SYSCALL32].flags & PV_CALLBACK_MASK_EVENTS;
     return 0;
 }
 
@@ -61,8 +61,6 @@ domctl_set_ext_vcpucontext(struct domain *d, struct xen_domctl *op)
         ext->sysenter_disables_events);
     set_callback(&v->pv.callback[PV_CB_SYSCALL32], ext->syscall32_callback_eip, ext->syscall32_callback_cs,
         ext->syscall32_disables_events);
-    v->pv.sysenter_disables_events = ext->sysenter_disables_events;
-    v->pv.syscall32_disables_events = ext->syscall32_disables_events;
     return 0;
 }
 

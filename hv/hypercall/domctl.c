@@ -6,7 +6,7 @@
  *
  *   PAUSED   no vCPU of the domain is on a CPU.  Taken first and without a lock, since waiting for a vCPU
  *            that itself waits for a lock of ours would never end
- *   LOCKED   d->lock, for the fields marked (l)
+ *   LOCKED   d->lock, for the fields marked (l), and for making vCPUs and giving them registers
  *
  * Handlers without LOCKED call functions that take the locks they need.  The domain itself stays, because
  * domain_find() is good until this CPU leaves the hypervisor.
@@ -62,10 +62,10 @@ static const struct domctl domctls[] = {
     [XEN_DOMCTL_setvcpuaffinity] = {domctl_setvcpuaffinity, 0},
     [XEN_DOMCTL_shadow_op] = {domctl_shadow_op, NOT_SELF | OUT_ALWAYS},
     [XEN_DOMCTL_max_mem] = {domctl_max_mem, 0},
-    [XEN_DOMCTL_setvcpucontext] = {domctl_setvcpucontext, PAUSED},
+    [XEN_DOMCTL_setvcpucontext] = {domctl_setvcpucontext, PAUSED | LOCKED},
     [XEN_DOMCTL_getvcpucontext] = {domctl_getvcpucontext, PAUSED | OUT},
     [XEN_DOMCTL_getvcpuinfo] = {domctl_getvcpuinfo, OUT},
-    [XEN_DOMCTL_max_vcpus] = {domctl_max_vcpus, PAUSED},
+    [XEN_DOMCTL_max_vcpus] = {domctl_max_vcpus, PAUSED | LOCKED},
     [XEN_DOMCTL_scheduler_op] = {domctl_scheduler_op, OUT},
     [XEN_DOMCTL_setdomainhandle] = {domctl_setdomainhandle, LOCKED},
     [XEN_DOMCTL_setdebugging] = {domctl_setdebugging, PAUSED},
@@ -139,6 +139,9 @@ hypercall_domctl(u64 *arg)
     struct domain *d;
     int rc;
 
+    /* A device model may do nothing here to its PV guest; its own calls are memory_op's and evtchn's. */
+    if (!current->domain->is_privileged)
+        return -EPERM;
     if (copy_from_guest(&op, arg[0], sizeof(op)))
         return -EFAULT;
     if (op.interface_version != XEN_DOMCTL_INTERFACE_VERSION)

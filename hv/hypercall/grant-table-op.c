@@ -301,7 +301,7 @@ static int
 gnttabop_cache_flush(u64 uop, u32 count)
 {
     struct gnttab_cache_flush op;
-    mfn_t mfn;
+    const struct frame *frame;
 
     for (; count--; uop += sizeof(op)) {
         if (copy_from_guest(&op, uop, sizeof(op)))
@@ -313,10 +313,10 @@ gnttabop_cache_flush(u64 uop, u32 count)
             return -EOPNOTSUPP;
         if (!op.length || !op.op)
             continue;
-        mfn = maddr_to_mfn(_maddr(op.a.dev_bus_addr));
-        if (!frame_valid(mfn))
+        frame = frame_find(maddr_to_mfn(_maddr(op.a.dev_bus_addr)));
+        if (!frame)
             return -EINVAL;
-        if (READ_ONCE(frame_of(mfn)->owner) != current->domain->id)
+        if (READ_ONCE(frame->owner) != current->domain->id)
             return -EPERM;
     }
     return 0;

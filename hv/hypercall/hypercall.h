@@ -47,6 +47,10 @@ s64 subop_call(const struct subop *table, unsigned count, unsigned op, u64 guest
 /* May the current domain act as a toolstack on @d: it is the control domain, or @d is its target. */
 bool may_control(const struct domain *d);
 
+/* The command line that XENVER_commandline shows to the control domain; boot/ fills it. */
+#define VERSION_CMDLINE_SIZE 1024u
+extern char version_cmdline[VERSION_CMDLINE_SIZE];
+
 hypercall_fn hypercall_mmu_update, hypercall_mmuext_op, hypercall_update_va_mapping, hypercall_update_va_mapping_otherdomain;
 hypercall_fn hypercall_memory_op, hypercall_multicall, hypercall_event_channel_op, hypercall_grant_table_op, hypercall_sched_op;
 hypercall_fn hypercall_vcpu_op, hypercall_set_timer_op, hypercall_vm_assist, hypercall_xen_version, hypercall_console_io;

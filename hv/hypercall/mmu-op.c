@@ -203,11 +203,16 @@ hypercall_mmu_update(u64 *arg)
     rc = pv_finish_leftover(v);
     if (unlikely(rc))
         return rc; /* the same call again */
-    rc = find_table_owner(table_id ? table_id - 1 : DOMID_SELF, &d);
-    if (!rc)
-        rc = find_page_owner((u16)arg[3], &page_owner);
-    if (unlikely(rc))
-        return batch_result(arg, 0, sizeof(reqs[0]), rc);
+    if (likely((u32)arg[3] == DOMID_SELF)) {
+        d = v->domain;
+        page_owner = d->id;
+    } else {
+        rc = find_table_owner(table_id ? table_id - 1 : DOMID_SELF, &d);
+        if (!rc)
+            rc = find_page_owner((u16)arg[3], &page_owner);
+        if (unlikely(rc))
+            return batch_result(arg, 0, sizeof(reqs[0]), rc);
+    }
 
     spin_lock(&d->page_table_lock);
     d->type_budget = PV_TYPE_BUDGET;

@@ -24,6 +24,9 @@
 #include "base/spinlock.h"
 #include "x86/tlb.h"
 
+/* Larger blocks are zeroed in idle time or not at all: the caller makes do with smaller ones. */
+#define SCRUB_ORDER_MAX 10u
+
 #define ZONES      33u
 #define BLOCK_HEAD (1ull << 63)
 #define BLOCK_DIRTY (1ull << 8)
@@ -52,10 +55,9 @@ later(u32 a, u32 b)
     return !a || (b && (s32)(b - a) > 0) ? b : a;
 }
 
-static void
-list_push(u64 n, unsigned order, bool dirty)
+static inline void
+zone_push(struct zone *zone, u64 n, unsigned order, bool dirty)
 {
-    struct zone *zone = &zones[dirty][zone_of(n)];
     struct frame *frame = frame_of(_mfn(n));
 
     frame->type = BLOCK_HEAD | order | (dirty ? BLOCK_DIRTY : 0);
@@ -67,6 +69,12 @@ list_push(u64 n, unsigned order, bool dirty)
     }
     zone->head[order] = (u32)n;
     zone->orders |= 1u << order;
+}
+
+static void
+list_push(u64 n, unsigned order, bool dirty)
+{
+    zone_push(&zones[dirty][zone_of(n)], n, order, dirty);
     zones_used[dirty] |= 1ull << zone_of(n);
 }
 
@@ -131,10 +139,12 @@ block_take(unsigned order, unsigned top, bool dirty)
 
             list_remove(n, have, dirty);
             /* The upper halves go back; their buddies, the lower ones, are in use, so nothing merges. */
+            if (have > order)
+                zones_used[dirty] |= 1ull << (zone - zones[dirty]);
             while (have > order) {
                 have--;
                 frame_of(_mfn(n + (1ull << have)))->stamp = stamp;
-                list_push(n + (1ull << have), have, dirty);
+                zone_push(zone, n + (1ull << have), have, dirty);
             }
             return n;
         }
@@ -172,7 +182,7 @@ alloc(unsigned order, unsigned address_bits, bool zeroed)
 
     spin_lock(&lock);
     n = block_take(order, top, dirty);
-    if (!n) {
+    if (!n && (!zeroed || order <= SCRUB_ORDER_MAX)) {
         dirty = !dirty;
         n = block_take(order, top, dirty);
     }
@@ -285,8 +295,8 @@ frame_dirty_count(void)
     return atomic_read(&dirty_count);
 }
 
-bool
-frame_scrub(unsigned count)
+static bool
+scrub_one(unsigned count)
 {
     unsigned order = 0;
     u64 n = 0;
@@ -295,8 +305,6 @@ frame_scrub(unsigned count)
     while (order < FRAME_ORDER_MAX && 1u << (order + 1) <= count)
         order++;
 
-    if (!atomic_read(&dirty_count))
-        return false;
     spin_lock(&lock);
     /* The largest that fits, else something smaller: all dirty blocks have their turn. */
     for (;; order--) {
@@ -321,6 +329,20 @@ frame_scrub(unsigned count)
     frame_of(_mfn(n))->stamp = 0;
     free_block(n, order, false);
     return atomic_read(&dirty_count) != 0;
+}
+
+/* One CPU at a time: the idle ones would only queue for the allocator's lock, before those who have work. */
+bool
+frame_scrub(unsigned count)
+{
+    static spinlock_t scrubber = SPINLOCK_INIT;
+    bool more;
+
+    if (!atomic_read(&dirty_count) || !spin_trylock(&scrubber))
+        return false;
+    more = scrub_one(count);
+    spin_unlock(&scrubber);
+    return more;
 }
 
 void *

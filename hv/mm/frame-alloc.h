@@ -37,6 +37,8 @@ u64 frame_total_count(void);
 u64 frame_dirty_count(void);
 /* Scrubs up to @count of them, rounded up to a block (idle loop).  True while there is more. */
 bool frame_scrub(unsigned count);
+/* Frames that are scrubbed at boot: 16 MiB. */
+#define FRAME_RESERVE 4096u
 
 /* Frames below this number lie in the direct map; the hypervisor's own pages come from there. */
 #define DIRECT_ADDRESS_BITS 42u

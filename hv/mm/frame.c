@@ -4,7 +4,7 @@
 #include "mm/frame.h"
 
 u64 frame_limit;
-u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
+static u64 groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64]; /* bit n: group n has memory */
 
 static void
 set_state(struct frame *frame, u64 state, u16 owner)
@@ -26,7 +26,7 @@ group_add(u64 group)
         set_state(frame_of(_mfn(n)), FRAME_STATE_BROKEN, DOMID_IO);
         m2p_set(_mfn(n), M2P_INVALID);
     }
-    frame_groups[group / 64] |= 1ull << (group % 64);
+    groups[group / 64] |= 1ull << (group % 64);
     frame_limit = MAX(frame_limit, first + FRAME_GROUP);
 }
 
@@ -39,8 +39,15 @@ frame_table_add(mfn_t start, u64 count)
     if (!count)
         return;
     for (u64 group = mfn_x(start) >> FRAME_GROUP_SHIFT; group <= (end - 1) >> FRAME_GROUP_SHIFT; group++)
-        if (!(frame_groups[group / 64] >> (group % 64) & 1))
+        if (!(groups[group / 64] >> (group % 64) & 1))
             group_add(group);
     for (u64 n = mfn_x(start); n < end; n++)
         set_state(frame_of(_mfn(n)), FRAME_STATE_HEAP, DOMID_INVALID);
+}
+
+void
+frame_table_fill_hole(struct frame *page)
+{
+    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*page); i++)
+        set_state(&page[i], FRAME_STATE_BROKEN, DOMID_IO);
 }

@@ -40,6 +40,7 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_STATE_HEAP   (1ull << 60)
 #define FRAME_STATE_DOMAIN (2ull << 60)
 #define FRAME_STATE_BROKEN (3ull << 60)
+#define FRAME_RELINQUISHED (1ull << 56) /* its dying owner has given up what it held of it */
 #define FRAME_CACHE_SHIFT  57           /* three bits: the PAT index the owner maps it with */
 #define FRAME_CACHE        (7ull << 57)
 
@@ -61,20 +62,22 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 
 /*
  * The table is mapped in groups of 2^16 frames: 256 MiB of memory, one 2 MiB page of the frame table, 512 KiB of the M2P.  A group
- * that has any memory has its part of both tables; its frames that are not memory are BROKEN and owned by DOMID_IO.
+ * that has any memory has its own part of the table.  All others below frame_limit share one page, not writable.  Frames that are not
+ * memory, in either kind of group, are BROKEN and owned by DOMID_IO; so every number below frame_limit has a struct frame that tells.
  */
 #define FRAME_GROUP_SHIFT 16
 #define FRAME_GROUP       (1ull << FRAME_GROUP_SHIFT)
 #define FRAME_LIMIT_MAX   (1ull << 32) /* 16 TiB: the lists link frames by 32-bit numbers */
 
 extern u64 frame_limit; /* one past the highest frame number that has a struct frame */
-extern u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
 
 /*
  * Says that [@start, @start + @count) is memory; it comes in state HEAP.  The caller has mapped the frame table and the M2P for
- * every group that the range touches.  Boot and memory hot-plug only.
+ * every group that the range touches, and the page of holes for those below it.  Boot only.
  */
 void frame_table_add(mfn_t start, u64 count);
+/* Fills the page that stands in for groups without memory. */
+void frame_table_fill_hole(struct frame *page);
 
 static inline struct frame *
 frame_of(mfn_t mfn)
@@ -96,10 +99,7 @@ frame_find(mfn_t mfn)
 
     if (unlikely(n >= frame_limit))
         return NULL;
-    n = index_nospec(n, frame_limit);
-    if (unlikely(!(frame_groups[n >> FRAME_GROUP_SHIFT >> 6] >> (n >> FRAME_GROUP_SHIFT & 63) & 1)))
-        return NULL;
-    return frame_of(_mfn(n));
+    return frame_of(_mfn(index_nospec(n, frame_limit)));
 }
 
 /* Whether @mfn has a struct frame.  Any number a guest can write may be asked. */

@@ -10,6 +10,8 @@
 
 #define DIRECT_FRAMES ((DIRECT_END - DIRECT_START) >> PAGE_SHIFT)
 
+static_assert(WINDOW_START < DIRECT_START, "tells the two kinds of pointers apart");
+
 void *map_frame_beyond(mfn_t mfn);
 void unmap_frame_beyond(const void *ptr);
 
@@ -22,7 +24,7 @@ map_frame(mfn_t mfn)
 static inline void
 unmap_frame(const void *ptr)
 {
-    if (unlikely((u64)ptr - DIRECT_START >= DIRECT_END - DIRECT_START))
+    if (unlikely((u64)ptr < DIRECT_START)) /* windows lie below it */
         unmap_frame_beyond(ptr);
 }
 

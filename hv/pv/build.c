@@ -340,9 +340,12 @@ build_tables(struct build *b, mfn_t *ret_l4)
 
     if (!page_get(frame, b->d))
         return "dom0's page tables vanished.";
+    spin_lock(&b->d->page_table_lock);
     do {
+        b->d->type_budget = INT32_MAX; /* nobody waits: all in one go */
         rc = page_get_type(frame, FRAME_TYPE_L4);
     } while (rc == -ERESTART);
+    spin_unlock(&b->d->page_table_lock);
     if (rc) {
         log_err("dom0's first page tables were refused: error %d", -rc);
         return "The page tables made for the kernel were refused.";

@@ -41,20 +41,22 @@ pv_toggle_mode(struct vcpu *v)
 }
 
 /*
- * The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP [error code] R11 RCX; the stack is aligned
- * to 16 first, as the CPU does it.
+ * The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP, what is extra (an error code; GS FS ES DS), R11 RCX; the stack
+ * is aligned to 16 first, as the CPU does it.
  */
-void
-pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code)
+#define EXTRA_MAX 4u
+
+static inline void
+bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, const u64 *extra, unsigned extra_count)
 {
     struct cpu_user_regs *regs = guest_regs();
-    u64 frame[8], *f = frame, mask = v->info->evtchn_upcall_mask, sp;
+    u64 frame[7 + EXTRA_MAX], *f = frame, mask = v->info->evtchn_upcall_mask, sp;
     bool from_kernel = v->pv.kernel_mode;
 
     *f++ = regs->rcx;
     *f++ = regs->r11;
-    if (has_error)
-        *f++ = error_code;
+    for (unsigned i = 0; i < extra_count; i++)
+        *f++ = extra[i];
     *f++ = regs->rip;
     *f++ = (from_kernel ? regs->cs & ~3u : regs->cs) | (mask & 1) << 32;
     *f++ = (regs->rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (mask & 1 ? 0 : RFLAGS_IF);
@@ -68,7 +70,8 @@ pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32
     }
     sp = (sp & ~15ull) - (f - frame) * 8;
     if (copy_to_guest(sp, frame, (f - frame) * 8)) {
-        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx", rip, v->id, sp);
+        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
+                     v->id, sp, regs->cs, regs->rip, regs->rsp);
         return;
     }
     if (mask_events)
@@ -79,6 +82,14 @@ pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32
     regs->cs = cs ? cs : FLAT_KERNEL_CS;
     regs->rflags &= ~RFLAGS_ENTRY_CLEAR;
     regs->entry_vector |= ENTRY_SYSCALL;
+}
+
+void
+pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code)
+{
+    u64 error = error_code;
+
+    bounce(v, rip, cs, mask_events, &error, has_error);
 }
 
 void
@@ -112,16 +123,33 @@ pv_deliver_pending(struct vcpu *v)
         pv_bounce(v, cb->rip, 0, true, false, 0);
 }
 
-void
-pv_iret_fault(struct vcpu *v)
+/*
+ * The guest cannot go where it was to go: a selector of its own does not load.  The failsafe callback gets the four data
+ * selectors as they should be (pv.ds and so on); where they are loaded too, the frame's CS, SS or RIP is to blame.
+ */
+static void
+pv_failsafe(struct vcpu *v)
 {
     const struct pv_callback *cb = &v->pv.callback[PV_CB_FAILSAFE];
+    u64 selectors[] = {v->pv.ds, v->pv.es, v->pv.fs, v->pv.gs};
 
     if (!cb->rip) {
         domain_crash(v->domain, "vCPU%u: its IRET names a segment it may not load, and it has no failsafe callback", v->id);
         return;
     }
-    pv_bounce(v, cb->rip, 0, cb->flags & PV_CALLBACK_MASK_EVENTS, false, 0);
+    bounce(v, cb->rip, 0, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors, ARRAY_SIZE(selectors));
+}
+
+#define READ_SEL(reg, dst) __asm__ volatile("mov %%" #reg ", %0" : "=r"(dst))
+
+void
+pv_iret_fault(struct vcpu *v)
+{
+    READ_SEL(ds, v->pv.ds);
+    READ_SEL(es, v->pv.es);
+    READ_SEL(fs, v->pv.fs);
+    READ_SEL(gs, v->pv.gs);
+    pv_failsafe(v);
 }
 
 /* HYPERVISOR_iret: struct iret_context is at the guest's RSP.  RAX comes from there, so there is no result. */
@@ -157,8 +185,6 @@ pv_iret(struct vcpu *v, struct cpu_user_regs *regs)
 }
 
 /* --- context switch --- */
-
-#define READ_SEL(reg, dst) __asm__ volatile("mov %%" #reg ", %0" : "=r"(dst))
 
 /* Loads a guest's selector; one that its descriptor tables no longer offer becomes null.  False then. */
 #define LOAD_SEL(reg, sel)                                                                                   \
@@ -298,7 +324,7 @@ context_switch(struct vcpu *prev, struct vcpu *next)
     runstate_publish(next);
     if (unlikely(next->pv.failsafe_due)) {
         next->pv.failsafe_due = false;
-        pv_iret_fault(next);
+        pv_failsafe(next);
     }
     stack_reset_to_guest();
 }
@@ -377,6 +403,7 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     struct pv_vcpu *pv = &v->pv;
 
     v->regs = ctx->user_regs;
+    pv->iopl = ctx->user_regs.rflags >> 12 & 3;
     v->regs.cs |= 3;
     v->regs.ss |= 3;
     v->regs.rflags = (v->regs.rflags & ~(RFLAGS_IOPL | RFLAGS_VM | RFLAGS_NT)) | RFLAGS_IF | 2;
@@ -398,12 +425,13 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     pv->callback[PV_CB_SYSCALL] = (struct pv_callback){
         .rip = ctx->syscall_callback_eip, .flags = ctx->flags & VGCF_syscall_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
     for (unsigned i = 0; i < 256; i++) {
-        pv->traps[i] = ctx->trap_ctxt[i];
-        pv->traps[i].vector = i;
-        if (!va_is_canonical(pv->traps[i].address))
-            pv->traps[i].address = 0;
+        struct trap_info trap = ctx->trap_ctxt[i];
+
+        trap.vector = i;
+        if (!va_is_canonical(trap.address))
+            trap.address = 0;
+        pv_set_trap(v, &trap); /* the NMI callback too */
     }
-    pv->callback[PV_CB_NMI] = (struct pv_callback){.rip = pv->traps[2].address, .flags = PV_CALLBACK_MASK_EVENTS};
     pv->cr4 = ctx->ctrlreg[4] ? ctx->ctrlreg[4] & (CR4_TSD | CR4_DE) : pv->cr4;
     if (ctx->flags & VGCF_I387_VALID)
         fpu_area_set_legacy(v->fpu, &ctx->fpu_ctxt);
@@ -455,6 +483,7 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     ctx->flags |= pv->callback[PV_CB_SYSCALL].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_syscall_disables_events : 0;
     ctx->flags |= v->down_by_guest ? 0 : VGCF_online;
     ctx->user_regs = v->regs;
+    ctx->user_regs.rflags = (v->regs.rflags & ~RFLAGS_IOPL) | (u64)pv->iopl << 12;
     ctx->user_regs.ds = pv->ds;
     ctx->user_regs.es = pv->es;
     ctx->user_regs.fs = pv->fs;

@@ -103,7 +103,7 @@ read_piece(struct vcpu *v, u16 port, unsigned size)
         if (port == PORT_CMOS_DATA)
             return cmos_read(cmos_index_latch & 0x7f);
     }
-    return direct(v, port, 1) ? inb(port) : 0xff;
+    return size == 1 && direct(v, port, 1) ? inb(port) : ~0u;
 }
 
 static void
@@ -131,7 +131,7 @@ write_piece(struct vcpu *v, u16 port, unsigned size, u32 value)
             return;
         }
     }
-    if (direct(v, port, 1))
+    if (size == 1 && direct(v, port, 1))
         outb(port, value);
 }
 

@@ -24,23 +24,41 @@
 #define PF_RSVD    8u
 #define PF_FETCH   16u
 
-pte_t *
-pv_l1_entry(const struct vcpu *v, u64 va)
+/* Any table may lie beyond the direct map. */
+static pte_t *__attribute__((noinline))
+l1_entry_beyond(mfn_t mfn, u64 va)
 {
-    mfn_t mfn = v->pv.kernel_l4;
-
-    if (unlikely((va >= HYPERVISOR_START && va < HYPERVISOR_END) || mfn_equal(mfn, MFN_INVALID)))
-        return NULL;
     for (unsigned shift = L4_SHIFT; shift > L1_SHIFT; shift -= 9) {
         const pte_t *table = map_frame(mfn);
         pte_t pte = READ_ONCE(table[pte_index(va, shift)]);
 
         unmap_frame(table);
-        if (unlikely(!(pte & PTE_P)))
+        if (!(pte & PTE_P))
             return NULL;
         mfn = pte_mfn(pte);
     }
     return (pte_t *)map_frame(mfn) + pte_index(va, L1_SHIFT);
+}
+
+pte_t *
+pv_l1_entry(const struct vcpu *v, u64 va)
+{
+    pte_t pte;
+
+    /* By the slot and not by the address: one that is not canonical can lead to our slots too. */
+    if (unlikely(pte_index(va, L4_SHIFT) - HYPERVISOR_FIRST_L4_SLOT <= HYPERVISOR_LAST_L4_SLOT - HYPERVISOR_FIRST_L4_SLOT ||
+                 mfn_equal(v->pv.kernel_l4, MFN_INVALID)))
+        return NULL;
+    if (unlikely(frame_limit > DIRECT_FRAMES))
+        return l1_entry_beyond(v->pv.kernel_l4, va);
+    pte = mfn_to_maddr(v->pv.kernel_l4).a | PTE_P;
+#pragma GCC unroll 3
+    for (unsigned shift = L4_SHIFT; shift > L1_SHIFT; shift -= 9) {
+        pte = READ_ONCE(((const pte_t *)direct_ptr(_maddr(pte & PTE_ADDR)))[pte_index(va, shift)]);
+        if (unlikely(!(pte & PTE_P)))
+            return NULL;
+    }
+    return (pte_t *)direct_ptr(_maddr(pte & PTE_ADDR)) + pte_index(va, L1_SHIFT);
 }
 
 int
@@ -114,8 +132,10 @@ change_l4(struct vcpu *v, mfn_t *slot, u64 *cr3, mfn_t new)
         *slot = new;
         *cr3 = mfn_equal(new, MFN_INVALID) ? 0 : mfn_to_maddr(new).a;
     }
-    if (v == current && slot == &v->pv.kernel_l4)
+    if (v == current && slot == &v->pv.kernel_l4) {
         pv_load_cr3(v);
+        pv_unload_ldt(v); /* its address may mean other pages now */
+    }
     if (!mfn_equal(new, old) && !mfn_equal(old, MFN_INVALID))
         rc = pv_table_put(v, frame_of(old));
     spin_unlock(&d->page_table_lock);

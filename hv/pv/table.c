@@ -6,12 +6,12 @@
  *      entry of     refers to                   general   type
  *      L1           a page, read-only           yes       -
  *      L1           a page, writable            yes       WRITABLE
- *      L1           a granted page (PTE_GRANT)  -         -          the grant table holds them
  *      L1           device memory               -         -          permitted by d->io_mem
  *      L2, L3, L4   a table of the level below  yes       that table's
  *
  * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel from its user programs by giving
- * them different L4 tables.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
+ * them different L4 tables.  A granted page is mapped by pv/grant-map.c, with the references of the first two rows; no update can make or copy such
+ * an entry, since the page is another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
  *
  * Tables are not linear (no L4 in an L4), have no large pages, and are their owner's own; L4 slots 256 to 271 are ours
  * and are neither read nor kept for the guest.
@@ -28,7 +28,7 @@
 #include "pv/table.h"
 #include "x86/paging.h"
 
-#define UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PS | PTE_G | PTE_GRANT)
+#define UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PS | PTE_G)
 
 /* Only those who drive devices have a reason to choose how memory is cached. */
 static bool
@@ -58,22 +58,20 @@ l1_get_device(const struct domain *d, pte_t *pte)
     return 0;
 }
 
-int
-pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
+static inline __attribute__((always_inline)) int
+l1_get(const struct domain *d, u16 owner, pte_t *pte)
 {
     struct frame *frame = frame_find(pte_mfn(*pte));
 
-    if (unlikely(*pte & (PTE_GRANT | PTE_CACHE | PTE_G))) {
-        if (*pte & PTE_GRANT || (*pte & PTE_CACHE && !may_choose_caching(d)))
+    if (unlikely(*pte & (PTE_CACHE | PTE_G))) {
+        if (*pte & PTE_CACHE && !may_choose_caching(d))
             return -EINVAL;
         *pte &= ~PTE_G;
     }
     *pte |= PTE_US;
 
-    if (unlikely(!frame || !frame_is_memory(frame)))
-        return l1_get_device(d, pte);
-    if (unlikely(!page_get_of(frame, owner)))
-        return -EBUSY;
+    if (unlikely(!frame || !page_get_of(frame, owner)))
+        return !frame || !frame_is_memory(frame) ? l1_get_device(d, pte) : -EBUSY;
     if (*pte & PTE_RW && unlikely(page_get_type(frame, FRAME_TYPE_WRITABLE))) {
         page_put(frame);
         return -EBUSY;
@@ -81,12 +79,12 @@ pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
     return 0;
 }
 
-void
-pv_l1_put(pte_t pte)
+static inline __attribute__((always_inline)) void
+l1_put(pte_t pte)
 {
     struct frame *frame;
 
-    if (!(pte & PTE_P) || unlikely(pte & PTE_GRANT))
+    if (!(pte & PTE_P))
         return;
     frame = frame_find(pte_mfn(pte));
     if (unlikely(!frame || !frame_is_memory(frame)))
@@ -94,6 +92,18 @@ pv_l1_put(pte_t pte)
     if (pte & PTE_RW)
         (void)page_put_type(frame);
     page_put(frame);
+}
+
+int
+pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
+{
+    return l1_get(d, owner, pte);
+}
+
+void
+pv_l1_put(pte_t pte)
+{
+    l1_put(pte);
 }
 
 int
@@ -131,6 +141,7 @@ static int
 validate_l1(struct domain *d, struct frame *frame)
 {
     pte_t *table = map_frame(frame_mfn(frame));
+    u16 owner = d->id;
     int rc = 0;
 
     for (unsigned i = 0; i < PTE_ENTRIES; i++) {
@@ -138,7 +149,7 @@ validate_l1(struct domain *d, struct frame *frame)
 
         if (!(old & PTE_P))
             continue;
-        rc = pv_l1_get(d, d->id, &new);
+        rc = l1_get(d, owner, &new);
         if (unlikely(rc)) {
             log_guest(LOG_DEBUG, "d%u: L1 table %lx: entry %u (%lx) refused: %d", d->id, mfn_x(frame_mfn(frame)), i, old, rc);
             frame->partial = i;
@@ -158,7 +169,7 @@ devalidate_l1(struct domain *d, struct frame *frame)
     const pte_t *table = map_frame(frame_mfn(frame));
 
     for (unsigned i = frame->partial; i-- > 0;)
-        pv_l1_put(READ_ONCE(table[i]));
+        l1_put(READ_ONCE(table[i]));
     unmap_frame(table);
     frame->partial = 0;
     d->type_budget -= PTE_ENTRIES;
@@ -303,19 +314,19 @@ pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool ke
 
     if (!(new & PTE_P)) {
         entry_write(entry, old, new, keep_ad);
-        pv_l1_put(old);
+        l1_put(old);
         return 0;
     }
-    if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE | PTE_GRANT))) {
+    if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE))) {
         /* The same page in the same way: the references it has will do. */
         entry_write(entry, old, (new | PTE_US) & ~PTE_G, keep_ad);
         return 0;
     }
-    rc = pv_l1_get(d, owner, &new);
+    rc = l1_get(d, owner, &new);
     if (unlikely(rc))
         return rc;
     entry_write(entry, old, new, keep_ad);
-    pv_l1_put(old);
+    l1_put(old);
     return 0;
 }
 

@@ -9,14 +9,10 @@
 #include "domain/domain.h"
 #include "x86/pte.h"
 
-/*
- * Ours, in an L1 entry: it maps a grant, whose references the grant table holds and not the entry.  No guest can set it, so such an entry
- * cannot be copied or changed but only be removed.
- */
-#define PTE_GRANT (1ull << 52)
-
 /* Entries (of L1) that one call may make or unmake before it returns -ERESTART. */
+#ifndef PV_TYPE_BUDGET
 #define PV_TYPE_BUDGET 4096
+#endif
 
 /*
  * Takes the references of a present L1 entry that is about to be put into a table of @d, and makes of *@pte what the CPU is

@@ -42,8 +42,8 @@ pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code)
     const struct trap_info *trap = &v->pv.traps[vector & 0xff];
 
     if (unlikely(!trap->address)) {
-        domain_crash(v->domain, "vCPU %u has no handler for exception %u (error code %x)", v->id, vector,
-                     error_code);
+        domain_crash(v->domain, "vCPU %u has no handler for exception %u (error code %x) at %llx", v->id, vector,
+                     error_code, (unsigned long long)guest_regs()->rip);
         return;
     }
     pv_bounce(v, trap->address, trap->cs, trap->flags & TRAP_INFO_MASK, has_error, error_code);

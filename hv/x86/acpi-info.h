@@ -51,8 +51,6 @@ struct acpi_info {
     bool has_8042, has_pic;
     u8 s5_type_a, s5_type_b;       /* SLP_TYP for S5 from the DSDT, if found */
     bool s5_valid;
-    u16 serial_port;               /* the hypervisor's console */
-    u16 serial_port_size;          /* 0: it has none */
 };
 
 extern struct acpi_info acpi_info;

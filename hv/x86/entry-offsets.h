@@ -35,7 +35,7 @@
 #define CPU_id 216
 #define CPU_softirqs 220
 #define CPU_scratch 224
-#define CPU_SIZE 384
+#define CPU_SIZE 768
 
 /* struct vcpu */
 #define VCPU_info 8

@@ -154,6 +154,25 @@ back_table(u64 base, u64 alias, unsigned size, const struct memory_range *range,
     }
 }
 
+/* Frame numbers between memories: one L1 table, all of it one page, stands in for each part of the frame table that has none. */
+static void
+back_holes(u64 limit)
+{
+    pte_t *table = boot_alloc(1, 1);
+    struct frame *page = boot_alloc(1, 1);
+    u64 end = FRAME_TABLE_START + limit * sizeof(struct frame);
+
+    frame_table_fill_hole(page);
+    for (unsigned i = 0; i < PTE_ENTRIES; i++)
+        table[i] = direct_maddr(page).a | PTE_P | PTE_A | nx;
+    for (u64 va = FRAME_TABLE_START; va < end; va += 1ull << L2_SHIFT) {
+        pte_t *entry = entry_for(va, L2_SHIFT);
+
+        if (!(*entry & PTE_P))
+            *entry = direct_maddr(table).a | FLAGS_TABLE;
+    }
+}
+
 static void
 map_image(maddr_t image)
 {
@@ -177,6 +196,8 @@ map_image(maddr_t image)
 void
 paging_init(const struct memory_range *ranges, unsigned count, maddr_t image)
 {
+    u64 limit = 0;
+
     nx = cpu_features.nx ? PTE_NX : 0;
     idle_l4 = boot_alloc(1, 1);
 
@@ -201,6 +222,7 @@ paging_init(const struct memory_range *ranges, unsigned count, maddr_t image)
         back_table(FRAME_TABLE_START, 0, sizeof(struct frame), &ranges[i], 0);
         back_table(M2P_RW_START, M2P_START, sizeof(u64), &ranges[i], 0xff);
     }
+    back_holes(limit);
 }
 
 void

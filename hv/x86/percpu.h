@@ -22,6 +22,8 @@ struct timer_queue;
 struct tss;
 struct sched_cpu;
 
+#define CPU_DEVICE_VECTORS 192u
+
 struct cpu {
     u64 pad;                    /* so that the hardware frame ends on 16 bytes, as the CPU aligns it */
     struct cpu_user_regs guest; /* of the current vCPU, while it is in the hypervisor */
@@ -46,6 +48,7 @@ struct cpu {
     u64 cr3;                    /* as loaded */
     bool dr7_loaded;
     bool is_up;
+    u16 vector_irq[CPU_DEVICE_VECTORS]; /* irq.c: which interrupt each of its vectors is, + 1; 0: none */
 } __attribute__((aligned(64)));
 
 static inline struct cpu *

@@ -82,6 +82,12 @@ serial_write(const char *s, size_t n)
     }
 }
 
+u16
+serial_io_base(void)
+{
+    return port;
+}
+
 unsigned
 serial_irq(void)
 {

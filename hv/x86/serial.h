@@ -12,6 +12,8 @@ void serial_write(const char *s, size_t n);
 size_t serial_read(char *buf, size_t size);
 /* The port's interrupt (ISA number) for x86/irq.c; 0 when there is no port. */
 unsigned serial_irq(void);
+/* The first of its eight I/O ports; 0 when there is no port. */
+u16 serial_io_base(void);
 /* Called from the interrupt: moves what came into the ring. */
 void serial_interrupt(void);
 /* Turns on the receive interrupt. */

@@ -16,21 +16,15 @@
 #define REQUEST_VA    2ull
 #define REQUEST_CACHE 4ull
 
-static u32 clock_now = 1;
+u32 tlb_clock_now = 1;
 static spinlock_t flush_lock = SPINLOCK_INIT;
 static u64 flush_va;
-
-u32
-tlb_clock(void)
-{
-    return atomic_read(&clock_now);
-}
 
 void
 tlb_flush_local(void)
 {
     struct cpu *cpu = this_cpu();
-    u32 now = atomic_add_return(&clock_now, 1);
+    u32 now = atomic_add_return(&tlb_clock_now, 1);
 
     /* Also what is global: hypervisor mappings, guests' user pages. */
     write_cr4(cpu->cr4 & ~CR4_PGE);

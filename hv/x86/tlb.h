@@ -11,7 +11,13 @@
 
 #include "base/cpumask.h"
 
-u32 tlb_clock(void);
+extern u32 tlb_clock_now; /* (a) ticked by tlb.c alone */
+
+static inline u32
+tlb_clock(void)
+{
+    return atomic_read(&tlb_clock_now);
+}
 
 void tlb_answer(void); /* VECTOR_FLUSH: does what other CPUs asked of this one */
 void tlb_flush_local(void);

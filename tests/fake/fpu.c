@@ -63,3 +63,9 @@ fpu_area_set(struct fpu_area *area, const void *xsave, u32 size, u64 xcr0)
     memcpy(area, xsave, size);
     return true;
 }
+
+FAKE const void *
+fpu_area_raw(const struct fpu_area *area)
+{
+    return area;
+}

@@ -56,7 +56,7 @@ log_guest(enum log_level level, const char *fmt, ...)
 }
 
 FAKE void
-log_raw(const char *s, size_t n)
+log_console(const char *s, size_t n)
 {
     if (getenv("FAKE_LOG"))
         fprintf(stderr, "# %.*s\n", (int)n, s);

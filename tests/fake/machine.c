@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Pretend memory at the fixed addresses of x86/memory-map.h, and pretend CPUs. */
 #include "mm/frame.h"
+#include "x86/memory-range.h"
 #include "x86/percpu.h"
 #include "base/spinlock.h"
 #include "fake.h"
@@ -17,8 +18,10 @@ __thread struct cpu *fake_cpu = &fake_cpus[0];
 
 FAKE unsigned cpu_limit;
 FAKE u64 frame_limit;
-FAKE u64 frame_groups[FRAME_LIMIT_MAX / FRAME_GROUP / 64];
 FAKE cpumask_t cpu_online;
+
+FAKE struct memory_range memory_ranges[MEMORY_RANGE_MAX];
+FAKE unsigned memory_range_count;
 
 static void
 map_region(u64 start, size_t size)
@@ -48,9 +51,6 @@ fake_machine_init(u64 pages, unsigned cpus)
         frame->next = frame->prev = FRAME_NONE;
     }
     frame_limit = pages;
-    memset(frame_groups, 0, sizeof(frame_groups));
-    for (u64 group = 0; group <= (pages - 1) >> FRAME_GROUP_SHIFT; group++)
-        frame_groups[group / 64] |= 1ull << (group % 64);
 
     if (!cpus || cpus > FAKE_CPU_MAX)
         abort();

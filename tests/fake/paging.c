@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The hypervisor's slots hold recognisable marks; guest tables are walked in pretend memory. */
+#include "x86/ldt.h"
 #include "x86/paging.h"
 #include "mm/frame.h"
 #include "x86/percpu.h"
@@ -29,6 +30,17 @@ FAKE mfn_t
 paging_idle_l4(void)
 {
     return _mfn(0);
+}
+
+FAKE mfn_t
+paging_zero_mfn(void)
+{
+    return _mfn(0);
+}
+
+FAKE void
+ldt_load(u32 entries)
+{
 }
 
 FAKE int

@@ -9,28 +9,22 @@ unsigned fake_flush_count;
 unsigned fake_cpu_flushes[FAKE_CPU_MAX];
 unsigned fake_cpu_va_flushes[FAKE_CPU_MAX];
 u64 fake_flush_va;
-static u32 clock = 1;
+FAKE u32 tlb_clock_now = 1;
 
 void
 fake_reset_tlb(void)
 {
-    clock = 1;
+    tlb_clock_now = 1;
     fake_flush_count = 0;
     fake_flush_va = 0;
     for (unsigned i = 0; i < FAKE_CPU_MAX; i++)
         fake_cpu_flushes[i] = fake_cpu_va_flushes[i] = 0;
 }
 
-FAKE u32
-tlb_clock(void)
-{
-    return atomic_read(&clock);
-}
-
 static void
 flush_cpu(unsigned cpu)
 {
-    atomic_set(&fake_cpus[cpu].tlb_time, atomic_add_return(&clock, 1));
+    atomic_set(&fake_cpus[cpu].tlb_time, atomic_add_return(&tlb_clock_now, 1));
     atomic_inc(&fake_cpu_flushes[cpu]);
 }
 

@@ -35,9 +35,11 @@ def cppcheck():
         if not paths:
             tap.skip(name, 'the folder has no sources')
             continue
+        # It trips over attributes on pointers to functions, so it is shown none, and does not know then that
+        # panic() never returns: what it says of null pointers in hv/ is not to be believed.
         result = subprocess.run(
             ['cppcheck', '-q', f'-j{os.cpu_count()}', '--enable=warning,portability', '--inline-suppr',
-             '--max-configs=1', '-D__x86_64__', '-D__GNUC__=12', f'-I{tap.TOP}/{folder}',
+             '--max-configs=1', '-D__x86_64__', '-D__GNUC__=12', '-D__attribute__(x)=', f'-I{tap.TOP}/{folder}',
              '--suppress=unknownMacro', '--suppress=preprocessorErrorDirective', '--suppress=missingInclude',
              '--suppressions-list=' + str(tap.TOP / 'tests/style/cppcheck-suppressions'),
              '--template={file}:{line}: {severity}: {id}: {message}', *map(str, paths)],

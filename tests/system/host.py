@@ -36,7 +36,7 @@ MACHINES = {'pc': 'pc', 'q35': 'q35'}
 def packages():
     """The Serai packages to install: those of $SERAI_DEBS (a directory), or of build/debs."""
     directory = pathlib.Path(os.environ.get('SERAI_DEBS') or TOP / 'build/debs')
-    return sorted(p for p in directory.glob('*.deb') if '-dbgsym_' not in p.name)
+    return sorted(directory.glob('*.deb'))
 
 
 class CommandFailed(AssertionError):
@@ -133,7 +133,7 @@ class Host(qemu.Qemu):
         """Wait for the login prompt on the console and for the ssh daemon; timings are in .marks."""
         self.marks = {}
         if self.kind != 'bare':
-            match = self.expect(r'^\(XEN\)|^Serai|^serai|^.*Press any key to continue', timeout)
+            match = self.expect(r'^\((XEN|Serai)\)|^.*Press any key to continue', timeout)
             if match.group().endswith('continue'):
                 raise AssertionError(f'GRUB could not boot the entry {self.kind}; see {self.log}\n{self.tail()}')
             self.marks['hypervisor'] = self.seconds()

@@ -60,7 +60,7 @@ MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer', 
           'systemd-ask-password-wall.path', 'cryptsetup.target', 'veritysetup.target', 'integritysetup.target',
           'virtlockd.socket', 'virtlockd-admin.socket', 'libvirtd-admin.socket', 'virtlogd-admin.socket']
 # Each is a process at every start of systemd.
-GENERATORS = ['bless-boot', 'cryptsetup', 'debug', 'gpt-auto', 'hibernate-resume', 'integritysetup', 'rc-local',
+GENERATORS = ['bless-boot', 'getty', 'cryptsetup', 'debug', 'gpt-auto', 'hibernate-resume', 'integritysetup', 'rc-local',
               'run', 'system-update', 'sysv', 'veritysetup']
 ROOT_MIB, ESP_MIB = 4096, 32
 SECTOR = 512
@@ -71,7 +71,7 @@ def base(say):
     """The tar archive of Debian with PACKAGES; made with mmdebstrap when the cache has none."""
     versions = cache.candidates(PACKAGES)
     script = (HERE / 'image.py').read_text()
-    recipe = script[script.index('PACKAGES ='):script.index('ROOT_MIB')]
+    recipe = script[script.index('PACKAGES ='):script.index('MASKED =')]
     key = cache.digest(recipe, *(f'{n}={v}' for n, v in versions))
 
     def make(part):
@@ -119,7 +119,8 @@ def build(debs=(), say=lambda text: None):
     if os.geteuid():
         raise PermissionError('making the host image needs root (packages are installed in a chroot)')
     archive = base(say)
-    debs = sorted(pathlib.Path(d) for d in debs)
+    # What a host runs: not what one compiles with or debugs with.
+    debs = sorted(d for d in map(pathlib.Path, debs) if '-dev_' not in d.name and '-dbgsym_' not in d.name)
     parts = [p for f in _tree(FILES) for p in (str(f.relative_to(FILES)), f)]
     parts += [HERE / name for name in ('image.py', 'tiny.py', 'linux.py')]
     parts += [HERE.parents[1] / 'debian' / name for name in ('20_linux_serai', 'serai.cfg')]
@@ -182,7 +183,8 @@ def _configure(root, out):
     generators.mkdir()
     for name in GENERATORS:
         (generators / f'systemd-{name}-generator').symlink_to('/dev/null')
-    _chroot(root, ['systemctl', 'enable', 'testbed-select', 'testbed-network', 'testbed-stock-store', 'ssh'])
+    _chroot(root, ['systemctl', 'enable', 'ssh', *(f'testbed-{name}' for name in
+                                                   ('select', 'network', 'stock-store', 'console'))])
     # Without TLS and passwords: reachable only through the ports that whoever starts QEMU forwards.
     conf = root / 'etc/libvirt/libvirtd.conf'
     conf.write_text(conf.read_text() + '\nauth_tcp = "none"\nauth_unix_rw = "none"\n')
@@ -205,7 +207,7 @@ def _install(root, debs):
     for deb in debs:
         shutil.copy(deb, inside)
     try:
-        _chroot(root, ['sh', '-c', 'apt-get install -y --no-install-recommends --no-download '
+        _chroot(root, ['sh', '-c', 'apt-get install -y --no-install-recommends '
                        '/var/cache/serai-debs/*.deb'])
     finally:
         policy.unlink()

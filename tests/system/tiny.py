@@ -111,17 +111,21 @@ for word in $(cat /proc/cmdline); do
     esac
 done
 echo "guest: alive, $(nproc) cpu, $(awk '/MemTotal/ { print $2 }' /proc/meminfo) kB," \\
-    "disks:$(cd /sys/class/block && echo " "*)"
+    "disks:" $(ls /sys/class/block)
 case $then in
 poweroff|reboot|halt) $then -f ;;
 crash) echo c > /proc/sysrq-trigger ;;
 esac
-echo
-echo "guest login:"
-while read -r line; do
-    [ -n "$line" ] && { sh -c "$line"; echo "guest: status $?"; }
-done
-while :; do sleep 1000; done
+hostname guest
+if grep -q guest.shell /proc/cmdline; then
+    # For tests: each line is a command, and its status comes back.
+    echo "guest shell:"
+    while read -r line; do
+        [ -n "$line" ] && { sh -c "$line"; echo "guest: status $?"; }
+    done
+fi
+for console in $(cat /sys/class/tty/console/active); do :; done
+while :; do setsid -c getty -L 115200 $console vt102; done
 '''
 
 GUEST_CONFIG = '''\
@@ -157,6 +161,9 @@ def guest_initramfs(kernel):
     busybox_tree(tree)
     add_modules(tree, kernel, GUEST_MODULES)
     tree.file('init', GUEST_INIT, 0o755)
+    tree.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n')
+    tree.file('etc/group', 'root:x:0:\n')
+    tree.file('etc/issue', 'A guest.  root has no password.\n')
     return zlib_gzip(tree.archive())
 
 
@@ -254,7 +261,8 @@ class Tiny(qemu.Qemu):
 
     def __init__(self, kind='serai', script=None, programs=(), files=(), store='oxenstored',
                  console='xenconsoled --log=guest', prepare=None, memory=1024, cpus=1, hv_args='', linux_args='',
-                 qemu_args=(), cpu=qemu.CPU, kernel='elf', log=None):
+                 qemu_args=(), cpu=qemu.CPU, kernel='elf', log=None,
+                 accel='tcg'):
         self.kind = kind
         debian = linux.Kernel()
         image = debian.elf if kernel == 'elf' else debian.bzimage
@@ -291,7 +299,7 @@ class Tiny(qemu.Qemu):
             args = ['-kernel', debian.bzimage, '-initrd', initrd,
                     '-append', f'console=ttyS0 panic=-1 {linux_args}'.strip()]
         args += ['-m', memory, '-smp', cpus, '-cpu', cpu, '-nodefaults', '-no-reboot', *qemu_args]
-        super().__init__(args, log or work / 'console.log')
+        super().__init__(args, log or work / 'console.log', accel)
         self._ids = itertools.count(1)
 
     def boot(self, timeout=300):

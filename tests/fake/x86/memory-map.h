@@ -11,7 +11,7 @@
 #define M2P_START         0x220000000000ull
 #define M2P_END           0x221000000000ull
 #define M2P_RW_START      0x220000000000ull
-#define WINDOW_START      0x230000000000ull
+#define WINDOW_START      0x1f0000000000ull
 #define WINDOW_CPU_SIZE   (2ull << 20)
 #define DEVICE_START      0x240000000000ull
 #define IMAGE_START       0x250000000000ull

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Devices in a definition that is not running: every kind that a domain can have, attached, detached
+ * and changed.  Nothing but @def changes here.
+ */
+#include "devices.h"
+
+#include "domain_postparse.h"
+#include "domain_validate.h"
+#include "virmacaddr.h"
+
+#define VIR_FROM_THIS VIR_FROM_LIBXL
+
+static int
+unsupported(const virDomainDef *def, const virDomainDeviceDef *dev)
+{
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("<%s> devices in the definition of domain '%s' cannot be changed this way"),
+                   xenDevicesElement(dev), def->name);
+    return -1;
+}
+
+static int
+missing(const virDomainDef *def, const char *what)
+{
+    virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), def->name, what);
+    return -1;
+}
+
+static int
+attachDisk(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    virDomainDiskDef *disk = dev->data.disk;
+
+    if (virDomainDiskIndexByName(def, disk->dst, true) >= 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has a disk '%s' already"), def->name,
+                       disk->dst);
+        return -1;
+    }
+    virDomainDiskInsert(def, g_steal_pointer(&dev->data.disk));
+    return 0;
+}
+
+static int
+attachNet(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    char mac[VIR_MAC_STRING_BUFLEN];
+    size_t i;
+
+    for (i = 0; i < def->nnets; i++) {
+        if (virMacAddrCmp(&def->nets[i]->mac, &dev->data.net->mac) == 0) {
+            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an interface with MAC '%s' already"),
+                           def->name, virMacAddrFormat(&dev->data.net->mac, mac));
+            return -1;
+        }
+    }
+    if (virDomainNetInsert(def, dev->data.net) < 0)
+        return -1;
+    dev->data.net = NULL;
+    return 0;
+}
+
+static virDomainChrDef ***
+chrList(virDomainDef *def, const virDomainChrDef *chr, size_t **count)
+{
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE) {
+        *count = &def->nconsoles;
+        return &def->consoles;
+    }
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL) {
+        *count = &def->nchannels;
+        return &def->channels;
+    }
+    return NULL;
+}
+
+static ssize_t
+findChr(virDomainDef *def, const virDomainChrDef *chr)
+{
+    size_t *count;
+    virDomainChrDef ***list = chrList(def, chr, &count);
+    size_t i;
+
+    for (i = 0; list && i < *count; i++) {
+        const virDomainChrDef *other = (*list)[i];
+
+        if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL
+                ? STREQ_NULLABLE(other->target.name, chr->target.name)
+                : other->target.port == chr->target.port)
+            return i;
+    }
+    return -1;
+}
+
+static int
+attachChr(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    size_t *count;
+    virDomainChrDef ***list = chrList(def, dev->data.chr, &count);
+
+    if (!list)
+        return unsupported(def, dev);
+    if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE && dev->data.chr->target.port < 0)
+        dev->data.chr->target.port = *count;
+    if (findChr(def, dev->data.chr) >= 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has that <%s> already"), def->name,
+                       virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
+        return -1;
+    }
+    VIR_APPEND_ELEMENT(*list, *count, dev->data.chr);
+    return 0;
+}
+
+static int
+attachInput(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    size_t i;
+
+    for (i = 0; i < def->ninputs; i++) {
+        if (def->inputs[i]->type == dev->data.input->type && def->inputs[i]->bus == dev->data.input->bus) {
+            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an <input type='%s'> already"),
+                           def->name, virDomainInputTypeToString(dev->data.input->type));
+            return -1;
+        }
+    }
+    VIR_APPEND_ELEMENT(def->inputs, def->ninputs, dev->data.input);
+    return 0;
+}
+
+int
+xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt)
+{
+    int attached;
+
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        attached = attachDisk(def, dev);
+        break;
+    case VIR_DOMAIN_DEVICE_NET:
+        attached = attachNet(def, dev);
+        break;
+    case VIR_DOMAIN_DEVICE_CHR:
+        attached = attachChr(def, dev);
+        break;
+    case VIR_DOMAIN_DEVICE_INPUT:
+        attached = attachInput(def, dev);
+        break;
+    case VIR_DOMAIN_DEVICE_GRAPHICS:
+        VIR_APPEND_ELEMENT(def->graphics, def->ngraphics, dev->data.graphics);
+        attached = 0;
+        break;
+    case VIR_DOMAIN_DEVICE_VIDEO:
+        VIR_APPEND_ELEMENT(def->videos, def->nvideos, dev->data.video);
+        attached = 0;
+        break;
+    case VIR_DOMAIN_DEVICE_LEASE:
+        if (virDomainLeaseIndex(def, dev->data.lease) >= 0) {
+            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has the lease '%s' already"), def->name,
+                           dev->data.lease->key);
+            return -1;
+        }
+        virDomainLeaseInsert(def, g_steal_pointer(&dev->data.lease));
+        attached = 0;
+        break;
+    default:
+        return unsupported(def, dev);
+    }
+    if (attached < 0)
+        return -1;
+    /* The same rules as for a definition that is given whole. */
+    return virDomainDefPostParse(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0 ||
+                   virDomainDefValidate(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0
+               ? -1
+               : 0;
+}
+
+int
+xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
+{
+    size_t *count;
+    virDomainChrDef ***list;
+    virDomainLeaseDef *lease;
+    ssize_t i;
+
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        i = virDomainDiskIndexByName(def, dev->data.disk->dst, true);
+        if (i < 0)
+            return missing(def, "disk");
+        virDomainDiskDefFree(virDomainDiskRemove(def, i));
+        return 0;
+    case VIR_DOMAIN_DEVICE_NET:
+        i = virDomainNetFindIdx(def, dev->data.net);
+        if (i < 0)
+            return -1;
+        virDomainNetDefFree(virDomainNetRemove(def, i));
+        return 0;
+    case VIR_DOMAIN_DEVICE_CHR:
+        list = chrList(def, dev->data.chr, &count);
+        i = findChr(def, dev->data.chr);
+        if (i < 0)
+            return missing(def, virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
+        virDomainChrDefFree((*list)[i]);
+        VIR_DELETE_ELEMENT(*list, i, *count);
+        return 0;
+    case VIR_DOMAIN_DEVICE_INPUT:
+        for (i = 0; i < (ssize_t)def->ninputs; i++) {
+            if (def->inputs[i]->type != dev->data.input->type || def->inputs[i]->bus != dev->data.input->bus)
+                continue;
+            virDomainInputDefFree(def->inputs[i]);
+            VIR_DELETE_ELEMENT(def->inputs, i, def->ninputs);
+            return 0;
+        }
+        return missing(def, "input");
+    case VIR_DOMAIN_DEVICE_GRAPHICS:
+        for (i = 0; i < (ssize_t)def->ngraphics; i++) {
+            if (def->graphics[i]->type != dev->data.graphics->type)
+                continue;
+            virDomainGraphicsDefFree(def->graphics[i]);
+            VIR_DELETE_ELEMENT(def->graphics, i, def->ngraphics);
+            return 0;
+        }
+        return missing(def, "graphics");
+    case VIR_DOMAIN_DEVICE_VIDEO:
+        for (i = 0; i < (ssize_t)def->nvideos; i++) {
+            if (def->videos[i]->type != dev->data.video->type ||
+                def->videos[i]->vram != dev->data.video->vram)
+                continue;
+            virDomainVideoDefFree(def->videos[i]);
+            VIR_DELETE_ELEMENT(def->videos, i, def->nvideos);
+            return 0;
+        }
+        return missing(def, "video");
+    case VIR_DOMAIN_DEVICE_LEASE:
+        lease = virDomainLeaseRemove(def, dev->data.lease);
+        if (!lease)
+            return missing(def, "lease");
+        virDomainLeaseDefFree(lease);
+        return 0;
+    default:
+        return unsupported(def, dev);
+    }
+}
+
+int
+xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt)
+{
+    virDomainNetDef *oldNet;
+    ssize_t i;
+
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        i = virDomainDiskIndexByName(def, dev->data.disk->dst, true);
+        if (i < 0)
+            return missing(def, "disk");
+        virDomainDiskDefFree(def->disks[i]);
+        def->disks[i] = g_steal_pointer(&dev->data.disk);
+        break;
+    case VIR_DOMAIN_DEVICE_NET:
+        i = virDomainNetFindIdx(def, dev->data.net);
+        if (i < 0)
+            return -1;
+        oldNet = def->nets[i];
+        if (virDomainNetUpdate(def, i, dev->data.net) < 0)
+            return -1;
+        virDomainNetDefFree(oldNet);
+        dev->data.net = NULL;
+        break;
+    case VIR_DOMAIN_DEVICE_CHR: {
+        size_t *count;
+        virDomainChrDef ***list = chrList(def, dev->data.chr, &count);
+
+        i = findChr(def, dev->data.chr);
+        if (i < 0)
+            return missing(def, virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
+        virDomainChrDefFree((*list)[i]);
+        (*list)[i] = g_steal_pointer(&dev->data.chr);
+        break;
+    }
+    case VIR_DOMAIN_DEVICE_GRAPHICS:
+        for (i = 0; i < (ssize_t)def->ngraphics; i++) {
+            if (def->graphics[i]->type == dev->data.graphics->type)
+                break;
+        }
+        if (i == (ssize_t)def->ngraphics)
+            return missing(def, "graphics");
+        virDomainGraphicsDefFree(def->graphics[i]);
+        def->graphics[i] = g_steal_pointer(&dev->data.graphics);
+        break;
+    case VIR_DOMAIN_DEVICE_VIDEO:
+        if (def->nvideos == 0)
+            return missing(def, "video");
+        virDomainVideoDefFree(def->videos[0]);
+        def->videos[0] = g_steal_pointer(&dev->data.video);
+        break;
+    default:
+        return unsupported(def, dev);
+    }
+    return virDomainDefPostParse(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0 ||
+                   virDomainDefValidate(def, VIR_DOMAIN_DEF_PARSE_INACTIVE, xmlopt, NULL) < 0
+               ? -1
+               : 0;
+}

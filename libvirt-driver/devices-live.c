@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Devices of a running domain.
+ *
+ * Attaching takes what libvirt has for the device (a volume, a lock, a network port), then asks the
+ * library, then enters it in the live definition; a failure gives back in the opposite order.  The lock of
+ * the domain is given up while the guest is asked, the job is kept.
+ */
+#include "conf.h"
+#include "devices.h"
+#include "error.h"
+#include "process.h"
+
+#include "domain_audit.h"
+#include "locking/domain_lock.h"
+#include "virmacaddr.h"
+
+#define VIR_FROM_THIS VIR_FROM_LIBXL
+
+VIR_LOG_INIT("serai.devices-live");
+
+#define XEN_LOCK_URI "xen:///system"
+
+typedef enum {
+    XEN_CALL_ATTACH,
+    XEN_CALL_DETACH,
+    XEN_CALL_UPDATE,
+} xenDeviceCall;
+
+/* The library's part, without the lock.  0 when done and the domain still runs. */
+static int
+call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char *what)
+{
+    g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
+    g_autoptr(GError) error = NULL;
+    gboolean done = FALSE;
+
+    virObjectUnlock(vm);
+    switch (verb) {
+    case XEN_CALL_ATTACH:
+        done = serai_domain_attach_device_sync(domain, device, NULL, &error);
+        break;
+    case XEN_CALL_DETACH:
+        done = serai_domain_detach_device_sync(domain, device, SERAI_DETACH_NONE, NULL, &error);
+        break;
+    case XEN_CALL_UPDATE:
+        done = serai_domain_update_device_sync(domain, device, NULL, &error);
+        break;
+    }
+    virObjectLock(vm);
+
+    if (done)
+        return 0;
+    switch (verb) {
+    case XEN_CALL_ATTACH:
+        xenReportError(&error, _("cannot attach <%s> to domain '%s'"), what, vm->def->name);
+        break;
+    case XEN_CALL_DETACH:
+        xenReportError(&error, _("cannot detach <%s> from domain '%s'"), what, vm->def->name);
+        break;
+    case XEN_CALL_UPDATE:
+        xenReportError(&error, _("cannot update <%s> of domain '%s'"), what, vm->def->name);
+        break;
+    }
+    return -1;
+}
+
+static int
+unsupported(const virDomainObj *vm, const virDomainDeviceDef *dev, xenDeviceCall verb)
+{
+    const char *type = xenDevicesElement(dev);
+
+    if (verb == XEN_CALL_ATTACH)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices cannot be attached to domain '%s' while it runs"), type,
+                       vm->def->name);
+    else if (verb == XEN_CALL_DETACH)
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices cannot be detached from domain '%s' while it runs"), type,
+                       vm->def->name);
+    else
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("<%s> devices of domain '%s' cannot be updated while it runs"), type, vm->def->name);
+    return -1;
+}
+
+static void
+announceAttached(xenDriver *driver, virDomainObj *vm, const char *alias)
+{
+    xenDomainQueue(driver, virDomainEventDeviceAddedNewFromObj(vm, alias));
+}
+
+static void
+announceDetached(xenDriver *driver, virDomainObj *vm, const char *alias)
+{
+    if (alias)
+        xenDomainQueue(driver, virDomainEventDeviceRemovedNewFromObj(vm, alias));
+}
+
+static int
+attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    virDomainDiskDef *disk = dev->data.disk;
+    g_autoptr(SeraiDevice) device = NULL;
+    virErrorPtr error;
+    int attached;
+
+    if (virDomainDiskIndexByName(vm->def, disk->dst, true) >= 0) {
+        virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a disk '%s' already"), vm->def->name,
+                       disk->dst);
+        return -1;
+    }
+    if (virDomainDiskTranslateSourcePool(disk) < 0)
+        return -1;
+    device = xenConfDisk(disk);
+    if (!device)
+        return -1;
+    if (virDomainLockImageAttach(driver->locks, XEN_LOCK_URI, vm, disk->src) < 0)
+        return -1;
+
+    attached = call(vm, device, XEN_CALL_ATTACH, "disk");
+    virDomainAuditDisk(vm, NULL, disk->src, "attach", attached == 0);
+    if (attached < 0) {
+        virErrorPreserveLast(&error);
+        if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
+            VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+        virErrorRestore(&error);
+        return -1;
+    }
+    if (!disk->info.alias)
+        disk->info.alias = g_strdup_printf("disk-%s", disk->dst);
+    announceAttached(driver, vm, disk->info.alias);
+    virDomainDiskInsert(vm->def, g_steal_pointer(&dev->data.disk));
+    return 0;
+}
+
+static int
+attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    virDomainNetDef *net = dev->data.net;
+    g_autoptr(SeraiDevice) device = NULL;
+    char mac[VIR_MAC_STRING_BUFLEN];
+    virErrorPtr error;
+    int attached;
+    size_t i;
+
+    virMacAddrFormat(&net->mac, mac);
+    for (i = 0; i < vm->def->nnets; i++) {
+        if (virMacAddrCmp(&vm->def->nets[i]->mac, &net->mac) == 0) {
+            virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has an interface with MAC '%s' already"),
+                           vm->def->name, mac);
+            return -1;
+        }
+    }
+    if (xenNetAcquire(driver, vm, net) < 0)
+        return -1;
+    device = xenConfNic(net);
+    if (!device)
+        goto release;
+    attached = call(vm, device, XEN_CALL_ATTACH, "interface");
+    virDomainAuditNet(vm, NULL, net, "attach", attached == 0);
+    if (attached < 0)
+        goto release;
+
+    if (virDomainNetInsert(vm->def, net) < 0)
+        goto detach;
+    dev->data.net = NULL;
+    xenProcessFillIn(driver, vm);
+    if (xenNetActivate(driver, vm, net) < 0) {
+        dev->data.net = virDomainNetRemoveByObj(vm->def, net);
+        goto detach;
+    }
+    announceAttached(driver, vm, net->info.alias);
+    return 0;
+
+detach:
+    virErrorPreserveLast(&error);
+    if (call(vm, device, XEN_CALL_DETACH, "interface") < 0)
+        VIR_WARN("%s", virGetLastErrorMessage());
+    virErrorRestore(&error);
+release:
+    xenNetRelease(driver, vm, net);
+    return -1;
+}
+
+static int
+attachChannel(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    virDomainChrDef *chr = dev->data.chr;
+    g_autoptr(SeraiDevice) device = NULL;
+    size_t i;
+
+    if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+        return unsupported(vm, dev, XEN_CALL_ATTACH);
+    for (i = 0; i < vm->def->nchannels; i++) {
+        if (STREQ_NULLABLE(vm->def->channels[i]->target.name, chr->target.name)) {
+            virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a channel '%s' already"),
+                           vm->def->name, NULLSTR(chr->target.name));
+            return -1;
+        }
+    }
+    device = xenConfConsole(chr);
+    if (!device || call(vm, device, XEN_CALL_ATTACH, "channel") < 0)
+        return -1;
+    VIR_APPEND_ELEMENT(vm->def->channels, vm->def->nchannels, dev->data.chr);
+    xenProcessFillIn(driver, vm);
+    announceAttached(driver, vm, chr->info.alias);
+    return 0;
+}
+
+static int
+attachLease(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    if (virDomainLeaseIndex(vm->def, dev->data.lease) >= 0) {
+        virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has the lease '%s' already"), vm->def->name,
+                       dev->data.lease->key);
+        return -1;
+    }
+    if (virDomainLockLeaseAttach(driver->locks, XEN_LOCK_URI, vm, dev->data.lease) < 0)
+        return -1;
+    virDomainLeaseInsert(vm->def, g_steal_pointer(&dev->data.lease));
+    return 0;
+}
+
+int
+xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        return attachDisk(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_NET:
+        return attachNet(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_CHR:
+        return attachChannel(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_LEASE:
+        return attachLease(driver, vm, dev);
+    default:
+        return unsupported(vm, dev, XEN_CALL_ATTACH);
+    }
+}
+
+static int
+detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    int i = virDomainDiskIndexByName(vm->def, dev->data.disk->dst, true);
+    g_autoptr(SeraiDevice) device = NULL;
+    virDomainDiskDef *disk;
+    int detached;
+
+    if (i < 0) {
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no disk '%s'"), vm->def->name,
+                       dev->data.disk->dst);
+        return -1;
+    }
+    device = xenConfDisk(vm->def->disks[i]);
+    if (!device)
+        return -1;
+    detached = call(vm, device, XEN_CALL_DETACH, "disk");
+    disk = virDomainDiskByTarget(vm->def, device->disk.target);
+    if (!disk)
+        return detached;
+    virDomainAuditDisk(vm, disk->src, NULL, "detach", detached == 0);
+    if (detached < 0)
+        return -1;
+    if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
+        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    announceDetached(driver, vm, disk->info.alias);
+    virDomainDiskDefFree(virDomainDiskRemoveByName(vm->def, device->disk.target));
+    return 0;
+}
+
+static int
+detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    int i = virDomainNetFindIdx(vm->def, dev->data.net);
+    g_autoptr(SeraiDevice) device = NULL;
+    virDomainNetDef *net;
+    int detached;
+
+    if (i < 0)
+        return -1;
+    net = vm->def->nets[i];
+    device = xenConfNic(net);
+    if (!device)
+        return -1;
+    detached = call(vm, device, XEN_CALL_DETACH, "interface");
+    virDomainAuditNet(vm, net, NULL, "detach", detached == 0);
+    if (detached < 0)
+        return -1;
+    xenNetDeactivate(driver, vm, net);
+    xenNetRelease(driver, vm, net);
+    announceDetached(driver, vm, net->info.alias);
+    virDomainNetDefFree(virDomainNetRemoveByObj(vm->def, net));
+    return 0;
+}
+
+static int
+detachChannel(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    g_autoptr(SeraiDevice) device = NULL;
+    size_t i;
+
+    if (dev->data.chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+        return unsupported(vm, dev, XEN_CALL_DETACH);
+    for (i = 0; i < vm->def->nchannels; i++) {
+        if (STRNEQ_NULLABLE(vm->def->channels[i]->target.name, dev->data.chr->target.name))
+            continue;
+        device = xenConfConsole(vm->def->channels[i]);
+        if (!device || call(vm, device, XEN_CALL_DETACH, "channel") < 0)
+            return -1;
+        announceDetached(driver, vm, vm->def->channels[i]->info.alias);
+        virDomainChrDefFree(vm->def->channels[i]);
+        VIR_DELETE_ELEMENT(vm->def->channels, i, vm->def->nchannels);
+        return 0;
+    }
+    virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name, "channel");
+    return -1;
+}
+
+static int
+detachLease(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    if (virDomainLeaseIndex(vm->def, dev->data.lease) < 0) {
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name, "lease");
+        return -1;
+    }
+    if (virDomainLockLeaseDetach(driver->locks, vm, dev->data.lease) < 0)
+        return -1;
+    virDomainLeaseDefFree(virDomainLeaseRemove(vm->def, dev->data.lease));
+    return 0;
+}
+
+int
+xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        return detachDisk(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_NET:
+        return detachNet(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_CHR:
+        return detachChannel(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_LEASE:
+        return detachLease(driver, vm, dev);
+    default:
+        return unsupported(vm, dev, XEN_CALL_DETACH);
+    }
+}
+
+/* The disc in a drive; of a disk nothing else can change under a guest. */
+static int
+updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    int i = virDomainDiskIndexByName(vm->def, dev->data.disk->dst, true);
+    virDomainDiskDef *disk = dev->data.disk;
+    g_autoptr(SeraiDevice) device = NULL;
+    virDomainDiskDef *old;
+    int updated;
+
+    if (i < 0) {
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no disk '%s'"), vm->def->name, disk->dst);
+        return -1;
+    }
+    old = vm->def->disks[i];
+    if (old->device != VIR_DOMAIN_DISK_DEVICE_CDROM || disk->device != VIR_DOMAIN_DISK_DEVICE_CDROM) {
+        virReportError(
+            VIR_ERR_OPERATION_UNSUPPORTED,
+            _("disk '%s' of domain '%s' is no CD-ROM drive, so nothing of it can change while it runs"),
+            disk->dst, vm->def->name);
+        return -1;
+    }
+    if (virDomainDiskTranslateSourcePool(disk) < 0)
+        return -1;
+    device = xenConfDisk(disk);
+    if (!device)
+        return -1;
+    if (virDomainLockImageAttach(driver->locks, XEN_LOCK_URI, vm, disk->src) < 0)
+        return -1;
+
+    updated = call(vm, device, XEN_CALL_UPDATE, "disk");
+    virDomainAuditDisk(vm, old->src, disk->src, "update", updated == 0);
+    if (virDomainLockImageDetach(driver->locks, vm, updated == 0 ? old->src : disk->src) < 0)
+        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    if (updated < 0)
+        return -1;
+
+    xenDomainQueue(driver, virDomainEventDiskChangeNewFromObj(vm, virDomainDiskGetSource(old),
+                                                              virDomainDiskGetSource(disk), old->info.alias,
+                                                              VIR_DOMAIN_EVENT_DISK_CHANGE_MISSING_ON_START));
+    virObjectUnref(old->src);
+    old->src = g_steal_pointer(&disk->src);
+    disk->src = virStorageSourceNew();
+    old->startupPolicy = disk->startupPolicy;
+    return 0;
+}
+
+static int
+refuseNetChange(const virDomainObj *vm, const char *what)
+{
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("<%s> of an interface of domain '%s' cannot change while it runs"), what, vm->def->name);
+    return -1;
+}
+
+static int
+checkNetUpdate(const virDomainObj *vm, const virDomainNetDef *old, const virDomainNetDef *net)
+{
+    if (old->model != net->model)
+        return refuseNetChange(vm, "model");
+    if (net->mtu != 0 && old->mtu != net->mtu)
+        return refuseNetChange(vm, "mtu");
+    if (STRNEQ_NULLABLE(old->domain_name, net->domain_name))
+        return refuseNetChange(vm, "backenddomain");
+    if (net->ifname && STRNEQ_NULLABLE(old->ifname, net->ifname))
+        return refuseNetChange(vm, "target");
+    return 0;
+}
+
+/* Link, bridge, network, bandwidth, VLAN and filter: the guest notices the first only. */
+static int
+updateNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    int i = virDomainNetFindIdx(vm->def, dev->data.net);
+    virDomainNetDef *net = dev->data.net;
+    g_autoptr(SeraiDevice) device = NULL;
+    virDomainNetDef *old;
+
+    if (i < 0)
+        return -1;
+    old = vm->def->nets[i];
+    if (checkNetUpdate(vm, old, net) < 0)
+        return -1;
+    if (xenNetAcquire(driver, vm, net) < 0)
+        return -1;
+    device = xenConfNic(net);
+    if (!device || call(vm, device, XEN_CALL_UPDATE, "interface") < 0) {
+        xenNetRelease(driver, vm, net);
+        return -1;
+    }
+
+    xenNetDeactivate(driver, vm, old);
+    xenNetRelease(driver, vm, old);
+    g_free(net->ifname);
+    net->ifname = g_strdup(old->ifname);
+    if (!net->info.alias)
+        net->info.alias = g_strdup(old->info.alias);
+    vm->def->nets[i] = g_steal_pointer(&dev->data.net);
+    virDomainNetDefFree(old);
+    return xenNetActivate(driver, vm, net);
+}
+
+int
+xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    switch (dev->type) {
+    case VIR_DOMAIN_DEVICE_DISK:
+        return updateDisk(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_NET:
+        return updateNet(driver, vm, dev);
+    default:
+        return unsupported(vm, dev, XEN_CALL_UPDATE);
+    }
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Attaching, detaching and changing devices: of a running domain, and of a definition. */
+#pragma once
+
+#include "domain.h"
+
+/* The element a device is written as. */
+const char *xenDevicesElement(const virDomainDeviceDef *dev);
+
+/* Of the running domain; job held.  What is attached is taken out of @dev. */
+int xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
+int xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev);
+int xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
+
+/* Of @def, which is a copy that the caller writes. */
+int xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt);
+int xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev);
+int xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hypervisor's events.
+ *
+ * One thread runs the main context that the library emits its signals in.  It must never wait, as all
+ * signals pass through it; so each event becomes a task of a small pool, and a task waits for its domain's
+ * job as long as that takes.  What a task does is in reconnect.c and depends on the hypervisor's answer only.
+ */
+#include "monitor.h"
+#include "error.h"
+#include "process.h"
+
+#define VIR_FROM_THIS VIR_FROM_LIBXL
+
+VIR_LOG_INIT("serai.monitor");
+
+#define XEN_MONITOR_WORKERS 8
+
+typedef struct _xenMonitor xenMonitor;
+struct _xenMonitor {
+    GMainContext *context;
+    GMainLoop *loop;
+    GThread *thread;
+    GThreadPool *pool;
+    gulong handlers[3];
+    gint stopping; /* atomic */
+};
+
+/* Waits for the job of the domain and asks how it is. */
+static void
+work(gpointer data, gpointer opaque)
+{
+    g_autoptr(SeraiDomain) domain = data;
+    xenDriver *driver = opaque;
+    guint domid = serai_domain_get_id(domain);
+    virDomainObj *vm = NULL;
+
+    while (!g_atomic_int_get(&driver->monitor->stopping)) {
+        virDomainObjEndAPI(&vm);
+        vm = virDomainObjListFindByID(driver->domains, domid);
+        if (!vm)
+            break;
+        /* Whoever holds the job may take longer than the time a job is waited for; the event still counts. */
+        if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0) {
+            virResetLastError();
+            continue;
+        }
+        if (vm->def->id == (int)domid)
+            xenProcessReconcile(driver, vm);
+        virDomainObjEndJob(vm);
+        break;
+    }
+    virDomainObjEndAPI(&vm);
+}
+
+static void
+push(xenDriver *driver, SeraiDomain *domain)
+{
+    if (g_atomic_int_get(&driver->monitor->stopping))
+        return;
+    g_thread_pool_push(driver->monitor->pool, g_object_ref(domain), NULL);
+}
+
+static void
+onShutdown(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int reason, gpointer driver)
+{
+    VIR_DEBUG("domain %u stopped: %d", serai_domain_get_id(domain), reason);
+    /* The job that had it suspended knows. */
+    if (reason != SERAI_SHUTDOWN_SUSPEND)
+        push(driver, domain);
+}
+
+static void
+onGone(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
+{
+    VIR_DEBUG("domain %u crashed or died", serai_domain_get_id(domain));
+    push(driver, domain);
+}
+
+static gpointer
+run(gpointer data)
+{
+    xenMonitor *monitor = data;
+
+    g_main_context_push_thread_default(monitor->context);
+    g_main_loop_run(monitor->loop);
+    g_main_context_pop_thread_default(monitor->context);
+    return NULL;
+}
+
+static gboolean
+quit(gpointer loop)
+{
+    g_main_loop_quit(loop);
+    return G_SOURCE_REMOVE;
+}
+
+int
+xenMonitorStart(xenDriver *driver, bool pretend)
+{
+    xenMonitor *monitor = g_new0(xenMonitor, 1);
+    g_autoptr(GError) error = NULL;
+
+    driver->monitor = monitor;
+    monitor->context = g_main_context_new();
+    monitor->loop = g_main_loop_new(monitor->context, FALSE);
+
+    g_main_context_push_thread_default(monitor->context);
+    driver->host = serai_host_open(pretend ? "fake" : NULL, &error);
+    g_main_context_pop_thread_default(monitor->context);
+    if (!driver->host) {
+        xenReportError(&error, "%s", _("cannot open the hypervisor"));
+        return -1;
+    }
+
+    monitor->pool = g_thread_pool_new(work, driver, XEN_MONITOR_WORKERS, FALSE, NULL);
+    monitor->thread = g_thread_new("serai-monitor", run, monitor);
+    return 0;
+}
+
+void
+xenMonitorListen(xenDriver *driver)
+{
+    xenMonitor *monitor = driver->monitor;
+
+    monitor->handlers[0] = g_signal_connect(driver->host, "domain-shutdown", G_CALLBACK(onShutdown), driver);
+    monitor->handlers[1] = g_signal_connect(driver->host, "domain-crashed", G_CALLBACK(onGone), driver);
+    monitor->handlers[2] = g_signal_connect(driver->host, "domain-died", G_CALLBACK(onGone), driver);
+}
+
+void
+xenMonitorStop(xenDriver *driver)
+{
+    xenMonitor *monitor = driver->monitor;
+    size_t i;
+
+    if (!monitor)
+        return;
+    g_atomic_int_set(&monitor->stopping, 1);
+    for (i = 0; i < G_N_ELEMENTS(monitor->handlers); i++) {
+        if (monitor->handlers[i])
+            g_signal_handler_disconnect(driver->host, monitor->handlers[i]);
+    }
+    if (monitor->thread) {
+        /* From inside the loop, as a thread that has not reached it yet would miss a quit from here. */
+        g_main_context_invoke(monitor->context, quit, monitor->loop);
+        g_thread_join(monitor->thread);
+    }
+    /* Tasks hold domains; the last of them ends before the list of domains does. */
+    if (monitor->pool)
+        g_thread_pool_free(monitor->pool, FALSE, TRUE);
+    g_clear_object(&driver->host);
+    g_main_loop_unref(monitor->loop);
+    g_main_context_unref(monitor->context);
+    g_clear_pointer(&driver->monitor, g_free);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A domain's way from a definition to a running guest and back.  Callers hold a job and the lock. */
+#pragma once
+
+#include "domain.h"
+
+typedef enum {
+    XEN_START_PAUSED = 1 << 0,
+    XEN_START_AUTODESTROY = 1 << 1,
+} xenStartFlags;
+
+/*
+ * Starts @vm from its definition, or from the image that stands at @restoreFd unless that is -1.  The
+ * lock is given up meanwhile.  A failure leaves the domain as it was and nothing behind.  @detail is
+ * the VIR_DOMAIN_EVENT_STARTED_* to tell; @conn counts for XEN_START_AUTODESTROY only.
+ */
+int xenProcessStart(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, int restoreFd, int detail,
+                    unsigned int flags);
+
+/*
+ * Takes the domain away, whatever state it is in, and everything the host did for it.  Does not tell an
+ * event and does not remove a transient domain from the list: xenProcessStopped() does.
+ */
+int xenProcessStop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reason);
+void xenProcessStopped(xenDriver *driver, virDomainObj *vm, int detail);
+
+/* Makes a new guest of the definition it runs with, hot-plugged devices and all. */
+int xenProcessRestart(xenDriver *driver, virDomainObj *vm);
+
+/* Asks the hypervisor how @vm is, and does what follows from that. */
+void xenProcessReconcile(xenDriver *driver, virDomainObj *vm);
+
+/* After the daemon has started: which of the domains we remember still run? */
+void xenProcessReconnectAll(xenDriver *driver);
+void xenProcessAutostartAll(xenDriver *driver);
+
+/* Connects one NIC to what libvirt has for it, around attaching it.  process-net.c */
+int xenNetAcquire(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+void xenNetRelease(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+int xenNetActivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+void xenNetDeactivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+
+/* What only the running domain knows: ptys, interface names, VNC ports, aliases. */
+void xenProcessFillIn(xenDriver *driver, virDomainObj *vm);

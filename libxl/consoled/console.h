@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One console of one domain, from its ring to its pty or socket. */
+#ifndef CONSOLED_CONSOLE_H
+#define CONSOLED_CONSOLE_H
+
+#include "consoled/log.h"
+#include "consoled/ring.h"
+#include "private/store.h"
+
+#include <xenevtchn.h>
+#include <xenforeignmemory.h>
+#include <xengnttab.h>
+
+typedef struct Console Console;
+
+/* What all consoles share. */
+typedef struct {
+    SeraiStore *store;
+    xenevtchn_handle *events;
+    xengnttab_handle *grants;
+    xenforeignmemory_handle *memory;
+    GHashTable *consoles; /* "DOMID/ID" to Console, owned */
+    GHashTable *ports;    /* local port to Console */
+    GHashTable *passed;   /* name to descriptor that systemd kept for us */
+} Daemon;
+
+/* Opens the console that /serai/console/DOMID/ID describes; NULL when it cannot be served (the reason is
+ * logged). */
+Console *console_open(Daemon *daemon, guint domid, guint id);
+/* Closes it for good: its pty goes. */
+void console_free(gpointer console);
+/* The guest wrote, read, or changed its state. */
+void console_event(Console *console);
+void console_frontend_changed(Console *console);
+/* A watch of the store, in the store's thread: has the main loop look at what @path names. */
+void console_watched(const char *path, gpointer data);
+guint console_domid(const Console *console);
+
+#endif

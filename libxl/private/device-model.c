@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * QEMU as a server of PV devices: disks that the kernel cannot read (qcow2 and so on) and the frame buffer.
+ * One process for each domain that needs it.  It finds disks by itself in the store; we tell it the rest on
+ * its command line.  Its process number is in a file that it locks, so a number that was used again is not
+ * mistaken for it.
+ */
+#include "private/host.h"
+#include "private/system.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *const emulators[] = {
+    "/usr/libexec/xen-qemu-system-i386",
+    "/usr/lib/xen/bin/qemu-system-i386",
+    "/usr/libexec/xen/bin/qemu-system-i386",
+    "/usr/bin/qemu-system-i386",
+};
+
+#define START_TIMEOUT (30 * G_USEC_PER_SEC)
+
+static const char *
+find_emulator(const SeraiConfig *config, GError **error)
+{
+    if (config->emulator) {
+        if (access(config->emulator, X_OK) == 0)
+            return config->emulator;
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The emulator '%s' cannot be run: %s."),
+                    config->emulator, g_strerror(errno));
+        return NULL;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(emulators); i++)
+        if (access(emulators[i], X_OK) == 0)
+            return emulators[i];
+    g_set_error_literal(
+        error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+        _("QEMU for Xen (qemu-system-xen) is not installed; disks that are not raw and frame buffers "
+          "need it."));
+    return NULL;
+}
+
+static char *
+pid_path(SeraiHost *host, guint domid)
+{
+    return g_strdup_printf("%s/qemu-%u.pid", host->run_dir, domid);
+}
+
+/* The number in the file when its writer still holds the lock on it, or 0. */
+static pid_t
+read_pid(SeraiHost *host, guint domid)
+{
+    g_autofree char *path = pid_path(host, domid);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char text[32] = "";
+    pid_t pid = 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return 0;
+    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && read(fd, text, sizeof(text) - 1) > 0)
+        pid = atoi(text);
+    close(fd);
+    return pid > 1 ? pid : 0;
+}
+
+static void add(GPtrArray *args, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+static void
+add(GPtrArray *args, const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    g_ptr_array_add(args, g_strdup_vprintf(format, list));
+    va_end(list);
+}
+
+/* The values were checked by serai_device_check(), so they hold no comma. */
+static void
+add_display(GPtrArray *args, const SeraiVfb *vfb)
+{
+    if (vfb && vfb->sdl)
+        add(args, "-display"), add(args, "sdl");
+    else
+        add(args, "-display"), add(args, "none");
+    if (!vfb || !vfb->vnc)
+        return;
+    add(args, "-vnc");
+    if (vfb->socket_path)
+        add(args, "unix:%s", vfb->socket_path);
+    else if (vfb->port)
+        add(args, "%s:%u%s", vfb->listen ? vfb->listen : "127.0.0.1", vfb->port - 5900,
+            vfb->password ? ",password=on" : "");
+    else
+        add(args, "%s:0,to=999%s", vfb->listen ? vfb->listen : "127.0.0.1",
+            vfb->password ? ",password=on" : "");
+    if (vfb->keymap)
+        add(args, "-k"), add(args, "%s", vfb->keymap);
+}
+
+static GPtrArray *
+command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char *emulator)
+{
+    GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
+    const SeraiVfb *vfb = NULL;
+    g_autofree char *pid = pid_path(host, domid);
+
+    for (guint i = 0; i < config->devices->len; i++) {
+        const SeraiDevice *device = config->devices->pdata[i];
+
+        if (device->kind == SERAI_DEVICE_VFB)
+            vfb = &device->vfb;
+    }
+    add(args, "%s", emulator);
+    add(args, "-xen-domid"), add(args, "%u", domid);
+    add(args, "-no-shutdown");
+    add(args, "-nodefaults");
+    add(args, "-no-user-config");
+    add(args, "-xen-attach");
+    add(args, "-machine"), add(args, "xenpv");
+    add(args, "-m"), add(args, "%u", (guint)MAX(1, config->max_memory_kib >> 10));
+    add(args, "-qmp"), add(args, "unix:%s/qmp-%u.sock,server=on,wait=off", host->run_dir, domid);
+    add_display(args, vfb);
+    add(args, "-pidfile"), add(args, "%s", pid);
+    add(args, "-daemonize");
+    g_ptr_array_add(args, NULL);
+    return args;
+}
+
+static char **
+environment(const SeraiConfig *config)
+{
+    char **env = g_get_environ();
+
+    for (guint i = 0; i < config->devices->len; i++) {
+        const SeraiDevice *device = config->devices->pdata[i];
+
+        if (device->kind == SERAI_DEVICE_VFB && device->vfb.display)
+            env = g_environ_setenv(env, "DISPLAY", device->vfb.display, TRUE);
+        if (device->kind == SERAI_DEVICE_VFB && device->vfb.xauthority)
+            env = g_environ_setenv(env, "XAUTHORITY", device->vfb.xauthority, TRUE);
+    }
+    return env;
+}
+
+gboolean
+serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config, GCancellable *cancellable,
+                         GError **error)
+{
+    const char *emulator = find_emulator(config, error);
+    g_autoptr(GPtrArray) args = NULL;
+    g_autofree char *output = NULL, *path = g_strdup_printf("/local/domain/0/device-model/%u/state", domid);
+    g_auto(GStrv) env = NULL;
+    g_auto(SeraiWaiter) waiter = {0};
+    g_autoptr(GError) local = NULL;
+    gint64 deadline = g_get_monotonic_time() + START_TIMEOUT;
+    int status;
+
+    if (!emulator)
+        return FALSE;
+    if (g_mkdir_with_parents(host->run_dir, 0700) < 0) {
+        serai_set_errno(error, errno, _("Cannot make '%s'"), host->run_dir);
+        return FALSE;
+    }
+    args = command_line(host, domid, config, emulator);
+    env = environment(config);
+    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &output,
+                      &status, &local) ||
+        !g_spawn_check_wait_status(status, &local)) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s: %s"),
+                    local->message, output ? g_strchomp(output) : "");
+        return FALSE;
+    }
+    serai_waiter_init(&waiter, host->store);
+    if (!serai_waiter_add(&waiter, path, error))
+        return FALSE;
+    for (;;) {
+        g_autofree char *state = serai_store_read(host->store, "%s", path);
+
+        if (state && !strcmp(state, "running"))
+            return TRUE;
+        if (!serai_waiter_wait(&waiter, deadline, cancellable, error)) {
+            g_prefix_error(error, _("QEMU does not get ready: "));
+            serai_device_model_stop(host, domid);
+            return FALSE;
+        }
+    }
+}
+
+gboolean
+serai_device_model_runs(SeraiHost *host, guint domid)
+{
+    return read_pid(host, domid) != 0;
+}
+
+void
+serai_device_model_stop(SeraiHost *host, guint domid)
+{
+    g_autofree char *path = pid_path(host, domid),
+                    *socket = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+    pid_t pid = read_pid(host, domid);
+
+    if (pid) {
+        kill(pid, SIGTERM);
+        for (int i = 0; i < 200 && read_pid(host, domid) == pid; i++)
+            g_usleep(i < 20 ? 1000 : 10000);
+        if (read_pid(host, domid) == pid)
+            kill(pid, SIGKILL);
+    }
+    g_unlink(path);
+    g_unlink(socket);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Devices in the system: from descriptions to frontend/backend pairs that are ready, and back. */
+#ifndef SERAI_DEVICE_PRIVATE_H
+#define SERAI_DEVICE_PRIVATE_H
+
+#include "private/host.h"
+
+/* One device on its way into a domain. */
+typedef struct {
+    SeraiDevice *device; /* ours, with its number chosen */
+    char *frontend;      /* paths in the store */
+    char *backend;
+    char *bus_name; /* "vbd-3-51712", as the kernel names it, or NULL */
+    int fd;         /* keeps a loop device until the backend has it, or -1 */
+    dev_t node;
+    gboolean ready;
+} SeraiAttach;
+
+/*
+ * Takes what the devices need of dom0 (files, loop devices) and chooses their numbers; @present are those
+ * that the domain has already, or NULL.  Freeing the result gives everything back that no backend holds by
+ * then.
+ */
+GPtrArray *serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArray *present,
+                                 GError **error);
+/* Adds the nodes of all devices, and their records. */
+gboolean serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch,
+                             GError **error);
+/* Once the nodes are there: waits for all backends at once and connects the NICs. */
+gboolean serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress,
+                            GCancellable *cancellable, GError **error);
+/* Whether a device is served by QEMU. */
+gboolean serai_device_needs_model(const SeraiDevice *device);
+gboolean serai_devices_need_model(GPtrArray *devices);
+
+/* Adds the removal of everything that the store has of a device, its record included. */
+void serai_device_remove_nodes(SeraiBatch *batch, guint domid, const char *uuid, const SeraiDevice *device);
+/* Waits until the kernel has let go of devices whose nodes are gone; TRUE when it has. */
+gboolean serai_devices_wait_gone(GPtrArray *devices, guint domid, gint64 timeout_us);
+/* Asks the guest to let go, and waits. */
+gboolean serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint64 timeout_us,
+                            GCancellable *cancellable, GError **error);
+/* Paths and names of a device that exists. */
+char *serai_device_backend_path(guint domid, const SeraiDevice *device);
+char *serai_device_frontend_path(guint domid, const SeraiDevice *device);
+char *serai_device_bus_name(guint domid, const SeraiDevice *device);
+
+/* The nodes of a console, wherever it is; @frame and @port are those of console 0 and else 0. */
+void serai_console_nodes(SeraiBatch *batch, guint domid, const SeraiDevice *device, const char *path);
+
+#endif

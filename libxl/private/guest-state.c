@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Finding a PV guest's p2m list.  The guest tells in its shared info page (<xen/arch-x86/xen.h>,
+ * arch_shared_info): either p2m_cr3 and p2m_vaddr, a linear list in virtual memory, or
+ * pfn_to_mfn_frame_list_list, a tree of frames. Nothing of it is believed: frames that are not the guest's
+ * cannot be mapped, and sizes have limits.
+ */
+#include "private/guest-state.h"
+
+#include <sys/mman.h>
+
+#define ENTRIES 512UL /* of 8 bytes on a page */
+
+/* Linux marks entries that are no frames of its own with the two top bits. */
+#define FRAME_LIMIT 0xffffffffUL
+
+static gboolean
+bad_guest(GError **error, const char *what)
+{
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED, _("The guest's memory cannot be read: %s."),
+                what);
+    return FALSE;
+}
+
+/* Copies @count frames side by side. */
+static gboolean
+copy_frames(SeraiGuestState *s, const xen_pfn_t *frames, uint64_t count, void *to, GError **error)
+{
+    for (uint64_t done = 0; done < count;) {
+        uint64_t n = MIN(count - done, 1024);
+        void *map = serai_hv_map(s->hv, s->domid, PROT_READ, n, frames + done, error);
+
+        if (!map)
+            return FALSE;
+        memcpy((char *)to + (done << SERAI_PAGE_SHIFT), map, n << SERAI_PAGE_SHIFT);
+        serai_hv_unmap(s->hv, map, n);
+        done += n;
+    }
+    return TRUE;
+}
+
+static gboolean
+copy_frame(SeraiGuestState *s, xen_pfn_t frame, uint64_t *to, GError **error)
+{
+    return copy_frames(s, &frame, 1, to, error);
+}
+
+/* The frames of the linear list: one walk down for each level 1 table, then all its entries. */
+static gboolean
+find_linear(SeraiGuestState *s, GError **error)
+{
+    uint64_t virt = s->shared->arch.p2m_vaddr, cr3 = s->shared->arch.p2m_cr3;
+    g_autofree uint64_t *table = g_malloc(SERAI_PAGE_SIZE);
+    uint64_t i = 0;
+
+    if (virt & (SERAI_PAGE_SIZE - 1) || virt + (s->list_count << SERAI_PAGE_SHIFT) < virt)
+        return bad_guest(error, _("its frame list lies nowhere"));
+    while (i < s->list_count) {
+        uint64_t at = virt + (i << SERAI_PAGE_SHIFT);
+        xen_pfn_t frame = cr3 >> SERAI_PAGE_SHIFT;
+
+        for (int level = 4; level > 1; level--) {
+            if (!copy_frame(s, frame, table, error))
+                return FALSE;
+            if (!(table[at >> (3 + 9 * level) & 511] & 1))
+                return bad_guest(error, _("its frame list is not mapped"));
+            frame = table[at >> (3 + 9 * level) & 511] >> SERAI_PAGE_SHIFT & 0xffffffffffUL;
+        }
+        if (!copy_frame(s, frame, table, error))
+            return FALSE;
+        do {
+            uint64_t entry = table[(virt + (i << SERAI_PAGE_SHIFT)) >> 12 & 511];
+
+            if (!(entry & 1))
+                return bad_guest(error, _("its frame list is not mapped"));
+            s->list_frames[i++] = entry >> SERAI_PAGE_SHIFT & 0xffffffffffUL;
+        } while (i < s->list_count && (virt + (i << SERAI_PAGE_SHIFT)) >> 12 & 511);
+    }
+    return TRUE;
+}
+
+/* The frames of the tree: one page of frames that each hold 512 frames of the list. */
+static gboolean
+find_tree(SeraiGuestState *s, GError **error)
+{
+    g_autofree uint64_t *top = g_malloc(SERAI_PAGE_SIZE), *middle = g_malloc(SERAI_PAGE_SIZE);
+
+    if (!s->shared->arch.pfn_to_mfn_frame_list_list || s->list_count > ENTRIES * ENTRIES)
+        return bad_guest(error, _("it does not tell where its frame list is"));
+    if (!copy_frame(s, s->shared->arch.pfn_to_mfn_frame_list_list, top, error))
+        return FALSE;
+    for (uint64_t i = 0; i < s->list_count; i++) {
+        if (i % ENTRIES == 0 && !copy_frame(s, top[i / ENTRIES], middle, error))
+            return FALSE;
+        s->list_frames[i] = middle[i % ENTRIES];
+    }
+    return TRUE;
+}
+
+/* --- the way back from machine frames --------------------------------------------------------- */
+
+static uint64_t
+hash(uint64_t mfn)
+{
+    return mfn * 0x9e3779b97f4a7c15UL >> 20;
+}
+
+static void
+make_reverse(SeraiGuestState *s)
+{
+    uint64_t size = 1024;
+
+    while (size < s->count * 2)
+        size *= 2;
+    s->table_mask = size - 1;
+    s->reverse = g_malloc0(size * sizeof(*s->reverse));
+    for (uint64_t pfn = 0; pfn < s->count; pfn++) {
+        uint64_t at;
+
+        if (s->p2m[pfn] == SERAI_NO_FRAME)
+            continue;
+        at = hash(s->p2m[pfn]) & s->table_mask;
+        while (s->reverse[at].mfn && s->reverse[at].mfn != (uint32_t)s->p2m[pfn])
+            at = (at + 1) & s->table_mask;
+        s->reverse[at].mfn = s->p2m[pfn];
+        s->reverse[at].pfn = pfn;
+    }
+}
+
+xen_pfn_t
+serai_guest_pfn(const SeraiGuestState *s, xen_pfn_t mfn)
+{
+    if (!mfn || mfn >= FRAME_LIMIT)
+        return SERAI_NO_FRAME;
+    for (uint64_t at = hash(mfn) & s->table_mask; s->reverse[at].mfn; at = (at + 1) & s->table_mask)
+        if (s->reverse[at].mfn == mfn)
+            return s->reverse[at].pfn;
+    return SERAI_NO_FRAME;
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
+
+gboolean
+serai_guest_read(SeraiGuestState *s, SeraiHv *hv, uint32_t domid, GError **error)
+{
+    xen_pfn_t frame;
+
+    memset(s, 0, sizeof(*s));
+    s->hv = hv;
+    s->domid = domid;
+    if (!serai_hv_domain_info(hv, domid, &s->info, error))
+        return FALSE;
+    if (s->info.flags & XEN_DOMINF_hvm_guest) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                            _("Only paravirtualized (PV) domains can be saved and dumped."));
+        return FALSE;
+    }
+    s->shared = g_malloc(SERAI_PAGE_SIZE);
+    frame = s->info.shared_info_frame;
+    if (!copy_frames(s, &frame, 1, s->shared, error))
+        return FALSE;
+    s->count = s->shared->arch.max_pfn;
+    /* Room for a balloon and for frames of others, not for what a liar claims. */
+    if (!s->count || s->count > s->info.max_pages * 2 + (1 << 20))
+        return bad_guest(error, _("it has not told its size, or a wrong one"));
+    s->list_count = (s->count + ENTRIES - 1) / ENTRIES;
+    s->list_frames = g_new(xen_pfn_t, s->list_count);
+    s->p2m = g_try_malloc(s->list_count << SERAI_PAGE_SHIFT);
+    if (!s->p2m) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
+                            _("There is no memory for the frame list of the domain."));
+        return FALSE;
+    }
+    if (!(s->shared->arch.p2m_cr3 ? find_linear(s, error) : find_tree(s, error)) ||
+        !copy_frames(s, s->list_frames, s->list_count, s->p2m, error))
+        return FALSE;
+    for (uint64_t pfn = 0; pfn < s->count; pfn++)
+        if (!s->p2m[pfn] || s->p2m[pfn] >= FRAME_LIMIT)
+            s->p2m[pfn] = SERAI_NO_FRAME;
+    make_reverse(s);
+    return TRUE;
+}
+
+void
+serai_guest_clear(SeraiGuestState *s)
+{
+    g_clear_pointer(&s->shared, g_free);
+    g_clear_pointer(&s->p2m, g_free);
+    g_clear_pointer(&s->list_frames, g_free);
+    g_clear_pointer(&s->reverse, g_free);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A PV guest seen from outside: its p2m list and shared info, read once, checked, and held in our own memory,
+ * so that a guest that changes them meanwhile confuses nobody but itself.
+ */
+#ifndef SERAI_GUEST_STATE_H
+#define SERAI_GUEST_STATE_H
+
+#include "private/hypercall.h"
+
+#define SERAI_NO_FRAME (~(xen_pfn_t)0)
+
+typedef struct {
+    SeraiHv *hv;
+    uint32_t domid;
+    xen_domctl_getdomaininfo_t info;
+    shared_info_t *shared;  /* a copy, one page */
+    uint64_t count;         /* frames of pseudo-physical memory */
+    xen_pfn_t *p2m;         /* machine frame or SERAI_NO_FRAME */
+    uint64_t list_count;    /* frames that hold the guest's own list */
+    xen_pfn_t *list_frames; /* their machine frames */
+    uint64_t table_mask;    /* of the reverse table */
+    struct {
+        uint32_t mfn;
+        uint32_t pfn;
+    } * reverse;
+} SeraiGuestState;
+
+gboolean serai_guest_read(SeraiGuestState *state, SeraiHv *hv, uint32_t domid, GError **error);
+void serai_guest_clear(SeraiGuestState *state);
+/* The pseudo-physical number of a machine frame, or SERAI_NO_FRAME when the guest's list does not have it. */
+xen_pfn_t serai_guest_pfn(const SeraiGuestState *state, xen_pfn_t mfn);
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestState, serai_guest_clear)
+
+/* --- private/save.c, restore.c, dump.c -------------------------------------------------------- */
+
+gboolean serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,
+                           GCancellable *cancellable, GError **error);
+gboolean serai_dump_write(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,
+                          GCancellable *cancellable, GError **error);
+
+#endif

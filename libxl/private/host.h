@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The inside of SeraiHost and SeraiDomain, for the files that do their work. */
+#ifndef SERAI_HOST_PRIVATE_H
+#define SERAI_HOST_PRIVATE_H
+
+#include "private/hypercall.h"
+#include "private/store.h"
+
+struct _SeraiHost {
+    GObject parent;
+    SeraiHv *hv;            /* (c) */
+    SeraiStore *store;      /* (c) */
+    gboolean fake;          /* (c) no real backends: nothing outside of this process is touched */
+    GMainContext *context;  /* (c) where signals are emitted */
+    SeraiWatch *introduced; /* (c) */
+    SeraiWatch *released;   /* (c) */
+    GMutex lock;
+    GHashTable *known; /* (lock) domid to Known: what events were told of */
+    char run_dir[64];  /* (c) for pid files and sockets */
+};
+
+struct _SeraiDomain {
+    GObject parent;
+    SeraiHost *host; /* (c) */
+    guint domid;     /* (c) */
+    char uuid[37];   /* (c) */
+};
+
+SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
+/* Emits a signal of the host in its main context; @detail is the reason, or the device. */
+void serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domid, SeraiDeviceKind kind, int devid);
+gboolean serai_host_scheduler(SeraiHost *host, uint32_t *ret_id, GError **error);
+void serai_info_fill(SeraiDomainInfo *info, const xen_domctl_getdomaininfo_t *raw);
+
+/* Runs @func in a thread of its own as a GTask, so that each _async function is its _sync one elsewhere. */
+typedef gpointer (*SeraiJobFunc)(gpointer object, gpointer args, GCancellable *cancellable,
+                                 SeraiProgressFunc progress, gpointer progress_data, GError **error);
+void serai_job_start(gpointer object, gpointer tag, SeraiJobFunc func, gpointer args,
+                     GDestroyNotify args_free, GDestroyNotify result_free, GCancellable *cancellable,
+                     SeraiProgressFunc progress, gpointer progress_data, GDestroyNotify progress_destroy,
+                     GAsyncReadyCallback callback, gpointer user_data);
+gpointer serai_job_finish(gpointer object, gpointer tag, GAsyncResult *result, GError **error);
+
+#endif

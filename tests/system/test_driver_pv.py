@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A paravirtualized guest with Debian's kernel, through everything virsh can do with it.
+
+    SERAI_HOST=xen pytest tests/system/test_driver_pv.py      # our driver on Debian's Xen and store
+    SERAI_HOST=serai pytest tests/system/test_driver_pv.py    # everything ours
+
+One host is booted for all tests, and they run in the order they stand here: each leaves the guest running
+for the next.  The guest's console is a shell that answers each line with "guest: status N".
+"""
+
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import host as hosts                                                    # noqa: E402
+
+KIND = os.environ.get('SERAI_HOST', 'serai')
+IMAGES = '/var/lib/libvirt/images'
+GUEST = f'''
+<domain type='xen'>
+  <name>pv</name>
+  <memory unit='MiB'>128</memory>
+  <vcpu current='1'>2</vcpu>
+  <os>
+    <type>linux</type>
+    <kernel>{IMAGES}/guest-kernel</kernel>
+    <initrd>{IMAGES}/guest-initrd</initrd>
+    <cmdline>console=hvc0 quiet guest.shell</cmdline>
+  </os>
+  <on_reboot>restart</on_reboot>
+  <devices>
+    <disk type='file'>
+      <driver name='qemu' type='raw'/>
+      <source file='{IMAGES}/guest.img'/>
+      <target dev='xvda' bus='xen'/>
+    </disk>
+    <interface type='bridge'>
+      <source bridge='br0'/>
+      <mac address='00:16:3e:00:00:21'/>
+    </interface>
+    <console type='pty'/>
+  </devices>
+</domain>
+'''
+# What a domain leaves in dom0 when something was forgotten.
+LEFTOVERS = ('xenstore-ls -f | grep -v "/local/domain/0/backend/[a-z]* = \\|/tool/" | wc -l; '
+             'losetup -a | wc -l; ls /sys/class/net | grep -c "^vif"; ls /run/libvirt/libxl/*.xml 2>/dev/null | wc -l')
+
+
+class Console:
+    """`virsh console` on a terminal of its own."""
+
+    def __init__(self, host, name):
+        self.text = ''
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execvp('virsh', ['virsh', '-q', '-c', host.uri, 'console', '--force', name])
+
+    def expect(self, pattern, timeout=120):
+        """Wait for PATTERN; return the match and what came before it."""
+        limit = time.monotonic() + timeout
+        while True:
+            found = re.search(pattern, self.text)
+            if found:
+                before, self.text = self.text[:found.start()], self.text[found.end():]
+                return found, before
+            if time.monotonic() > limit:
+                raise AssertionError(f'the guest did not say /{pattern}/ within {timeout} s, but:\n{self.text[-2000:]}')
+            if select.select([self.terminal], [], [], 1)[0]:
+                try:
+                    data = os.read(self.terminal, 4096)
+                except OSError:
+                    data = b''
+                if not data:
+                    raise AssertionError(f'the console closed before /{pattern}/:\n{self.text[-2000:]}')
+                self.text += data.decode(errors='replace').replace('\r', '')
+
+    def run(self, command, timeout=120):
+        """A command in the guest; its output.  Fails when its status is not 0."""
+        self.text = ''
+        os.write(self.terminal, command.encode() + b'\n')
+        found, output = self.expect(r'guest: status (\d+)', timeout)
+        assert found.group(1) == '0', f'{command!r} in the guest ended with {found.group(1)}: {output}'
+        return output
+
+    def close(self):
+        os.close(self.terminal)
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture(scope='module')
+def host():
+    # On Debian's Xen the store is Debian's as well; the driver is ours in either case.
+    stock = ['store'] if KIND == 'xen' else []
+    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
+    with hosts.Host(KIND, stock=stock, cpus=1, **extra) as machine:
+        yield machine.boot()
+
+
+@pytest.fixture(scope='module')
+def clean(host):
+    """What dom0 holds before any guest."""
+    return host.run(LEFTOVERS).split()
+
+
+@pytest.fixture
+def console(host):
+    terminal = Console(host, 'pv')
+    yield terminal
+    terminal.close()
+
+
+def domain_id(host, name='pv'):
+    return host.virsh(f'domid {name}').strip()
+
+
+def wait_for_state(host, state, name='pv', timeout=120):
+    limit = time.monotonic() + timeout
+    while host.virsh(f'domstate {name}').strip() != state:
+        assert time.monotonic() < limit, f'{name} is not {state!r} but {host.virsh(f"domstate {name}").strip()!r}'
+        time.sleep(1)
+
+
+def test_the_driver_is_ours(host):
+    assert host.virsh('uri').strip().startswith('xen')
+    assert 'Xen 4.' in host.virsh('version')
+    # An entry that the stock driver does not fill.
+    assert 'Domain-0' in host.virsh('domstats Domain-0')
+
+
+def test_define(host, clean, tmp_path):
+    xml = tmp_path / 'pv.xml'
+    xml.write_text(GUEST)
+    host.virsh(['define', str(xml)])
+    assert 'shut off' in host.virsh('list --all')
+
+
+def test_start_and_console(host):
+    host.virsh('start pv --paused')
+    assert host.virsh('domstate pv').strip() == 'paused'
+    terminal = Console(host, 'pv')
+    try:
+        host.virsh('resume pv')
+        terminal.expect(r'guest: alive, 1 cpu', 300)
+        terminal.expect(r'guest shell:', 60)
+        terminal.run('uname -r')
+    finally:
+        terminal.close()
+
+
+def test_disk_and_network_carry_data(host, console):
+    console.run('dd if=/dev/xvda of=/dev/null bs=64k count=16')
+    console.run('ip addr add 10.0.2.77/24 dev eth0 && ip link set eth0 up')
+    console.run('ping -c 1 -W 20 10.0.2.2')
+    stats = host.virsh('domstats pv')
+    assert int(re.search(r'block\.0\.rd\.bytes=(\d+)', stats).group(1)) >= 1024 * 1024
+    assert int(re.search(r'net\.0\.tx\.pkts=(\d+)', stats).group(1)) > 0
+    assert int(re.search(r'cpu\.time=(\d+)', stats).group(1)) > 0
+
+
+def test_suspend_and_resume(host, console):
+    host.virsh('suspend pv')
+    assert host.virsh('domstate pv').strip() == 'paused'
+    host.virsh('resume pv')
+    console.run('true')
+
+
+def test_attach_and_detach_a_disk(host, console):
+    host.run(f'truncate -s 4M {IMAGES}/extra.img && printf hello | dd of={IMAGES}/extra.img conv=notrunc 2>/dev/null')
+    host.virsh(f'attach-disk pv {IMAGES}/extra.img xvdb --driver qemu --subdriver raw')
+    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdb ] && break; sleep 1; done; [ -b /dev/xvdb ]')
+    console.run('[ "$(dd if=/dev/xvdb bs=5 count=1 2>/dev/null)" = hello ]')
+    host.virsh('detach-disk pv xvdb')
+    assert 'xvdb' not in host.virsh('domblklist pv')
+    console.run('[ ! -b /dev/xvdb ]')
+
+
+def test_attach_and_detach_an_interface(host, console):
+    host.virsh('attach-interface pv bridge br0 --mac 00:16:3e:00:00:22')
+    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/class/net/eth1 ] && break; sleep 1; done; '
+                '[ "$(cat /sys/class/net/eth1/address)" = 00:16:3e:00:00:22 ]')
+    host.virsh('detach-interface pv bridge --mac 00:16:3e:00:00:22')
+    console.run('[ ! -e /sys/class/net/eth1 ]')
+
+
+def test_a_vcpu_comes(host, console):
+    host.virsh('setvcpus pv 2 --live')
+    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ $(nproc) = 2 ] && break; sleep 1; '
+                'echo 1 > /sys/devices/system/cpu/cpu1/online; done; [ $(nproc) = 2 ]')
+
+
+def test_memory_goes_down_and_up(host, console):
+    host.virsh('setmem pv 96M --live')
+    limit = time.monotonic() + 120
+    while int(re.search(r'Used memory: *(\d+)', host.virsh('dominfo pv')).group(1)) > 97 * 1024:
+        assert time.monotonic() < limit, host.virsh('dominfo pv')
+        time.sleep(1)
+    host.virsh('setmem pv 128M --live')
+    console.run('true')
+
+
+def test_save_and_restore_keep_the_guest(host, console):
+    console.run('echo here > /tmp/marker')
+    before = domain_id(host)
+    host.virsh(f'save pv {IMAGES}/pv.save', timeout=600)
+    wait_for_state(host, 'shut off')
+    host.virsh(f'restore {IMAGES}/pv.save', timeout=600)
+    assert domain_id(host) != before
+    terminal = Console(host, 'pv')
+    try:
+        terminal.run('[ "$(cat /tmp/marker)" = here ]')
+        terminal.run('dd if=/dev/xvda of=/dev/null bs=64k count=4')
+    finally:
+        terminal.close()
+
+
+def test_managed_save_is_taken_up(host):
+    host.virsh('managedsave pv', timeout=600)
+    assert 'Managed save:   yes' in host.virsh('dominfo pv')
+    host.virsh('start pv', timeout=600)
+    terminal = Console(host, 'pv')
+    try:
+        terminal.run('[ "$(cat /tmp/marker)" = here ]')
+    finally:
+        terminal.close()
+
+
+def test_dump_is_an_elf_core(host):
+    host.virsh(f'dump pv {IMAGES}/pv.core --memory-only', timeout=600)
+    assert host.run(f'head -c 4 {IMAGES}/pv.core | od -An -c').split() == ['177', 'E', 'L', 'F']
+    host.run(f'rm {IMAGES}/pv.core')
+    assert host.virsh('domstate pv').strip() == 'running'
+
+
+def test_a_restart_of_the_daemon_finds_the_guest(host):
+    before = domain_id(host)
+    host.run('pkill -KILL -x libvirtd; sleep 1; systemctl reset-failed libvirtd; systemctl restart libvirtd',
+             check=False)
+    limit = time.monotonic() + 180
+    while host.virsh('list', check=False)[0]:
+        assert time.monotonic() < limit, 'libvirtd does not come back'
+        time.sleep(2)
+    assert domain_id(host) == before
+    assert host.virsh('domstate pv').strip() == 'running'
+
+
+def test_reboot_gives_a_new_guest(host):
+    before = domain_id(host)
+    host.virsh('reboot pv')
+    limit = time.monotonic() + 240
+    while domain_id(host) in (before, '-'):
+        assert time.monotonic() < limit, 'the guest does not reboot'
+        time.sleep(1)
+    terminal = Console(host, 'pv')
+    try:
+        terminal.expect(r'guest shell:', 300)
+        terminal.run('[ ! -e /tmp/marker ]')
+    finally:
+        terminal.close()
+
+
+def test_a_crash_is_told(host, console):
+    os.write(console.terminal, b'echo c > /proc/sysrq-trigger\n')
+    wait_for_state(host, 'shut off')
+    assert 'crashed' in host.virsh('domstate pv --reason')
+
+
+def test_destroy(host):
+    host.virsh('start pv', timeout=600)
+    host.virsh('destroy pv')
+    assert host.virsh('domstate pv').strip() == 'shut off'
+
+
+@pytest.mark.skipif(KIND != 'xen', reason='needs another tool that destroys domains')
+def test_a_domain_destroyed_behind_our_back_is_shut_off(host):
+    host.virsh('start pv', timeout=600)
+    host.run('xl destroy pv')
+    wait_for_state(host, 'shut off', timeout=60)
+    host.virsh('start pv', timeout=600)
+    host.virsh('destroy pv')
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(host, clean, tmp_path):
+    xml = tmp_path / 'bad.xml'
+    xml.write_text(GUEST.replace('guest.img', 'no-such.img').replace('<name>pv<', '<name>bad<')
+                   .replace('00:16:3e:00:00:21', '00:16:3e:00:00:31'))
+    code, text = host.virsh(['create', str(xml)], check=False)
+    assert code != 0 and 'no-such.img' in text and 'bad' in text
+    assert 'cause is unknown' not in text
+    assert host.run(LEFTOVERS).split() == clean
+
+
+def test_undefine_leaves_nothing(host, clean):
+    host.virsh('undefine pv --managed-save')
+    assert 'pv' not in host.virsh('list --all')
+    limit = time.monotonic() + 60
+    while host.run(LEFTOVERS).split() != clean:
+        assert time.monotonic() < limit, f'before: {clean}, now: {host.run(LEFTOVERS).split()}'
+        time.sleep(2)
+
+
+if __name__ == '__main__':
+    sys.exit(subprocess.call([sys.executable, '-m', 'pytest', '-v', '-x', __file__, *sys.argv[1:]]))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A whole host, from outside: what an administrator sees after installing the packages and a reboot."""
+
+import re
+
+import pytest
+
+
+def test_the_entry_was_made_by_the_generator(host, kind):
+    menu = host.run('cat /boot/grub/grub.cfg')
+    if kind == 'serai':
+        assert re.search(r"menuentry '.*Serai hypervisor' .*'serai' \{", menu)
+        for kernel in host.run('ls /boot/vmlinuz-*').split():
+            assert f'module2\t{kernel} ' in menu
+    else:
+        assert 'xen-gnulinux-simple-' in menu
+
+
+def test_nothing_failed_to_start(host):
+    assert host.run('systemctl --failed --plain --no-legend').strip() == ''
+
+
+def test_virsh_lists_dom0(host):
+    assert re.search(r'^\s*0\s+Domain-0\s+running', host.virsh('list'), re.M)
+
+
+def test_virsh_over_ssh_lists_dom0(host):
+    assert re.search(r'^\s*0\s+Domain-0\s+running', host.virsh('list', uri=host.ssh_uri), re.M)
+
+
+def test_the_driver_is_the_one_that_was_asked_for(host, stock):
+    mapped = host.run('virsh -q uri; cat /proc/$(pidof libvirtd)/maps')
+    assert 'xen:///system' in mapped
+    assert ('/serai/libvirt-' in mapped) == ('driver' not in stock)
+
+
+def test_the_store_is_the_one_that_was_asked_for(host, stock):
+    assert host.run('pidof serai-xenstored', check=False)[0] == (1 if 'store' in stock else 0)
+    assert host.run('pidof oxenstored', check=False)[0] == (0 if 'store' in stock else 1)
+
+
+def test_the_store_answers_debians_client(host):
+    assert host.run('xenstore-read /local/domain/0/name').strip() == 'Domain-0'
+
+
+def test_capabilities_offer_paravirtualized_guests(host):
+    assert 'xenpv' in host.virsh('capabilities')
+
+
+def test_guest_reaches_its_login_prompt(host, domains, domain_xml, console):
+    domain = domains(domain_xml())
+    domain.create()
+    text = console(domain, r'guest login:')
+    assert re.search(r'guest: alive, 1 cpu, \d+ kB, disks: xvda', text)
+
+
+def test_guest_and_host_reach_each_other(host, domains, domain_xml, console):
+    domain = domains(domain_xml(name='networked', cmdline='guest.ip=10.0.2.21'))
+    domain.create()
+    console(domain, r'guest login:')
+    host.run('ping -c 3 -w 30 10.0.2.21 || busybox ping -c 3 -w 30 10.0.2.21')
+
+
+def test_guest_that_powers_off_is_shut_off(host, domains, domain_xml):
+    import time
+    domain = domains(domain_xml(name='brief', cmdline='guest.then=poweroff', nic=False))
+    domain.create()
+    limit = time.monotonic() + 300
+    while domain.isActive():
+        assert time.monotonic() < limit, 'it still runs'
+        time.sleep(1)
+
+
+def test_destroy_leaves_nothing_behind(host, domains, domain_xml, console):
+    before = host.run('xenstore-list /local/domain; ls /sys/class/net; losetup -a | wc -l')
+    domain = domains(domain_xml(name='passing'))
+    domain.create()
+    console(domain, r'login:')
+    domain.destroy()
+    # The kernel takes a backend away in its own time.
+    host.run('for i in $(seq 60); do ls /sys/class/net | grep -q vif || exit 0; sleep 0.5; done; exit 1')
+    assert host.run('xenstore-list /local/domain; ls /sys/class/net; losetup -a | wc -l') == before
+
+
+def test_two_guests_at_once(host, domains, domain_xml, console):
+    made = [domains(domain_xml(name=f'twin-{n}', disk=False, nic=False)) for n in (1, 2)]
+    for domain in made:
+        domain.create()
+    for domain in made:
+        console(domain, r'guest login:')
+    assert {d.name() for d in host.connect().listAllDomains()} >= {'twin-1', 'twin-2'}
+
+
+def test_a_missing_kernel_is_told_by_name(host, domains, domain_xml):
+    import libvirt
+    domain = domains(domain_xml(name='headless', kernel='no-such-kernel'))
+    with pytest.raises(libvirt.libvirtError, match='no-such-kernel'):
+        domain.create()
+    assert not domain.isActive()
+
+
+def test_libvirtd_restart_keeps_the_guest(host, domains, domain_xml, console, stock):
+    domain = domains(domain_xml(name='lasting', disk=False, nic=False))
+    domain.create()
+    console(domain, r'guest login:')
+    number = domain.ID()
+    host.disconnect()
+    host.run('systemctl restart libvirtd')
+    again = host.connect().lookupByName('lasting')
+    assert again.isActive() and again.ID() == number
+    again.destroy()
+    again.undefine()
+
+
+def test_store_restart_keeps_the_guest(host, domains, domain_xml, console, stock):
+    if 'store' in stock:
+        pytest.skip('Debian\'s store does not survive a restart')
+    domain = domains(domain_xml(name='patient'))
+    domain.create()
+    console(domain, r'guest login:')
+    host.run('systemctl restart serai-xenstored')
+    assert host.run(f'xenstore-read /local/domain/{domain.ID()}/name').strip() == 'patient'
+    domain.destroy()
+    assert not domain.isActive()
