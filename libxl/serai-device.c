@@ -269,6 +269,10 @@ check_vfb(const SeraiVfb *vfb, GError **error)
         return refuse(error, _("The VNC port is below 5900."));
     if (vfb->keymap && strspn(vfb->keymap, "abcdefghijklmnopqrstuvwxyz-") != strlen(vfb->keymap))
         return invalid(error, _("'%s' is no name of a key map."), vfb->keymap);
+    if (vfb->password)
+        for (const char *p = vfb->password; *p; p++)
+            if (!g_ascii_isprint(*p) || *p == '"' || *p == '\\')
+                return refuse(error, _("The VNC password has characters that cannot be used."));
     if (vfb->listen && strpbrk(vfb->listen, ", \n"))
         return invalid(error, _("'%s' is no address to listen on."), vfb->listen);
     if (vfb->socket_path && strpbrk(vfb->socket_path, ",\n"))

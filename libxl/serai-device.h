@@ -121,7 +121,7 @@ typedef enum {
  * @rate_kib: limit of what the guest sends, in KiB per second; 0 for none.
  * @rate_burst_us: how much is granted at once, as microseconds of @rate_kib; 0 for 50000.
  * @mtu: 0 for what the bridge has.
- * @queues: most queues that the guest may use; 0 for netback's own choice.
+ * @queues: not used at present; netback offers as many queues as its module parameter says.
  * @link_down: dom0's end is down: the guest's packets go nowhere.
  * @isolated: the bridge port talks to ports that are not isolated only.
  * @trusted: whether the frontend trusts dom0's backend; %TRUE but for driver domains.

@@ -325,7 +325,7 @@ void serai_vcpu_info_free(SeraiVcpuInfo *info);
  * @domain: a domain.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiVcpuInfo): one for each vCPU it may have, or %NULL.
+ * Returns: (transfer container) (element-type SeraiVcpuInfo): one for each vCPU it may have, or %NULL.
  */
 GPtrArray *serai_domain_get_vcpus(SeraiDomain *domain, GError **error);
 /**
@@ -463,7 +463,7 @@ typedef enum { /*< flags >*/
  * @domain: a domain.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiDevice): its devices now, or %NULL.
+ * Returns: (transfer container) (element-type SeraiDevice): its devices now, or %NULL.
  */
 GPtrArray *serai_domain_list_devices(SeraiDomain *domain, GError **error);
 

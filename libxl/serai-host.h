@@ -241,7 +241,7 @@ gboolean serai_host_get_free_memory(SeraiHost *host, guint64 *ret_kib, GError **
  * @host: a host.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiCpu): one #SeraiCpu for each CPU number, online or not, or
+ * Returns: (transfer container) (element-type SeraiCpu): one #SeraiCpu for each CPU number, online or not, or
  * %NULL.
  */
 GArray *serai_host_get_cpus(SeraiHost *host, GError **error);
@@ -251,7 +251,7 @@ GArray *serai_host_get_cpus(SeraiHost *host, GError **error);
  * @host: a host.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiNode): one #SeraiNode for each node number, or %NULL.
+ * Returns: (transfer container) (element-type SeraiNode): one #SeraiNode for each node number, or %NULL.
  */
 GPtrArray *serai_host_get_nodes(SeraiHost *host, GError **error);
 
@@ -281,7 +281,7 @@ gboolean serai_host_send_debug_key(SeraiHost *host, char key, GError **error);
  * @host: a host.
  * @error: where the reason goes.
  *
- * Returns: (transfer full) (element-type SeraiDomainInfo): all domains, dom0 first, or %NULL.
+ * Returns: (transfer container) (element-type SeraiDomainInfo): all domains, dom0 first, or %NULL.
  */
 GPtrArray *serai_host_list_domains(SeraiHost *host, GError **error);
 

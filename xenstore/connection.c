@@ -32,11 +32,10 @@ _Static_assert(offsetof(struct xenstore_domain_interface, error) == 2072, "xenst
 #define SOCKET_IN_BYTES (4 * JOURNAL_READ_BYTES)
 
 struct connection *
-connection_new(struct server *server, struct client *client)
+connection_new(struct client *client)
 {
     struct connection *connection = mem_zalloc(sizeof(*connection));
 
-    (void)server;
     if (!connection)
         return NULL;
     connection->client = client;
@@ -125,7 +124,7 @@ socket_ready(struct server *server, struct watched *watched, uint32_t events)
 int
 connection_attach_socket(struct server *server, struct client *client, int fd)
 {
-    struct connection *connection = connection_new(server, client);
+    struct connection *connection = connection_new(client);
     int rc;
 
     if (!connection)
@@ -392,7 +391,7 @@ connection_attach_ring(struct server *server, struct client *client)
     int port, rc = 0;
 
     if (!connection) {
-        connection = connection_new(server, client);
+        connection = connection_new(client);
         if (!connection)
             return -ENOMEM;
         rc = server->xen->ops->map(server->xen, domain->id, domain->gfn, &connection->ring);

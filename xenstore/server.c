@@ -260,7 +260,7 @@ introduce_initial(struct server *server)
 }
 
 int
-server_init(struct server *server, const char *state_directory, struct xen *xen, bool bare,
+server_init(struct server *server, const char *state_directory, struct xen *xen,
             void (*log)(const char *text))
 {
     int rc;
@@ -269,7 +269,6 @@ server_init(struct server *server, const char *state_directory, struct xen *xen,
     link_init(&server->ready);
     server->log = log;
     server->xen = xen;
-    server->bare = bare;
     server->journal = (struct journal){.directory = -1, .lock = -1, .fd = -1, .failed = true};
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0)

@@ -46,7 +46,6 @@ struct server {
     int epoll;
     struct epoll_event events[64];
     int event_count;
-    bool bare;
     bool fd_store; /* connections are given to the service manager to keep */
     /* live update */
     const char *program; /* what runs now, by its path */
@@ -60,7 +59,7 @@ struct server {
 /* Requests of one connection in one turn, so that others wait for no more than these. */
 #define TURN_REQUESTS 16
 
-int server_init(struct server *server, const char *state_directory, struct xen *xen, bool bare,
+int server_init(struct server *server, const char *state_directory, struct xen *xen,
                 void (*log)(const char *text));
 void server_fini(struct server *server);
 /* Listens on a path, or on a socket that somebody else bound. */
@@ -83,7 +82,7 @@ int server_watch(struct server *server, struct watched *watched, uint32_t events
 void server_log(struct server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* connection.c */
-struct connection *connection_new(struct server *server, struct client *client);
+struct connection *connection_new(struct client *client);
 void connection_ready(struct server *server, struct connection *connection);
 /* Takes a socket for a client. */
 int connection_attach_socket(struct server *server, struct client *client, int fd);

@@ -146,6 +146,11 @@ page_get_type_slow(struct frame *frame, u64 type)
     d = domain_find(frame->owner);
     if ((old & FRAME_TYPE) != type && (old & FRAME_TYPE) != FRAME_TYPE_NONE)
         tlb_flush_stale(&d->dirty_cpus, frame->stamp);
+    /* What the caches hold and what memory holds may differ, and a table is checked through the caches. */
+    if (unlikely(is_table(type) && atomic_read(&frame->count) & FRAME_UNCACHED)) {
+        atomic_and(&frame->count, ~FRAME_UNCACHED);
+        cache_flush_mask(&cpu_online);
+    }
     if (is_table(type))
         return make_table(d, frame, type, old & FRAME_TYPE_PARTIAL, old & FRAME_TYPE_FAILED);
     atomic_or(&frame->type, FRAME_TYPE_VALIDATED);

@@ -110,6 +110,8 @@ page_destroy(struct frame *frame, u64 count)
 
     m2p_set(frame_mfn(frame), M2P_INVALID);
     frame->stamp = tlb_clock();
+    if (unlikely(count & FRAME_UNCACHED))
+        cache_flush_mask(&cpu_online);
     frame_free(frame_mfn(frame), 0);
     if (last)
         domain_put(d);
@@ -255,15 +257,18 @@ page_release(struct frame *frame)
 int
 page_steal(struct domain *d, struct frame *frame)
 {
-    u64 sole = FRAME_STATE_DOMAIN | FRAME_ALLOCATED | 1;
+    u64 sole = FRAME_STATE_DOMAIN | FRAME_ALLOCATED | 1, count;
     bool last;
 
     spin_lock(&d->page_lock);
-    if (READ_ONCE(frame->owner) != d->id || !atomic_cmpxchg(&frame->count, &sole, FRAME_STATE_HEAP)) {
+    count = sole | (atomic_read(&frame->count) & FRAME_UNCACHED);
+    if (READ_ONCE(frame->owner) != d->id || !atomic_cmpxchg(&frame->count, &count, FRAME_STATE_HEAP)) {
         spin_unlock(&d->page_lock);
         return -EBUSY;
     }
     ASSERT(!(frame->type & (FRAME_TYPE_COUNT | FRAME_TYPE_PARTIAL)));
+    if (unlikely(count & FRAME_UNCACHED))
+        cache_flush_mask(&cpu_online);
     last = discharge(d, frame, FRAME_STATE_DOMAIN);
     frame->owner = DOMID_INVALID;
     frame->type = FRAME_TYPE_NONE;

@@ -24,6 +24,12 @@
 #include "base/spinlock.h"
 #include "x86/tlb.h"
 
+/*
+ * Idle time goes into scrubbing until this much is clean: enough for several guests to start at once, and not so much that all of
+ * a large machine's memory is written for nothing.
+ */
+#define CLEAN_TARGET ((512ull << 20) >> PAGE_SHIFT)
+
 /* Larger blocks are zeroed in idle time or not at all: the caller makes do with smaller ones. */
 #define SCRUB_ORDER_MAX 10u
 
@@ -296,6 +302,14 @@ frame_dirty_count(void)
 }
 
 static bool
+wants_scrubbing(void)
+{
+    u64 dirty = atomic_read(&dirty_count);
+
+    return dirty && atomic_read(&free_count) - dirty < CLEAN_TARGET;
+}
+
+static bool
 scrub_one(unsigned count)
 {
     unsigned order = 0;
@@ -328,7 +342,7 @@ scrub_one(unsigned count)
     scrub(n, order);
     frame_of(_mfn(n))->stamp = 0;
     free_block(n, order, false);
-    return atomic_read(&dirty_count) != 0;
+    return wants_scrubbing();
 }
 
 /* One CPU at a time: the idle ones would only queue for the allocator's lock, before those who have work. */
@@ -338,7 +352,7 @@ frame_scrub(unsigned count)
     static spinlock_t scrubber = SPINLOCK_INIT;
     bool more;
 
-    if (!atomic_read(&dirty_count) || !spin_trylock(&scrubber))
+    if (!wants_scrubbing() || !spin_trylock(&scrubber))
         return false;
     more = scrub_one(count);
     spin_unlock(&scrubber);

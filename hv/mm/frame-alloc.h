@@ -35,7 +35,7 @@ u64 frame_free_count(void);
 u64 frame_total_count(void);
 /* Frames waiting to be scrubbed. */
 u64 frame_dirty_count(void);
-/* Scrubs up to @count of them, rounded up to a block (idle loop).  True while there is more. */
+/* Scrubs up to @count of them, rounded up to a block (idle loop).  True while there is more to do. */
 bool frame_scrub(unsigned count);
 /* Frames that are scrubbed at boot: 16 MiB. */
 #define FRAME_RESERVE 4096u

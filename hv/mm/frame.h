@@ -41,8 +41,7 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_STATE_DOMAIN (2ull << 60)
 #define FRAME_STATE_BROKEN (3ull << 60)
 #define FRAME_RELINQUISHED (1ull << 56) /* its dying owner has given up what it held of it */
-#define FRAME_CACHE_SHIFT  57           /* three bits: the PAT index the owner maps it with */
-#define FRAME_CACHE        (7ull << 57)
+#define FRAME_UNCACHED     (1ull << 57) /* was mapped writable past the caches; they are flushed before it becomes anything else */
 
 /* type: what the frame may be used for while type references exist; see domain/page-type.c. */
 #define FRAME_TYPE_SHIFT     60
@@ -102,18 +101,20 @@ frame_find(mfn_t mfn)
     return frame_of(_mfn(index_nospec(n, frame_limit)));
 }
 
-/* Whether @mfn has a struct frame.  Any number a guest can write may be asked. */
-static inline bool
-frame_valid(mfn_t mfn)
-{
-    return frame_find(mfn) != NULL;
-}
-
 /* Whether a frame with a struct frame is memory at all; the rest are holes, firmware and devices. */
 static inline bool
 frame_is_memory(const struct frame *frame)
 {
     return READ_ONCE(frame->owner) != DOMID_IO;
+}
+
+/* Whether @mfn is memory.  Any number a guest can write may be asked. */
+static inline bool
+frame_valid(mfn_t mfn)
+{
+    const struct frame *frame = frame_find(mfn);
+
+    return frame && frame_is_memory(frame);
 }
 
 /* The machine-to-physical table: the guest's own number for @mfn, as the guest set it. */

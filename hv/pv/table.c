@@ -13,6 +13,9 @@
  * them different L4 tables.  A granted page is mapped by pv/grant-map.c, with the references of the first two rows; no update can make or copy such
  * an entry, since the page is another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
  *
+ * Domains that drive devices choose how they cache memory.  A page mapped otherwise than write-back is marked FRAME_UNCACHED, so that the type
+ * machine flushes the caches before it trusts what the page holds.
+ *
  * Tables are not linear (no L4 in an L4), have no large pages, and are their owner's own; L4 slots 256 to 271 are ours
  * and are neither read nor kept for the guest.
  *
@@ -76,6 +79,8 @@ l1_get(const struct domain *d, u16 owner, pte_t *pte)
         page_put(frame);
         return -EBUSY;
     }
+    if (unlikely(*pte & PTE_CACHE))
+        atomic_or(&frame->count, FRAME_UNCACHED);
     return 0;
 }
 

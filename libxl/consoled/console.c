@@ -454,6 +454,7 @@ console_open(Daemon *daemon, guint domid, guint id)
 {
     g_autofree char *log = serai_store_read(daemon->store, "/serai/console/%u/%u/log", domid, id);
     gboolean append = serai_store_read_number(daemon->store, 0, "/serai/console/%u/%u/append", domid, id);
+    g_autofree char *entry = NULL, *opened = NULL;
     char tty[64];
     Console *c = g_new0(Console, 1);
 
@@ -471,9 +472,14 @@ console_open(Daemon *daemon, guint domid, guint id)
         console_free(c);
         return NULL;
     }
-    /* A log goes on when we were started anew in the middle of a domain's life. */
+    /* The first to open the log may empty it; who is started anew in the middle of a domain's life goes on.
+     */
+    entry = g_strdup_printf("/serai/console/%u/%u/opened", domid, id);
+    opened = serai_store_read(daemon->store, "%s", entry);
     if (log)
-        log_open(&c->log, log, append || c->keep->magic == KEEP_MAGIC);
+        log_open(&c->log, log, append || opened);
+    if (!opened)
+        serai_store_write(daemon->store, NULL, entry, "1");
     if (!c->socket_path && ptsname_r(c->master, tty, sizeof(tty)) == 0)
         announce(c, tty);
     else if (c->socket_path)

@@ -283,6 +283,16 @@ mark_ready(Creation *c, GError **error)
     g_autoptr(SeraiBatch) batch = serai_batch_new(c->host->store);
 
     serai_record_ready(batch, c->config->uuid);
+    /* The port of a VNC server is known only now. */
+    for (guint i = 0; i < c->attaches->len; i++) {
+        SeraiDevice *device = ((SeraiAttach *)c->attaches->pdata[i])->device;
+
+        if (device->kind != SERAI_DEVICE_VFB)
+            continue;
+        device->vfb.port = ((SeraiDevice *)c->config->devices->pdata[i])->vfb.port;
+        if (!serai_record_device(batch, c->config->uuid, device, error))
+            return FALSE;
+    }
     return serai_batch_commit(batch, c->cancellable, error);
 }
 

@@ -148,8 +148,25 @@ environment(const SeraiConfig *config)
     return env;
 }
 
+static gboolean
+setup_vnc(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+
+    for (guint i = 0; i < config->devices->len; i++) {
+        SeraiDevice *device = config->devices->pdata[i];
+
+        if (device->kind == SERAI_DEVICE_VFB && device->vfb.vnc &&
+            !serai_qmp_setup_vnc(path, &device->vfb, cancellable, error)) {
+            g_prefix_error(error, _("Cannot set up VNC: "));
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 gboolean
-serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config, GCancellable *cancellable,
+serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable,
                          GError **error)
 {
     const char *emulator = find_emulator(config, error);
@@ -182,8 +199,12 @@ serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config
     for (;;) {
         g_autofree char *state = serai_store_read(host->store, "%s", path);
 
-        if (state && !strcmp(state, "running"))
-            return TRUE;
+        if (state && !strcmp(state, "running")) {
+            if (setup_vnc(host, domid, config, cancellable, error))
+                return TRUE;
+            serai_device_model_stop(host, domid);
+            return FALSE;
+        }
         if (!serai_waiter_wait(&waiter, deadline, cancellable, error)) {
             g_prefix_error(error, _("QEMU does not get ready: "));
             serai_device_model_stop(host, domid);

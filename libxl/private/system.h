@@ -30,11 +30,18 @@ gboolean serai_link_check(const SeraiNic *nic, GError **error);
 
 /* --- private/device-model.c ------------------------------------------------------------------- */
 
-/* Starts QEMU for a PV domain's disks and frame buffer, and waits until it serves. */
-gboolean serai_device_model_start(SeraiHost *host, guint domid, const SeraiConfig *config,
+/* Starts QEMU for a PV domain's disks and frame buffer, and waits until it serves.  Fills in @config what
+ * QEMU chose: the port of a VNC server. */
+gboolean serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config,
                                   GCancellable *cancellable, GError **error);
 /* Ends it.  Harmless when there is none. */
 void serai_device_model_stop(SeraiHost *host, guint domid);
 gboolean serai_device_model_runs(SeraiHost *host, guint domid);
+
+/* --- private/qmp.c --- */
+
+/* Gives QEMU, which listens at @path, the password of its VNC server, and fills in the port when QEMU chose
+ * it. */
+gboolean serai_qmp_setup_vnc(const char *path, SeraiVfb *vfb, GCancellable *cancellable, GError **error);
 
 #endif

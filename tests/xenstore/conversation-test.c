@@ -81,7 +81,7 @@ settle(void)
 static void
 start_server(void)
 {
-    g_assert_cmpint(server_init(&server, directory, fake_xen_open(), false, log_text), ==, 0);
+    g_assert_cmpint(server_init(&server, directory, fake_xen_open(), log_text), ==, 0);
     if (kept_fd >= 0)
         g_assert_true(server_adopt(&server, control_id, dup(kept_fd)));
     server_start(&server, 1);

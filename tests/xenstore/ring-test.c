@@ -35,7 +35,7 @@ start_server(void)
 {
     g_autofree char *socket = g_build_filename(directory, "socket", NULL);
 
-    g_assert_cmpint(server_init(&server, directory, fake_xen_open(), false, log_text), ==, 0);
+    g_assert_cmpint(server_init(&server, directory, fake_xen_open(), log_text), ==, 0);
     g_assert_cmpint(server_listen(&server, socket), ==, 0);
     server_start(&server, 1);
 }

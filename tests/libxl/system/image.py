@@ -137,7 +137,8 @@ echo DOM0-UP
 export PS1= PS2=
 # Writing to a guest's pty may make it our terminal; its end is not ours.
 trap "" HUP
-exec setsid sh < /dev/hvc0 > /dev/hvc0 2>&1
+# A shell that edits lines takes a signal for the end of its input.
+while true; do setsid sh < /dev/hvc0 > /dev/hvc0 2>&1; done
 """
 
 
