@@ -40,14 +40,14 @@ test_main(void)
     /* What is not ours, not memory, or has bits that must be zero. */
     CHECK(set_entry(&table[1], 0x7ffffffffull << 12 | 0x67), "a frame beyond memory was mapped");
     CHECK(set_entry(&table[1], rw | 1ull << 51), "a reserved address bit was accepted");
-    CHECK(set_entry(table, *(u64 *)l4), "an L4 entry's table was mapped writable");
+    CHECK(set_entry(table, l4[511]), "an L4 entry's table was mapped writable");
 
     /* Wrong levels. */
     make_readonly(l2);
     CHECK(!set_entry(&table[2], mfn_of(l2) << 12 | 0x65), "a read-only mapping was refused");
     CHECK(ext(MMUEXT_PIN_L2_TABLE, table), "an L1 table was pinned as L2");
     CHECK(!ext(MMUEXT_PIN_L2_TABLE, l2), "an empty L2 table was not pinned");
-    CHECK(set_entry(&l2[0], (rw & ~0x1fffffull) | 0x80), "a superpage was accepted");
+    CHECK(set_entry(&l2[0], (rw & ~0x1fffffull) | 0xe7), "a superpage was accepted");
     CHECK(set_entry(&l2[0], mfn_of(l2) << 12 | 0x67), "a table was linked below itself");
     CHECK(!set_entry(&l2[0], mfn_of(table) << 12 | 0x67), "an L1 table was not linked below an L2");
     CHECK(ext(MMUEXT_NEW_BASEPTR, table), "an L1 table became CR3");
