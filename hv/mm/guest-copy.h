@@ -13,6 +13,9 @@ int __must_check copy_from_guest(void *dst, u64 src, size_t size);
 int __must_check copy_to_guest(u64 dst, const void *src, size_t size);
 int __must_check clear_guest(u64 dst, size_t size);
 
+/* The u32 at @src itself, or something negative: for arguments that are one port or one flag. */
+s64 __must_check copy_u32_from_guest(u64 src);
+
 /*
  * Element @i of the array that a guest handle points to.  The address arithmetic cannot wrap into the hypervisor: the
  * copy checks the final address, and an index is at most 32 bits.
