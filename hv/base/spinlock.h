@@ -53,7 +53,8 @@ spin_trylock(spinlock_t *lock)
 static inline void
 spin_unlock(spinlock_t *lock)
 {
-    __atomic_store_n(&lock->owner, (u16)(lock->owner + 1), __ATOMIC_RELEASE);
+    /* Only the holder writes the field, and x86 keeps stores in order: one instruction does. */
+    __asm__ volatile("incw %0" : "+m"(lock->owner) : : "memory", "cc");
 }
 
 static inline bool

@@ -18,6 +18,7 @@
 #include "pv/image.h"
 #include "pv/pv.h"
 #include "x86/acpi-info.h"
+#include "x86/cpu.h"
 #include "x86/irq.h"
 #include "x86/serial.h"
 
@@ -225,6 +226,9 @@ give_hardware(struct domain *d)
         rc = ioport_deny(d, acpi_info.pm_timer_port, acpi_info.pm_timer_port + 3);
     if (!rc && serial_io_base())
         rc = ioport_deny(d, serial_io_base(), serial_io_base() + 7);
+    /* Bits that the CPU reserves would only fault. */
+    if (!rc)
+        rc = iomem_deny(d, 1ull << (cpu_features.physical_bits - PAGE_SHIFT), MFN_LIMIT - 1);
     /* The APIC's registers, and all that writing an interrupt message could reach. */
     if (!rc)
         rc = iomem_deny(d, 0xfee00000 >> PAGE_SHIFT, 0xfeefffff >> PAGE_SHIFT);

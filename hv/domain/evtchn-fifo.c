@@ -142,7 +142,7 @@ fifo_set_pending(struct vcpu *v, struct evtchn *chn, u32 port)
 
     if (tell && !(atomic_fetch_or(&block->ready, 1u << priority) & 1u << priority))
         evtchn_mark_vcpu(v);
-    if (!was_pending)
+    if (!was_pending && unlikely(evtchn_has_pollers(d->evtchn)))
         evtchn_wake_pollers(d, port);
 }
 

@@ -81,6 +81,14 @@ evtchn_port_limit(const struct evtchn_domain *ed)
     return READ_ONCE(ed->fifo) ? EVTCHN_FIFO_NR_CHANNELS : EVTCHN_2L_PORTS;
 }
 
+static inline bool
+evtchn_has_pollers(const struct evtchn_domain *ed)
+{
+    static_assert(ARRAY_SIZE(ed->poll_mask) == 2, "both looked at below");
+
+    return (atomic_read(&ed->poll_mask[0]) | atomic_read(&ed->poll_mask[1])) != 0;
+}
+
 /* Tells @v that its vcpu_info has news. */
 void evtchn_mark_vcpu(struct vcpu *v);
 /* Wakes those who poll for @port. */

@@ -28,8 +28,8 @@
 
 /* --- telling a vCPU --- */
 
-void
-evtchn_mark_vcpu(struct vcpu *v)
+static inline void
+mark_vcpu(struct vcpu *v)
 {
     if (atomic_xchg(&READ_ONCE(v->info)->evtchn_upcall_pending, 1))
         return;
@@ -38,30 +38,40 @@ evtchn_mark_vcpu(struct vcpu *v)
         vcpu_kick(v);
 }
 
-static void
-set_pending_2l(struct domain *d, struct vcpu *v, u32 port)
+void
+evtchn_mark_vcpu(struct vcpu *v)
 {
-    struct shared_info *shared = READ_ONCE(d->shared);
+    mark_vcpu(v);
+}
 
+/* Inline in evtchn_send(): of all that the hypervisor does, this is done most often. */
+static inline __attribute__((always_inline)) void
+set_pending(struct domain *d, struct evtchn *chn, u32 port)
+{
+    struct vcpu *v = d->vcpus[READ_ONCE(chn->vcpu)];
+    struct evtchn_domain *ed = d->evtchn;
+    struct shared_info *shared;
+
+    if (unlikely(!v))
+        return; /* a port for a domain that is still being built */
+    if (READ_ONCE(ed->fifo)) {
+        fifo_set_pending(v, chn, port);
+        return;
+    }
+    shared = READ_ONCE(d->shared);
     if (atomic_test_and_set_bit(port % 64, &shared->evtchn_pending[port / 64]))
         return;
     if (!(READ_ONCE(shared->evtchn_mask[port / 64]) >> (port % 64) & 1) &&
         !atomic_test_and_set_bit(port / 64, &READ_ONCE(v->info)->evtchn_pending_sel))
-        evtchn_mark_vcpu(v);
-    evtchn_wake_pollers(d, port);
+        mark_vcpu(v);
+    if (unlikely(evtchn_has_pollers(ed)))
+        evtchn_wake_pollers(d, port);
 }
 
 void
 evtchn_set_pending(struct domain *d, struct evtchn *chn, u32 port)
 {
-    struct vcpu *v = d->vcpus[READ_ONCE(chn->vcpu)];
-
-    if (unlikely(!v))
-        return; /* a port for a domain that is still being built */
-    if (READ_ONCE(d->evtchn->fifo))
-        fifo_set_pending(v, chn, port);
-    else
-        set_pending_2l(d, v, port);
+    set_pending(d, chn, port);
 }
 
 void
@@ -80,26 +90,24 @@ evtchn_clear_pending(struct domain *d, u32 port)
 int
 evtchn_send(struct domain *d, u32 port)
 {
-    struct evtchn *chn = evtchn_find(d->evtchn, port);
+    u32 ports = atomic_read_acquire(&d->evtchn->ports);
+    struct evtchn *chn;
     int rc = 0;
 
-    if (unlikely(!chn))
+    if (unlikely(port >= ports))
         return -EINVAL;
+    chn = evtchn_at(d->evtchn, index_nospec(port, ports));
     spin_lock(&chn->lock);
-    switch (chn->state) {
-    case EVTCHN_INTERDOMAIN: {
-        struct domain *remote = chn->remote.domain;
-        u32 remote_port = chn->remote.port;
+    if (likely(chn->state == EVTCHN_INTERDOMAIN || chn->state == EVTCHN_IPI)) {
+        struct evtchn *to = chn;
 
-        evtchn_set_pending(remote, evtchn_at(remote->evtchn, remote_port), remote_port);
-        break;
-    }
-    case EVTCHN_IPI:
-        evtchn_set_pending(d, chn, port);
-        break;
-    case EVTCHN_UNBOUND:
-        break; /* nobody there yet: the event is lost */
-    default:
+        if (chn->state == EVTCHN_INTERDOMAIN) {
+            d = chn->remote.domain;
+            port = chn->remote.port;
+            to = evtchn_at(d->evtchn, port);
+        }
+        set_pending(d, to, port);
+    } else if (chn->state != EVTCHN_UNBOUND) { /* nobody there yet: the event is lost */
         rc = -EINVAL;
     }
     spin_unlock(&chn->lock);
@@ -281,7 +289,7 @@ evtchn_poll_check(struct domain *d, u32 port)
     return evtchn_is_pending(d, port);
 }
 
-static void __attribute__((noinline))
+static void
 wake_pollers(struct domain *d, u64 *word, unsigned first, u32 port)
 {
     u64 pollers = atomic_read(word);
@@ -304,8 +312,7 @@ evtchn_wake_pollers(struct domain *d, u32 port)
     struct evtchn_domain *ed = d->evtchn;
 
     for (unsigned i = 0; i < ARRAY_SIZE(ed->poll_mask); i++)
-        if (unlikely(atomic_read(&ed->poll_mask[i])))
-            wake_pollers(d, &ed->poll_mask[i], i * 64, port);
+        wake_pollers(d, &ed->poll_mask[i], i * 64, port);
 }
 
 /* --- for people --- */

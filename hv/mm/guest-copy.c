@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading and writing at a guest's addresses.  The page tables of the current vCPU decide what is there: a page that the guest
- * itself could not reach faults, and the copy stops.  A kernel page is a user page for the CPU here (both are ring 3), so it
- * takes one check of ours: the range must not touch the hypervisor's slots.
+ * Reading and writing at a guest's addresses.  The page tables of the current vCPU decide what is there: a
+ * page that the guest itself could not reach faults, and the copy stops.  A kernel page is a user page for
+ * the CPU here (both are ring 3), so it takes one check of ours: the range must not touch the hypervisor's
+ * slots.
  */
 #include "abi/xen.h"
 #include "mm/guest-copy.h"
@@ -33,6 +34,14 @@ copy_to_guest(u64 dst, const void *src, size_t size)
     if (unlikely(!range_is_guest(dst, size)))
         return -EFAULT;
     return likely(!usercopy_out((void *)dst, src, size)) ? 0 : -EFAULT;
+}
+
+s64
+copy_u32_from_guest(u64 src)
+{
+    if (unlikely(!range_is_guest(src, sizeof(u32))))
+        return -EFAULT;
+    return usercopy_in_u32((const void *)src);
 }
 
 int

@@ -65,6 +65,7 @@ static const struct msr_row {
     {0xc0010015, 0xc0010015, AMD, SPECIAL}, /* HWCR */
     {0xc001001f, 0xc001001f, AMD, ZERO},    /* NB_CFG */
     {0xc0010041, 0xc0010042, AMD, ZERO},    /* FID and VID */
+    {0xc0010055, 0xc0010055, AMD, READ_ZERO}, /* interrupt pending: C1E is the hypervisor's affair */
     {0xc0010058, 0xc0010058, AMD, ZERO},    /* MMIO_CONF_BASE: dom0 reads ACPI's MCFG */
     {0xc0010061, 0xc001006b, AMD, ZERO},    /* P states */
     {0xc0010200, 0xc001020b, AMD, ZERO},    /* extended performance counters */

@@ -219,6 +219,7 @@ paging_init(const struct memory_range *ranges, unsigned count, maddr_t image)
     for (unsigned i = 0; i < count; i++) {
         if (ranges[i].type != MEMORY_RAM)
             continue;
+        limit = MAX(limit, ROUND_UP(ranges[i].end >> PAGE_SHIFT, FRAME_GROUP));
         back_table(FRAME_TABLE_START, 0, sizeof(struct frame), &ranges[i], 0);
         back_table(M2P_RW_START, M2P_START, sizeof(u64), &ranges[i], 0xff);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guest memory is the process's own.  The kernel does the copying (process_vm_readv on ourselves), so an address that
- * is not mapped is an error and not a signal.
+ * Guest memory is the process's own.  The kernel does the copying (process_vm_readv on ourselves), so an
+ * address that is not mapped is an error and not a signal.
  */
 #define _GNU_SOURCE
 #include <sys/uio.h>
@@ -57,6 +57,14 @@ usercopy_out(void *dst, const void *src, size_t size)
         return size;
     n = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
     return n < 0 ? size : size - (size_t)n;
+}
+
+FAKE s64
+usercopy_in_u32(const void *src)
+{
+    u32 value;
+
+    return usercopy_in(&value, src, sizeof(value)) ? -1 : (s64)value;
 }
 
 FAKE size_t
