@@ -6,8 +6,7 @@
  * when it was found by a grant, a pin.  Network backends copy many small pieces from or to one frame in a
  * row, so an end stays set up until an operation of the batch needs another.
  */
-#include "domain/grant-private.h"
-#include "domain/page.h"
+#include "domain/grant-pin.h"
 #include "base/string.h"
 #include "mm/map.h"
 

@@ -17,8 +17,7 @@
  * unmap takes no lock for its handle.  A vCPU keeps at most twice MAPTRACK_PUT_BY; the domain's
  * maptrack_lock guards what all vCPUs share.
  */
-#include "domain/grant-private.h"
-#include "domain/page.h"
+#include "domain/grant-pin.h"
 #include "base/log.h"
 #include "mm/frame-alloc.h"
 #include "x86/tlb.h"
@@ -205,6 +204,7 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
     int status = GNTST_okay;
 
     ret->done = 0;
+    ret->flush = false;
     if (unlikely(!maptrack_claim(gt, handle, &entry)))
         return GNTST_bad_handle;
 
@@ -226,11 +226,14 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
         done |= GNTMAP_device_map;
     }
     if (host_addr && (entry.flags & GNTMAP_host_map)) {
-        if (unlikely(pv_grant_unmap(host_addr, ret->mfn, new_addr, entry.flags) != 0)) {
+        int rc = pv_grant_unmap(host_addr, ret->mfn, new_addr, entry.flags);
+
+        if (unlikely(rc < 0)) {
             done = 0;
             status = GNTST_general_error;
             goto unclaim;
         }
+        ret->flush = rc;
         done |= GNTMAP_host_map;
     }
 
@@ -251,12 +254,12 @@ void
 grant_unmap_finish(const struct grant_unmapped *batch, unsigned count)
 {
     struct domain *d = current->domain;
-    u32 done = 0;
+    bool flush = false;
 
     for (unsigned i = 0; i < count; i++)
-        done |= batch[i].done;
+        flush |= batch[i].flush;
     /* All of it: the same page table can be reached by more than one address. */
-    if (done & GNTMAP_host_map)
+    if (flush)
         tlb_flush_mask(&d->dirty_cpus);
 
     for (unsigned i = 0; i < count; i++) {

@@ -76,23 +76,6 @@ active_entry(struct grant_table *gt, u32 ref)
     return &gt->active[ref / ACTIVE_PER_PAGE][ref % ACTIVE_PER_PAGE];
 }
 
-/*
- * Takes pins on @ref for the domain @to, and @refs references to the frame, each with a type reference when
- * @writable. GNTST_*; what it fails to take it leaves.  A grant of a dying domain, or of a frame it does
- * not own, is refused.
- */
-int grant_pin(struct domain *granter, u32 ref, u16 to, bool writable, bool for_copy, unsigned refs,
-    struct frame **ret_frame);
-
-/*
- * Gives @pins pins back; the flags in the shared entry follow.  Pins that @by does not hold stay as they
- * are.
- */
-void grant_unpin(struct domain *granter, u32 ref, u16 by, bool writable, unsigned pins);
-
-/* The references alone. */
-void grant_put_frame(struct frame *frame, bool writable, unsigned refs);
-
 void maptrack_relinquish_entry(struct domain *d, union maptrack entry);
 
 #endif

@@ -46,6 +46,7 @@ struct grant_unmapped {
     mfn_t mfn;
     u32 ref;
     u32 done; /* GNTMAP_host_map, GNTMAP_device_map, GNTMAP_readonly; 0: nothing to finish */
+    bool flush;
 };
 int grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct grant_unmapped *ret);
 void grant_unmap_finish(const struct grant_unmapped *batch, unsigned count);
@@ -83,7 +84,11 @@ int grant_swap(u32 ref_a, u32 ref_b);
  * caller, who flushes TLBs first.  It must refuse an entry that is not present, does not map @mfn, or is
  * not writable where @flags say so and the reverse: that a handle fits its entry is checked nowhere else.
  * No page table update may make or copy an entry for a frame of another domain, so there are never more
- * such entries than pins. Both return 0 or -EINVAL, and change nothing when they fail.
+ * such entries than pins.
+ *
+ * Both return -EINVAL and change nothing when they fail.  pv_grant_map() returns 0 and leaves the entry's
+ * accessed bit clear; pv_grant_unmap() returns 1 when that bit was set meanwhile, else 0: then no CPU has
+ * cached the translation (SDM vol. 3, 4.10.2.3), and a page that only devices looked at needs no flush.
  */
 int pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache);
 int pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags);

@@ -31,6 +31,13 @@ put_status(u64 uop, size_t offset, int status)
 }
 #define PUT_STATUS(uop, type, status_) put_status(uop, offsetof(struct type, status), status_)
 
+/*
+ * What a mapping asks for stands in the first words; what it gives back in the last, from the domain's
+ * number on.
+ */
+#define MAP_REQUEST_SIZE offsetof(struct gnttab_map_grant_ref, dev_bus_addr)
+#define MAP_RESULT_SIZE (sizeof(struct gnttab_map_grant_ref) - offsetof(struct gnttab_map_grant_ref, dom))
+
 /* The domain that @id names, if the caller is it or controls it. */
 static int
 find_controlled(u16 id, struct domain **ret_domain)
@@ -52,11 +59,12 @@ gnttabop_map_grant_ref(u64 uop, u32 count)
 {
     struct gnttab_map_grant_ref op;
 
+    op.dev_bus_addr = 0; /* not read, but written back */
     for (; count--; uop += sizeof(op)) {
-        if (copy_from_guest(&op, uop, sizeof(op)))
+        if (copy_from_guest(&op, uop, MAP_REQUEST_SIZE))
             return -EFAULT;
         grant_map(&op);
-        if (copy_to_guest(uop, &op, sizeof(op)))
+        if (copy_to_guest(uop + offsetof(struct gnttab_map_grant_ref, dom), &op.dom, MAP_RESULT_SIZE))
             return -EFAULT;
     }
     return 0;

@@ -34,13 +34,13 @@ pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache)
     struct vcpu *v = current;
     struct domain *d = v->domain;
     u64 avail = (u64)(flags >> _GNTMAP_guest_avail0) << 9 & PTE_AVAIL;
-    pte_t new = pte_make(mfn, PTE_P | PTE_US | PTE_A | PTE_D | avail), old = 0;
+    pte_t new = pte_make(mfn, PTE_P | PTE_US | PTE_D | avail), old = 0;
     pte_t *entry;
 
     if (!(flags & GNTMAP_readonly))
         new |= PTE_RW;
-    /* PAT index to bits. */
-    new |= (cache & 1 ? PTE_PWT : 0) | (cache & 2 ? PTE_PCD : 0) | (cache & 4 ? PTE_PAT : 0);
+    if (unlikely(cache)) /* PAT index to bits */
+        new |= (cache & 1 ? PTE_PWT : 0) | (cache & 2 ? PTE_PCD : 0) | (cache & 4 ? PTE_PAT : 0);
 
     spin_lock(&d->page_table_lock);
     entry = find_entry(v, host_addr, flags);
@@ -48,7 +48,8 @@ pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache)
         old = READ_ONCE(*entry);
         WRITE_ONCE(*entry, new);
         unmap_frame(entry);
-        pv_l1_put(old);
+        if (old & PTE_P)
+            pv_l1_put(old);
     }
     spin_unlock(&d->page_table_lock);
     return entry ? 0 : -EINVAL;
@@ -77,8 +78,8 @@ pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags)
         replacement = READ_ONCE(*source);
         WRITE_ONCE(*source, 0);
     }
-    WRITE_ONCE(*entry, replacement);
-    rc = 0;
+    /* With the CPU's last word on whether it has used the entry. */
+    rc = (atomic_xchg(entry, replacement) & PTE_A) || new_addr;
 
 unmap_source:
     if (source)

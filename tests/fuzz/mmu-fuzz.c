@@ -402,7 +402,7 @@ do_grant(void)
             seen_grants++;
             return;
         }
-    } else if (pv_grant_unmap(at, frame_mfn(frame), new_addr, flags)) {
+    } else if (pv_grant_unmap(at, frame_mfn(frame), new_addr, flags) < 0) {
         return;
     }
     if (flags & GNTMAP_readonly)
