@@ -31,6 +31,7 @@
 
 #define SLICE_PERIOD_NS 30000000ull
 #define SLICE_MAX_NS    10000000ull
+#define SLICE_MIN_NS      500000ull /* whatever the rate limit is, and however many wait */
 #define SLICE_CAP_MIN_NS  250000ll
 #define WAKE_LAG        10000000ull /* virtual, as the margins are */
 #define MOVE_LAG        60000000ull
@@ -200,7 +201,7 @@ slice_ns(const struct sched_cpu *q, const struct vcpu *v)
     u64 ns = SLICE_PERIOD_NS / (q->waiting + 1);
     const struct sched_domain *sd = v->domain->sched;
 
-    ns = MAX(MIN(ns, SLICE_MAX_NS), (u64)sched_ratelimit_us * 1000);
+    ns = MAX(MIN(ns, SLICE_MAX_NS), MAX((u64)sched_ratelimit_us * 1000, SLICE_MIN_NS));
     if (unlikely(READ_ONCE(sd->cap))) {
         s64 share = READ_ONCE(sd->budget_ns) / (s64)v->domain->max_vcpus;
 
