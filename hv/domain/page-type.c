@@ -1,39 +1,46 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a frame is used as.  This file is the only writer of frame->type of a domain's frames (but for the PINNED flag).
+ * What a frame is used as.  This file is the only writer of frame->type of a domain's frames (but for the
+ * PINNED flag).
  *
- * A frame has one type and a count of the references that rely on it.  The type can change only while nobody relies on it, so a page that
- * some CPU may walk as a page table is never mapped writable, and the other way round:
+ * A frame has one type and a count of the references that rely on it.  The type can change only while nobody
+ * relies on it, so a page that some CPU may walk as a page table is never mapped writable, and the other way
+ * round:
  *
  *      held as       may be got as WRITABLE    as table T       as table U
  *      nothing       yes, after a flush        yes, validated   yes, validated
  *      WRITABLE      yes                       no               no
  *      table T       no                        yes              no
  *
- * "After a flush": when the last reference goes, the TLB clock is noted; before the frame becomes anything else, each CPU that ran its
- * owner and has not flushed since does so.
+ * "After a flush": when the last reference goes, the TLB clock is noted; before the frame becomes anything
+ * else, each CPU that ran its owner and has not flushed since does so.
  *
- * A table is valid as long as it is held.  It becomes so entry by entry, each entry taking the references that it stands for
- * (domain_ops.type_validate), and ends entry by entry (type_devalidate).  Both can stop half way; frame->partial then
- * counts the entries, from the first on, that hold their references:
+ * A table is valid as long as it is held.  It becomes so entry by entry, each entry taking the references
+ * that it stands for (domain_ops.type_validate), and ends entry by entry (type_devalidate).  Both can stop
+ * half way; frame->partial then counts the entries, from the first on, that hold their references:
  *
  *      VALIDATED  PARTIAL  FAILED  count   meaning
  *          0         0        0      0     free to become anything
- *          1         0        0     >0     in use.  (WRITABLE stays VALIDATED at 0: the next to map it need not flush)
- *          0         0        0      1     between two steps of one CPU.  WRITABLE: that CPU is flushing, others wait
- *          0         1        0      0     begun, then preempted.  The frame holds a general reference to itself, so that it cannot be
- *                                          freed; the next page_get_type() of the same type goes on, page_drop_partial() undoes it
- *          0         1        1      0     as above, but an entry was refused and what was begun is being undone; the next
- *                                          page_get_type() of the same type goes on with that and then says -EINVAL
- *          0         1        0      1     the last holder's page_put_type() was preempted; it holds its reference still and
- *                                          repeats the call.  Nobody else can get the frame meanwhile
+ *          1         0        0     >0     in use.  (WRITABLE stays VALIDATED at 0: the next to map it
+ *                                          need not flush)
+ *          0         0        0      1     between two steps of one CPU.  WRITABLE: that CPU is
+ *                                          flushing, others wait
+ *          0         1        0      0     begun, then preempted.  The frame holds a general reference to
+ *                                          itself, so that it cannot be freed; the next page_get_type() of
+ *                                          the same type goes on, page_drop_partial() undoes it
+ *          0         1        1      0     as above, but an entry was refused and what was begun is being
+ *                                          undone; the next page_get_type() of the same type goes on with
+ *                                          that and then says -EINVAL
+ *          0         1        0      1     the last holder's page_put_type() was preempted; it holds its
+ *                                          reference still and repeats the call.  Nobody else can get the
+ *                                          frame meanwhile
  *
- * All else cannot be: a table is never VALIDATED at 0, since then it is taken apart at once; never PARTIAL with count > 1, since
- * only a sole holder makes it so.
+ * All else cannot be: a table is never VALIDATED at 0, since then it is taken apart at once; never PARTIAL
+ * with count > 1, since only a sole holder makes it so.
  *
- * Locks: the owner's page_table_lock for everything that concerns tables.  WRITABLE references come and go without a lock, by compare and
- * exchange; against them a table type holds its own by having a count, or PARTIAL.  DESC references may be given back without it, for the
- * context switch does.
+ * Locks: the owner's page_table_lock for everything that concerns tables.  WRITABLE references come and go
+ * without a lock, by compare and exchange; against them a table type holds its own by having a count, or
+ * PARTIAL.  DESC references may be given back without it, for the context switch does.
  */
 #include "base/panic.h"
 #include "domain/page.h"
@@ -54,7 +61,10 @@ is_leaf(u64 type)
     return (type & FRAME_TYPE) >= FRAME_TYPE_DESC;
 }
 
-/* Sets state and count of a table that this CPU is working on.  Nobody else writes it: others' attempts see that it is in use. */
+/*
+ * Sets state and count of a table that this CPU is working on.  Nobody else writes it: others' attempts see
+ * that it is in use.
+ */
 static void
 set_table(struct frame *frame, u64 type, u64 flags, u64 count)
 {
@@ -84,8 +94,8 @@ undo(struct domain *d, struct frame *frame, u64 type)
 }
 
 /*
- * Goes on with a table that has count 1 and no other flag, from frame->partial on.  @kept: the frame holds a reference to itself from
- * an earlier part.
+ * Goes on with a table that has count 1 and no other flag, from frame->partial on.  @kept: the frame holds a
+ * reference to itself from an earlier part.
  */
 static int
 make_table(struct domain *d, struct frame *frame, u64 type, bool kept, bool failed)
@@ -140,7 +150,7 @@ page_get_type_slow(struct frame *frame, u64 type)
         if (atomic_cmpxchg(&frame->type, &old, new))
             break;
     } while (true);
-    if (new & FRAME_TYPE_VALIDATED)
+    if (new &FRAME_TYPE_VALIDATED)
         return 0;
 
     d = domain_find(frame->owner);
@@ -158,8 +168,7 @@ page_get_type_slow(struct frame *frame, u64 type)
 }
 
 /* The last reference to a table goes. */
-static int __attribute__((noinline))
-put_table(struct frame *frame, u64 old)
+static int __attribute__((noinline)) put_table(struct frame *frame, u64 old)
 {
     struct domain *d = domain_find(frame->owner);
     int rc;

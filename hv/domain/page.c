@@ -2,12 +2,13 @@
 /*
  * Who owns which frame, and how many hold it.
  *
- * A frame of a domain is in exactly one of its two lists (ordinary, or FRAME_EXTRA) from page_assign() until its general count
- * falls to 0; then it leaves the list and is freed by whoever dropped the last reference.  While the domain lives, the
- * list's own reference (FRAME_ALLOCATED) keeps it there.  Each type reference is accompanied by a general one, so a
- * frame that is freed has no type references.
+ * A frame of a domain is in exactly one of its two lists (ordinary, or FRAME_EXTRA) from page_assign() until
+ * its general count falls to 0; then it leaves the list and is freed by whoever dropped the last reference.
+ * While the domain lives, the list's own reference (FRAME_ALLOCATED) keeps it there.  Each type reference is
+ * accompanied by a general one, so a frame that is freed has no type references.
  *
- * The frames of a domain together hold one reference to it, so frame->owner always names a domain that exists.
+ * The frames of a domain together hold one reference to it, so frame->owner always names a domain that
+ * exists.
  *
  * page_lock covers the lists and the counts of pages; the count in each frame is atomic and needs no lock.
  */
@@ -196,7 +197,8 @@ page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags)
     spin_lock(&d->page_lock);
     if (domain_is_dying(d)) {
         rc = -EINVAL;
-    } else if (!(flags & PAGE_NO_CHARGE) && (d->page_count > d->page_max || count > d->page_max - d->page_count)) {
+    } else if (!(flags & PAGE_NO_CHARGE) &&
+               (d->page_count > d->page_max || count > d->page_max - d->page_count)) {
         rc = -E2BIG;
     } else {
         first = !d->page_count && !d->extra_count;
@@ -303,7 +305,10 @@ page_set_max(struct domain *d, u64 pages)
     spin_unlock(&d->page_lock);
 }
 
-/* Drops what a frame of a dying domain is held by that only it could drop: its pin, a half-made table, the list's reference. */
+/*
+ * Drops what a frame of a dying domain is held by that only it could drop: its pin, a half-made table, the
+ * list's reference.
+ */
 static int
 relinquish(struct frame *frame)
 {
@@ -326,8 +331,9 @@ relinquish(struct frame *frame)
 }
 
 /*
- * The next frame that has not been relinquished, with a reference.  What has been but is still held by others (a foreign mapping, a
- * grant) was put at the back, so the head of the ordinary list tells; the extra list is short and is searched.
+ * The next frame that has not been relinquished, with a reference.  What has been but is still held by others
+ * (a foreign mapping, a grant) was put at the back, so the head of the ordinary list tells; the extra list is
+ * short and is searched.
  */
 static struct frame *
 relinquish_next(struct domain *d, bool extra)

@@ -15,7 +15,10 @@
 #define PAGE_NO_CHARGE 1u /* FRAME_EXTRA: not against page_max */
 #define PAGE_RAW       2u /* contents need not be zeroed; the caller writes all of it */
 
-/* 2^@order frames for @d on its list, below 2^@address_bits (0: anywhere); -ENOMEM, -E2BIG over its allowance, -EINVAL if dying. */
+/*
+ * 2^@order frames for @d on its list, below 2^@address_bits (0: anywhere); -ENOMEM, -E2BIG over its
+ * allowance, -EINVAL if dying.
+ */
 int page_alloc(struct domain *d, unsigned order, unsigned address_bits, unsigned flags, mfn_t *ret_mfn);
 
 /* Gives heap frames that are filled already to @d (shared info, dom0's image). */
@@ -25,8 +28,8 @@ int page_assign(struct domain *d, mfn_t mfn, unsigned order, unsigned flags);
 bool page_release(struct frame *frame);
 
 /*
- * Takes @frame, which nobody but the allocation refers to, from @d without freeing it: for exchange.  -EBUSY otherwise.
- * The frame returns in state HEAP.
+ * Takes @frame, which nobody but the allocation refers to, from @d without freeing it: for exchange.  -EBUSY
+ * otherwise. The frame returns in state HEAP.
  */
 int page_steal(struct domain *d, struct frame *frame);
 
@@ -69,12 +72,15 @@ page_get(struct frame *frame, const struct domain *d)
 /* The same, whoever owns it; *@ret_owner without a reference of its own. */
 bool page_get_any(struct frame *frame, struct domain **ret_owner);
 
-/* Hypervisor frames (state HEAP) that privileged domains may map, read-only, as DOMID_XEN's: the M2P.  For ever. */
+/*
+ * Hypervisor frames (state HEAP) that privileged domains may map, read-only, as DOMID_XEN's: the M2P.  For
+ * ever.
+ */
 void page_share_hypervisor(mfn_t start, u64 count);
 
 /*
- * A type reference: the frame is made @type (FRAME_TYPE_*) if it is not used as something else.  The caller holds a general
- * reference and, for all types but WRITABLE, the owner's page_table_lock.
+ * A type reference: the frame is made @type (FRAME_TYPE_*) if it is not used as something else.  The caller
+ * holds a general reference and, for all types but WRITABLE, the owner's page_table_lock.
  *
  *   0           it is ours; to be given back with page_put_type()
  *   -EINVAL     it is something else, or cannot be such a table, or someone takes it apart just now
@@ -95,8 +101,8 @@ page_get_type(struct frame *frame, u64 type)
 }
 
 /*
- * Gives a type reference back.  -ERESTART (types L2 to L4 only): the reference is still held, the frame is partly taken
- * apart; to be repeated by the same holder.
+ * Gives a type reference back.  -ERESTART (types L2 to L4 only): the reference is still held, the frame is
+ * partly taken apart; to be repeated by the same holder.
  */
 int page_put_type_slow(struct frame *frame);
 
@@ -118,7 +124,9 @@ page_put_type(struct frame *frame)
 /* Undoes what a page_get_type() that was never repeated left; under page_table_lock; -ERESTART. */
 int page_drop_partial(struct frame *frame);
 
-/* What the domain may have in all, set aside now (XENMEM_claim_pages); 0 ends the claim.  -ENOMEM, -EINVAL. */
+/*
+ * What the domain may have in all, set aside now (XENMEM_claim_pages); 0 ends the claim.  -ENOMEM, -EINVAL.
+ */
 int page_claim(struct domain *d, u64 pages);
 u64 page_claimed_total(void);
 

@@ -92,7 +92,6 @@ hypercall_multicall(u64 *arg)
 
     for (u64 i = 0; i < count; i++, list += sizeof(struct multicall_entry)) {
         struct multicall_entry entry;
-        u64 call_arg[6];
         s64 rc;
 
         if (unlikely(i == PREEMPT_BUDGET || (i && this_cpu()->softirqs))) {
@@ -102,12 +101,8 @@ hypercall_multicall(u64 *arg)
         }
         if (unlikely(copy_from_guest(&entry, list, sizeof(entry))))
             return -EFAULT;
-        for (unsigned a = 0; a < 6; a++)
-            call_arg[a] = entry.args[a];
-        rc = entry.op == __HYPERVISOR_multicall ? -EINVAL : call(entry.op, call_arg);
+        rc = entry.op == __HYPERVISOR_multicall ? -EINVAL : call(entry.op, (u64 *)entry.args);
         if (unlikely(rc == -ERESTART)) {
-            for (unsigned a = 0; a < 6; a++)
-                entry.args[a] = call_arg[a];
             if (copy_to_guest(list, &entry, sizeof(entry)))
                 return -EFAULT;
             arg[0] = list;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * memory_op: what a domain asks about memory, its own, another's or the machine's.  The operations that move pages are in
- * memory-reservation.c.  Upper bits of the operation's number say how many extents of a list were done before.
+ * memory_op: what a domain asks about memory, its own, another's or the machine's.  The operations that move
+ * pages are in memory-reservation.c.  Upper bits of the operation's number say how many extents of a list
+ * were done before.
  */
 #include "hypercall/memory-op.h"
 #include "base/string.h"
@@ -349,40 +350,54 @@ xenmem_acquire_resource(void *arg, u32 start, u32 *next)
 
 /* --- the table --- */
 
+#define SIZE(type) sizeof(struct type)
+
 static const struct memory_op {
     const char *name;
     memory_op_fn *handler;
     u16 size;
     bool out; /* the argument goes back to the guest */
 } memory_ops[] = {
-    [XENMEM_increase_reservation] = {"increase_reservation", xenmem_increase_reservation, sizeof(struct xen_memory_reservation), false},
-    [XENMEM_decrease_reservation] = {"decrease_reservation", xenmem_decrease_reservation, sizeof(struct xen_memory_reservation), false},
+    [XENMEM_increase_reservation] =
+        {"increase_reservation", xenmem_increase_reservation, SIZE(xen_memory_reservation), false},
+    [XENMEM_decrease_reservation] =
+        {"decrease_reservation", xenmem_decrease_reservation, SIZE(xen_memory_reservation), false},
     [XENMEM_maximum_ram_page] = {"maximum_ram_page", xenmem_maximum_ram_page, 0, false},
-    [XENMEM_current_reservation] = {"current_reservation", xenmem_current_reservation, sizeof(domid_t), false},
-    [XENMEM_maximum_reservation] = {"maximum_reservation", xenmem_maximum_reservation, sizeof(domid_t), false},
-    [XENMEM_machphys_mfn_list] = {"machphys_mfn_list", xenmem_machphys_mfn_list, sizeof(struct xen_machphys_mfn_list), true},
-    [XENMEM_populate_physmap] = {"populate_physmap", xenmem_populate_physmap, sizeof(struct xen_memory_reservation), false},
-    [XENMEM_add_to_physmap] = {"add_to_physmap", xenmem_add_to_physmap, sizeof(struct xen_add_to_physmap), false},
-    [XENMEM_memory_map] = {"memory_map", xenmem_memory_map, sizeof(struct xen_memory_map), true},
-    [XENMEM_machine_memory_map] = {"machine_memory_map", xenmem_machine_memory_map, sizeof(struct xen_memory_map), true},
-    [XENMEM_exchange] = {"exchange", xenmem_exchange, sizeof(struct xen_memory_exchange), true},
-    [XENMEM_machphys_mapping] = {"machphys_mapping", xenmem_machphys_mapping, sizeof(struct xen_machphys_mapping), true},
-    [XENMEM_set_memory_map] = {"set_memory_map", xenmem_set_memory_map, sizeof(struct xen_foreign_memory_map), false},
+    [XENMEM_current_reservation] =
+        {"current_reservation", xenmem_current_reservation, sizeof(domid_t), false},
+    [XENMEM_maximum_reservation] =
+        {"maximum_reservation", xenmem_maximum_reservation, sizeof(domid_t), false},
+    [XENMEM_machphys_mfn_list] =
+        {"machphys_mfn_list", xenmem_machphys_mfn_list, SIZE(xen_machphys_mfn_list), true},
+    [XENMEM_populate_physmap] =
+        {"populate_physmap", xenmem_populate_physmap, SIZE(xen_memory_reservation), false},
+    [XENMEM_add_to_physmap] = {"add_to_physmap", xenmem_add_to_physmap, SIZE(xen_add_to_physmap), false},
+    [XENMEM_memory_map] = {"memory_map", xenmem_memory_map, SIZE(xen_memory_map), true},
+    [XENMEM_machine_memory_map] =
+        {"machine_memory_map", xenmem_machine_memory_map, SIZE(xen_memory_map), true},
+    [XENMEM_exchange] = {"exchange", xenmem_exchange, SIZE(xen_memory_exchange), true},
+    [XENMEM_machphys_mapping] =
+        {"machphys_mapping", xenmem_machphys_mapping, SIZE(xen_machphys_mapping), true},
+    [XENMEM_set_memory_map] = {"set_memory_map", xenmem_set_memory_map, SIZE(xen_foreign_memory_map), false},
     [XENMEM_maximum_gpfn] = {"maximum_gpfn", xenmem_maximum_gpfn, sizeof(domid_t), false},
-    [XENMEM_remove_from_physmap] = {"remove_from_physmap", xenmem_remove_from_physmap, sizeof(struct xen_remove_from_physmap), false},
+    [XENMEM_remove_from_physmap] =
+        {"remove_from_physmap", xenmem_remove_from_physmap, SIZE(xen_remove_from_physmap), false},
     [XENMEM_set_pod_target] = {"set_pod_target", xenmem_not_supported, 0, false},
-    [XENMEM_get_pod_target] = {"get_pod_target", xenmem_get_pod_target, sizeof(struct xen_pod_target), true},
+    [XENMEM_get_pod_target] = {"get_pod_target", xenmem_get_pod_target, SIZE(xen_pod_target), true},
     [XENMEM_get_sharing_freed_pages] = {"get_sharing_freed_pages", xenmem_no_sharing, 0, false},
     [XENMEM_get_sharing_shared_pages] = {"get_sharing_shared_pages", xenmem_no_sharing, 0, false},
     [XENMEM_paging_op] = {"paging_op", xenmem_not_supported, 0, false},
     [XENMEM_access_op] = {"access_op", xenmem_not_supported, 0, false},
     [XENMEM_sharing_op] = {"sharing_op", xenmem_not_supported, 0, false},
-    [XENMEM_add_to_physmap_batch] = {"add_to_physmap_batch", xenmem_add_to_physmap_batch, sizeof(struct xen_add_to_physmap_batch), false},
-    [XENMEM_claim_pages] = {"claim_pages", xenmem_claim_pages, sizeof(struct xen_memory_reservation), false},
+    [XENMEM_add_to_physmap_batch] =
+        {"add_to_physmap_batch", xenmem_add_to_physmap_batch, SIZE(xen_add_to_physmap_batch), false},
+    [XENMEM_claim_pages] = {"claim_pages", xenmem_claim_pages, SIZE(xen_memory_reservation), false},
     [XENMEM_get_vnumainfo] = {"get_vnumainfo", xenmem_not_supported, 0, false},
-    [XENMEM_reserved_device_memory_map] = {"reserved_device_memory_map", xenmem_reserved_device_memory_map,
-                                           sizeof(struct xen_reserved_device_memory_map), true},
-    [XENMEM_acquire_resource] = {"acquire_resource", xenmem_acquire_resource, sizeof(struct xen_mem_acquire_resource), true},
+    [XENMEM_reserved_device_memory_map] =
+        {"reserved_device_memory_map", xenmem_reserved_device_memory_map,
+         SIZE(xen_reserved_device_memory_map), true},
+    [XENMEM_acquire_resource] =
+        {"acquire_resource", xenmem_acquire_resource, SIZE(xen_mem_acquire_resource), true},
 };
 
 s64

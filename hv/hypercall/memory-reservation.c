@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory comes to domains and goes.  The operations on lists of extents answer with the number of extents done, whatever it was that
- * stopped them; PREEMPT_BUDGET pages at a time, but never less than one extent.
+ * Memory comes to domains and goes.  The operations on lists of extents answer with the number of extents
+ * done, whatever it was that stopped them; PREEMPT_BUDGET pages at a time, but never less than one extent.
  */
 #include "domain/page.h"
 #include "hypercall/hypercall.h"
@@ -32,7 +32,10 @@ address_bits_of(u32 mem_flags, unsigned *ret_bits)
     return !bits || bits > PAGE_SHIFT;
 }
 
-/* One extent.  @number: the guest's own for its first page, in @populate; 0 when there is no more memory or the guest's list is bad. */
+/*
+ * One extent.  @number: the guest's own for its first page, in @populate; 0 when there is no more memory or
+ * the guest's list is bad.
+ */
 static bool
 give_extent(struct domain *d, const struct xen_memory_reservation *res, u32 i, unsigned bits, bool populate)
 {
@@ -143,14 +146,15 @@ xenmem_decrease_reservation(void *arg, u32 start, u32 *next)
 /* --- XENMEM_exchange --- */
 
 /*
- * A piece is the larger of an extent taken and an extent given: one on one side, 2^chunk on the other.  First the new memory is
- * allocated, then the old is taken out of the domain, linked by frame->next; only when all is there does the domain get the new.
+ * A piece is the larger of an extent taken and an extent given: one on one side, 2^chunk on the other.  First
+ * the new memory is allocated, then the old is taken out of the domain, linked by frame->next; only when all
+ * is there does the domain get the new.
  */
 struct piece {
     const struct xen_memory_exchange *exch;
     struct domain *d;
-    u32 stolen;     /* chain of frames taken; FRAME_NONE ends */
-    unsigned in_chunk, out_chunk; /* orders: extents of each side in a piece */
+    u32 stolen;                          /* chain of frames taken; FRAME_NONE ends */
+    unsigned in_chunk, out_chunk;        /* orders: extents of each side in a piece */
     u32 given[1u << ORDER_MAX_EXCHANGE]; /* the first frame of each new extent */
 };
 
@@ -162,7 +166,10 @@ give_back_stolen(struct piece *p)
 
         p->stolen = frame->next;
         frame->next = FRAME_NONE;
-        /* It was its own a moment ago; if meanwhile its allowance was used up otherwise, the page is lost to it. */
+        /*
+         * It was its own a moment ago; if meanwhile its allowance was used up otherwise, the page is lost to
+         * it.
+         */
         if (page_assign(p->d, frame_mfn(frame), 0, 0))
             frame_free(frame_mfn(frame), 0);
     }
@@ -262,8 +269,8 @@ xenmem_exchange(void *arg, u32 start, u32 *next)
         return -EINVAL;
     if (larger > ORDER_MAX_EXCHANGE)
         return -EPERM;
-    if (in->domid != out->domid ||
-        (u64)in->nr_extents << in->extent_order != (u64)out->nr_extents << out->extent_order)
+    if (in->domid != out->domid || (u64)in->nr_extents << in->extent_order != (u64)out->nr_extents
+                                                                                  << out->extent_order)
         return -EINVAL;
     rc = memory_op_domain(in->domid, &d);
     if (rc)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mmu_update, mmuext_op, update_va_mapping: a guest asks for changes of its page tables.  What an entry may say is decided in
- * pv/table.c; here are the doors: whose tables, whose pages, batches and their continuation, flushes.
+ * mmu_update, mmuext_op, update_va_mapping: a guest asks for changes of its page tables.  What an entry may
+ * say is decided in pv/table.c; here are the doors: whose tables, whose pages, batches and their
+ * continuation, flushes.
  *
- * A batch that is preempted comes back with its first argument moved on, and MMU_UPDATE_PREEMPTED in the count; what was done before
- * is then found in *pdone, which the guest may spoil without harm to anyone else.
+ * A batch that is preempted comes back with its first argument moved on, and MMU_UPDATE_PREEMPTED in the
+ * count; what was done before is then found in *pdone, which the guest may spoil without harm to anyone else.
  */
 #include "abi/xen.h"
 #include "domain/page.h"
@@ -22,7 +23,10 @@
 /* Requests fetched at a time. */
 #define FETCH 8u
 
-/* Whose pages may be named: a domain's that the caller controls, or, as DOMID_IO and DOMID_XEN, devices' and ours. */
+/*
+ * Whose pages may be named: a domain's that the caller controls, or, as DOMID_IO and DOMID_XEN, devices' and
+ * ours.
+ */
 static int
 find_page_owner(u16 id, u16 *ret_owner)
 {
@@ -79,7 +83,7 @@ cpus_of_vcpus(const struct domain *d, u64 guest_bitmap, cpumask_t *ret_mask)
     if (copy_from_guest(vcpus, guest_bitmap, DIV_ROUND_UP(MIN(d->max_vcpus, VCPU_MAX), 8)))
         return -EFAULT;
     cpumask_zero(ret_mask);
-    bitmap_for_each(i, vcpus, MIN(d->max_vcpus, VCPU_MAX)) {
+    bitmap_for_each (i, vcpus, MIN(d->max_vcpus, VCPU_MAX)) {
         const struct vcpu *v = d->vcpus[i];
         unsigned cpu;
 
@@ -121,7 +125,8 @@ update_entry(struct domain *d, u16 page_owner, u64 ptr, u64 value, bool keep_ad)
         return -EINVAL;
     /* A validated table of ours stays one while we hold the lock, and is held by whoever uses it as such. */
     type = atomic_read(&frame->type);
-    if (unlikely(frame->owner != d->id || !(type & FRAME_TYPE_VALIDATED) || (type & FRAME_TYPE) > FRAME_TYPE_L4))
+    if (unlikely(frame->owner != d->id || !(type & FRAME_TYPE_VALIDATED) ||
+                 (type & FRAME_TYPE) > FRAME_TYPE_L4))
         return write_data(d, frame, offset, value);
 
     entry = (pte_t *)map_frame(frame_mfn(frame)) + offset / sizeof(pte_t);
@@ -535,7 +540,8 @@ hypercall_mmuext_op(u64 *arg)
         rc = copy_from_guest(&op, arg[0] + (u64)i * sizeof(op), sizeof(op));
         if (unlikely(rc))
             break;
-        if (unlikely(op.cmd >= ARRAY_SIZE(mmuext_ops) || !mmuext_ops[index_nospec(op.cmd, ARRAY_SIZE(mmuext_ops))]))
+        if (unlikely(op.cmd >= ARRAY_SIZE(mmuext_ops) ||
+                     !mmuext_ops[index_nospec(op.cmd, ARRAY_SIZE(mmuext_ops))]))
             rc = -ENOSYS;
         else
             rc = mmuext_ops[index_nospec(op.cmd, ARRAY_SIZE(mmuext_ops))](d, &op);

@@ -4,16 +4,18 @@
  *
  * A free block is 2^order frames, naturally aligned.  All blocks are in lists by three keys:
  *
- *   zone    the number of bits of its frame numbers.  Frame 0 is never free, so all frames of an aligned block have their
- *           top bit in common, and a limit on the address is a limit on the zone.  High zones are used up first.
+ *   zone    the number of bits of its frame numbers.  Frame 0 is never free, so all frames of an aligned
+ *           block have their top bit in common, and a limit on the address is a limit on the zone.  High
+ *           zones are used up first.
  *   order   0 to FRAME_ORDER_MAX
  *   state   clean: every byte is zero and no CPU has a translation left; or dirty: neither is known
  *
  * Two buddies merge when both are free and in one state.  frame_free() makes dirty blocks, frame_scrub() and
- * whoever allocates turn them into clean ones; so a page that is handed out cost its zeroing in idle time, if there was any.
+ * whoever allocates turn them into clean ones; so a page that is handed out cost its zeroing in idle time, if
+ * there was any.
  *
- * Of a block's first frame, `type` holds BLOCK_HEAD, its order and its state, `next` and `prev` the links of the list; its `stamp` is the
- * latest of the block's frames.  Other frames of a free block have type 0.
+ * Of a block's first frame, `type` holds BLOCK_HEAD, its order and its state, `next` and `prev` the links of
+ * the list; its `stamp` is the latest of the block's frames.  Other frames of a free block have type 0.
  *
  * One lock, a leaf, held for a bounded number of steps and never while memory is zeroed or a TLB is flushed.
  */
@@ -25,16 +27,16 @@
 #include "x86/tlb.h"
 
 /*
- * Idle time goes into scrubbing until this much is clean: enough for several guests to start at once, and not so much that all of
- * a large machine's memory is written for nothing.
+ * Idle time goes into scrubbing until this much is clean: enough for several guests to start at once, and not
+ * so much that all of a large machine's memory is written for nothing.
  */
 #define CLEAN_TARGET ((512ull << 20) >> PAGE_SHIFT)
 
 /* Larger blocks are zeroed in idle time or not at all: the caller makes do with smaller ones. */
 #define SCRUB_ORDER_MAX 10u
 
-#define ZONES      33u
-#define BLOCK_HEAD (1ull << 63)
+#define ZONES       33u
+#define BLOCK_HEAD  (1ull << 63)
 #define BLOCK_DIRTY (1ull << 8)
 
 struct zone {

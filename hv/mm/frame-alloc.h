@@ -8,14 +8,14 @@
 #define FRAME_ORDER_MAX 18u /* 1 GiB */
 
 /*
- * Gives the range to the allocator at boot; it was passed to frame_table_add() before.  Its contents are scrubbed before
- * they are handed out.  Frame 0 is left out: it belongs to no buddy.
+ * Gives the range to the allocator at boot; it was passed to frame_table_add() before.  Its contents are
+ * scrubbed before they are handed out.  Frame 0 is left out: it belongs to no buddy.
  */
 void frame_alloc_add(mfn_t start, u64 count);
 
 /*
- * 2^@order frames, naturally aligned, below 2^@address_bits (0: anywhere), in state HEAP.  Contents: zeroed.  TLBs: no CPU
- * has a translation to them left.  MFN_INVALID when there are none.
+ * 2^@order frames, naturally aligned, below 2^@address_bits (0: anywhere), in state HEAP.  Contents: zeroed.
+ * TLBs: no CPU has a translation to them left.  MFN_INVALID when there are none.
  */
 mfn_t frame_alloc(unsigned order, unsigned address_bits);
 
@@ -24,7 +24,8 @@ mfn_t frame_alloc_raw(unsigned order, unsigned address_bits);
 
 /*
  * Frees 2^@order frames, which need not have been allocated together.  They are scrubbed before they are seen
- * again.  frame->stamp of each says when its last translation may have gone (0: it never had one of a guest's).
+ * again.  frame->stamp of each says when its last translation may have gone (0: it never had one of a
+ * guest's).
  */
 void frame_free(mfn_t mfn, unsigned order);
 void frame_free_range(mfn_t start, u64 count);

@@ -20,11 +20,11 @@
 #include "x86/memory-map.h"
 
 struct frame {
-    u64 count;  /* FRAME_* below; (a) */
-    u64 type;   /* FRAME_TYPE_* below; (a) */
-    u16 owner;  /* domid; DOMID_INVALID while not in state DOMAIN */
-    u16 partial;/* page tables: entries validated so far (FRAME_TYPE_PARTIAL) */
-    u32 stamp;  /* TLB clock when the last translation of the wrong kind may have gone */
+    u64 count;      /* FRAME_* below; (a) */
+    u64 type;       /* FRAME_TYPE_* below; (a) */
+    u16 owner;      /* domid; DOMID_INVALID while not in state DOMAIN */
+    u16 partial;    /* page tables: entries validated so far (FRAME_TYPE_PARTIAL) */
+    u32 stamp;      /* TLB clock when the last translation of the wrong kind may have gone */
     u32 next, prev; /* neighbours in the owner's list or the free list, by frame number; FRAME_NONE ends */
 };
 static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 bytes a page");
@@ -34,14 +34,15 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 /* count: the general reference count in the low bits, flags above. */
 #define FRAME_COUNT_MASK   ((1ull << 56) - 1)
 #define FRAME_ALLOCATED    (1ull << 63) /* holds the reference that the owner's list stands for */
-#define FRAME_EXTRA        (1ull << 62) /* not part of the owner's allowance: shared info, grant table frames */
+#define FRAME_EXTRA        (1ull << 62) /* not part of the owner's allowance: shared info, grant frames */
 #define FRAME_STATE        (3ull << 60)
 #define FRAME_STATE_FREE   (0ull << 60)
 #define FRAME_STATE_HEAP   (1ull << 60)
 #define FRAME_STATE_DOMAIN (2ull << 60)
 #define FRAME_STATE_BROKEN (3ull << 60)
 #define FRAME_RELINQUISHED (1ull << 56) /* its dying owner has given up what it held of it */
-#define FRAME_UNCACHED     (1ull << 57) /* was mapped writable past the caches; they are flushed before it becomes anything else */
+#define FRAME_UNCACHED \
+    (1ull << 57) /* was mapped writable past the caches; they are flushed before it becomes anything else */
 
 /* type: what the frame may be used for while type references exist; see domain/page-type.c. */
 #define FRAME_TYPE_SHIFT     60
@@ -60,9 +61,10 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 #define FRAME_TYPE_COUNT     ((1ull << 40) - 1)
 
 /*
- * The table is mapped in groups of 2^16 frames: 256 MiB of memory, one 2 MiB page of the frame table, 512 KiB of the M2P.  A group
- * that has any memory has its own part of the table.  All others below frame_limit share one page, not writable.  Frames that are not
- * memory, in either kind of group, are BROKEN and owned by DOMID_IO; so every number below frame_limit has a struct frame that tells.
+ * The table is mapped in groups of 2^16 frames: 256 MiB of memory, one 2 MiB page of the frame table, 512 KiB
+ * of the M2P.  A group that has any memory has its own part of the table.  All others below frame_limit share
+ * one page, not writable.  Frames that are not memory, in either kind of group, are BROKEN and owned by
+ * DOMID_IO; so every number below frame_limit has a struct frame that tells.
  */
 #define FRAME_GROUP_SHIFT 16
 #define FRAME_GROUP       (1ull << FRAME_GROUP_SHIFT)
@@ -71,8 +73,9 @@ static_assert(sizeof(struct frame) == 32, "the frame table costs at most 32 byte
 extern u64 frame_limit; /* one past the highest frame number that has a struct frame */
 
 /*
- * Says that [@start, @start + @count) is memory; it comes in state HEAP.  The caller has mapped the frame table and the M2P for
- * every group that the range touches, and the page of holes for those below it.  Boot only.
+ * Says that [@start, @start + @count) is memory; it comes in state HEAP.  The caller has mapped the frame
+ * table and the M2P for every group that the range touches, and the page of holes for those below it.  Boot
+ * only.
  */
 void frame_table_add(mfn_t start, u64 count);
 /* Fills the page that stands in for groups without memory. */
@@ -90,7 +93,9 @@ frame_mfn(const struct frame *frame)
     return _mfn((u64)(frame - (struct frame *)FRAME_TABLE_START));
 }
 
-/* The struct frame of any number that a guest can write, or NULL; speculation gets no further than the table. */
+/*
+ * The struct frame of any number that a guest can write, or NULL; speculation gets no further than the table.
+ */
 static inline struct frame *
 frame_find(mfn_t mfn)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading and writing at a guest's addresses.  The page tables of the current vCPU decide what is there: a page that the guest
- * itself could not reach faults, and the copy stops.  A kernel page is a user page for the CPU here (both are ring 3), so it
- * takes one check of ours: the range must not touch the hypervisor's slots.
+ * Reading and writing at a guest's addresses.  The page tables of the current vCPU decide what is there: a
+ * page that the guest itself could not reach faults, and the copy stops.  A kernel page is a user page for
+ * the CPU here (both are ring 3), so it takes one check of ours: the range must not touch the hypervisor's
+ * slots.
  */
 #include "abi/xen.h"
 #include "mm/guest-copy.h"

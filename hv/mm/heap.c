@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Small objects.  There are size classes up to half a page; a slab is one page cut into objects of one class.  Anything
- * larger gets pages of its own, just as many as it needs.  What a pointer belongs to stands in the struct frame of its page (state
- * HEAP), so objects have no headers and an object of 64 bytes is aligned to 64:
+ * Small objects.  There are size classes up to half a page; a slab is one page cut into objects of one
+ * class.  Anything larger gets pages of its own, just as many as it needs.  What a pointer belongs to stands
+ * in the struct frame of its page (state HEAP), so objects have no headers and an object of 64 bytes is
+ * aligned to 64:
  *
- *   slab     type = SLAB | class, partial = objects in use, stamp = offset of the first free object + 1 (0: none), next and
- *            prev = the list of slabs of the class that have room
+ *   slab     type = SLAB | class, partial = objects in use, stamp = offset of the first free object + 1 (0:
+ *            none), next and prev = the list of slabs of the class that have room
  *   pages    type = PAGES | count, in the first frame
  *
- * A free object's first two bytes hold the offset + 1 of the next one.  One lock; the allocator's nests inside it.
+ * A free object's first two bytes hold the offset + 1 of the next one.  One lock; the allocator's nests
+ * inside it.
  */
 #include "base/panic.h"
 #include "base/string.h"
@@ -36,7 +38,7 @@ class_of(size_t size)
     unsigned class = 0;
 
     while (class_size[class] < size)
-        class++;
+        class ++;
     return class;
 }
 
@@ -177,7 +179,10 @@ slab_free(struct frame *slab, void *ptr)
     *(u16 *)ptr = slab->stamp;
     slab->stamp = offset + 1;
     slab->partial--;
-    /* The last slab with room stays, so that a single object coming and going does not make pages come and go. */
+    /*
+     * The last slab with room stays, so that a single object coming and going does not make pages come and
+     * go.
+     */
     empty = !slab->partial && (slab->next != FRAME_NONE || slab->prev != FRAME_NONE);
     if (empty) {
         slab_unlink(slab, class);

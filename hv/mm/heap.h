@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Small objects of the hypervisor.  What a guest can cause to be allocated is bounded by its owner, not here. */
+/*
+ * Small objects of the hypervisor.  What a guest can cause to be allocated is bounded by its owner, not here.
+ */
 #ifndef SERAI_MM_HEAP_H
 #define SERAI_MM_HEAP_H
 

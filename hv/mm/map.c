@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Frames beyond the direct map get a page of the CPU's window, in stack order, so one counter for each CPU is all
- * there is to manage.  Only the CPU itself reads or writes its counter and its window.
+ * Frames beyond the direct map get a page of the CPU's window, in stack order, so one counter for each CPU is
+ * all there is to manage.  Only the CPU itself reads or writes its counter and its window.
  */
 #include "base/panic.h"
 #include "mm/map.h"

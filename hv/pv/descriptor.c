@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guests' descriptor tables.  The pages of a GDT or LDT are the guest's, of type DESC: not writable by it, and checked
- * entry by entry.  The CPU sees them through its window, at an address that never changes:
+ * Guests' descriptor tables.  The pages of a GDT or LDT are the guest's, of type DESC: not writable by it,
+ * and checked entry by entry.  The CPU sees them through its window, at an address that never changes:
  *
- *   GDT   14 pages of the guest's, each holding its references in v->pv.gdt_frames, then our own page with the flat segments.
- *         Put into the window on each switch to the vCPU.
- *   LDT   16 pages, mapped one by one when a segment load faults on them; a page holds its references while it is in the window, which is
- *         at most while the vCPU is on its CPU.
+ *   GDT   14 pages of the guest's, each holding its references in v->pv.gdt_frames, then our own page with
+ *         the flat segments. Put into the window on each switch to the vCPU.
+ *   LDT   16 pages, mapped one by one when a segment load faults on them; a page holds its references while
+ *         it is in the window, which is at most while the vCPU is on its CPU.
  */
 #include "base/panic.h"
 #include "domain/page.h"
@@ -38,11 +38,17 @@ pv_descriptor_check(u64 *desc)
     if (!(*desc & DESC_PRESENT))
         return true; /* faults whenever it is used */
     if (*desc & DESC_SEGMENT) {
-        /* Code and data, with any base and limit: pages are what protects us.  Never more privileged than ring 3. */
+        /*
+         * Code and data, with any base and limit: pages are what protects us.  Never more privileged than
+         * ring 3.
+         */
         *desc |= DESC_DPL;
         return true;
     }
-    /* Type 0 is invalid for the CPU too, and the second half of 16-byte descriptors.  Gates and system segments are ours. */
+    /*
+     * Type 0 is invalid for the CPU too, and the second half of 16-byte descriptors.  Gates and system
+     * segments are ours.
+     */
     return !(*desc & DESC_TYPE);
 }
 
@@ -90,7 +96,10 @@ pv_load_gdt(struct vcpu *v)
 
     for (unsigned i = 0; i < pages; i++)
         window_set(WINDOW_GDT + i, pte_make(_mfn(v->pv.gdt_frames[i]), WINDOW_FLAGS));
-    /* A selector beyond the table finds a page of zeroes, and so the exception that its like gets on bare metal. */
+    /*
+     * A selector beyond the table finds a page of zeroes, and so the exception that its like gets on bare
+     * metal.
+     */
     for (unsigned i = pages; i < cpu->gdt_loaded; i++)
         window_set(WINDOW_GDT + i, pte_make(paging_zero_mfn(), PTE_P | PTE_A | PTE_NX));
     cpu->gdt_loaded = pages;

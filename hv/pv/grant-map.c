@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Grants as L1 entries of the current domain: domain/grant.c decides and counts, here one entry is written.  The contract is in
- * domain/grant.h.  Each function holds the domain's page_table_lock for its one or two entries.
+ * Grants as L1 entries of the current domain: domain/grant.c decides and counts, here one entry is written.
+ * The contract is in domain/grant.h.  Each function holds the domain's page_table_lock for its one or two
+ * entries.
  */
 #include "domain/grant.h"
 #include "domain/page.h"
 #include "mm/map.h"
 #include "pv/table.h"
 
-/* The L1 entry that @host_addr names, by address or by place; NULL when there is none.  Ends with unmap_frame(). */
+/*
+ * The L1 entry that @host_addr names, by address or by place; NULL when there is none.  Ends with
+ * unmap_frame().
+ */
 static pte_t *
 find_entry(struct vcpu *v, u64 host_addr, u32 flags)
 {
@@ -18,7 +22,8 @@ find_entry(struct vcpu *v, u64 host_addr, u32 flags)
         return va_is_canonical(host_addr) ? pv_l1_entry(v, host_addr) : NULL;
     frame = frame_find(_mfn(host_addr >> PAGE_SHIFT));
     if (!frame || host_addr % sizeof(pte_t) || frame->owner != v->domain->id ||
-        (atomic_read(&frame->type) & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) != (FRAME_TYPE_L1 | FRAME_TYPE_VALIDATED))
+        (atomic_read(&frame->type) & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) !=
+            (FRAME_TYPE_L1 | FRAME_TYPE_VALIDATED))
         return NULL;
     return (pte_t *)map_frame(frame_mfn(frame)) + (host_addr & ~PAGE_MASK) / sizeof(pte_t);
 }
@@ -61,7 +66,8 @@ pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags)
     entry = find_entry(v, host_addr, flags);
     if (!entry)
         goto unlock;
-    if ((*entry & (PTE_P | PTE_ADDR)) != pte_make(mfn, PTE_P) || !(*entry & PTE_RW) != !!(flags & GNTMAP_readonly))
+    if ((*entry & (PTE_P | PTE_ADDR)) != pte_make(mfn, PTE_P) ||
+        !(*entry & PTE_RW) != !!(flags & GNTMAP_readonly))
         goto unmap_entry;
     if (new_addr) {
         source = va_is_canonical(new_addr) ? pv_l1_entry(v, new_addr) : NULL;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The page tables a vCPU runs on: which L4 tables it holds, finding an entry in them, and faults that are ours to mend.
+ * The page tables a vCPU runs on: which L4 tables it holds, finding an entry in them, and faults that are
+ * ours to mend.
  *
- * v->pv.kernel_l4 and user_l4 each hold a general and an L4 type reference.  They change under the domain's page_table_lock,
- * by the vCPU itself or while it is paused.
+ * v->pv.kernel_l4 and user_l4 each hold a general and an L4 type reference.  They change under the domain's
+ * page_table_lock, by the vCPU itself or while it is paused.
  *
- * v->pv.leftover_table is a table whose last reference v gave back without having the time to take it apart: v holds that reference until
- * pv_finish_leftover() has gone through.  There is at most one, since every operation on page tables finishes it first.
+ * v->pv.leftover_table is a table whose last reference v gave back without having the time to take it apart:
+ * v holds that reference until pv_finish_leftover() has gone through.  There is at most one, since every
+ * operation on page tables finishes it first.
  */
 #include "base/panic.h"
 #include "domain/page.h"
@@ -25,8 +27,7 @@
 #define PF_FETCH   16u
 
 /* Any table may lie beyond the direct map. */
-static pte_t *__attribute__((noinline))
-l1_entry_beyond(mfn_t mfn, u64 va)
+static pte_t *__attribute__((noinline)) l1_entry_beyond(mfn_t mfn, u64 va)
 {
     for (unsigned shift = L4_SHIFT; shift > L1_SHIFT; shift -= 9) {
         const pte_t *table = map_frame(mfn);
@@ -46,7 +47,8 @@ pv_l1_entry(const struct vcpu *v, u64 va)
     pte_t pte;
 
     /* By the slot and not by the address: one that is not canonical can lead to our slots too. */
-    if (unlikely(pte_index(va, L4_SHIFT) - HYPERVISOR_FIRST_L4_SLOT <= HYPERVISOR_LAST_L4_SLOT - HYPERVISOR_FIRST_L4_SLOT ||
+    if (unlikely(pte_index(va, L4_SHIFT) - HYPERVISOR_FIRST_L4_SLOT <=
+                     HYPERVISOR_LAST_L4_SLOT - HYPERVISOR_FIRST_L4_SLOT ||
                  mfn_equal(v->pv.kernel_l4, MFN_INVALID)))
         return NULL;
     if (unlikely(frame_limit > DIRECT_FRAMES))
@@ -191,7 +193,8 @@ pv_mmu_fault(struct vcpu *v, u64 va, u32 error_code, struct cpu_user_regs *regs)
     unsigned page;
 
     if (likely(va < HYPERVISOR_START || va >= HYPERVISOR_END)) {
-        if ((error_code & (PF_PRESENT | PF_WRITE | PF_RSVD | PF_FETCH)) != (PF_PRESENT | PF_WRITE) || !v->pv.kernel_mode)
+        if ((error_code & (PF_PRESENT | PF_WRITE | PF_RSVD | PF_FETCH)) != (PF_PRESENT | PF_WRITE) ||
+            !v->pv.kernel_mode)
             return false;
         return pv_trapped_write(v, va, regs);
     }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Trapped writes: the guest kernel writes to an L1 table as if it were memory, the write faults, and here it is carried out as the
- * update that it means.
+ * Trapped writes: the guest kernel writes to an L1 table as if it were memory, the write faults, and here it
+ * is carried out as the update that it means.
  *
- * Only stores to the faulting address are understood, in the few forms that kernels use on page table entries; the operand's address is CR2, so
- * of the addressing bytes nothing but their length matters.  The instruction is read from guest memory once.  Anything else is the guest's
- * fault to see: the caller injects it.
+ * Only stores to the faulting address are understood, in the few forms that kernels use on page table
+ * entries; the operand's address is CR2, so of the addressing bytes nothing but their length matters.  The
+ * instruction is read from guest memory once.  Anything else is the guest's fault to see: the caller injects
+ * it.
  *
- * The new entry is computed from the old one under the page_table_lock and stored by compare and exchange: if the CPU sets A or D
- * meanwhile, nothing is stored, RIP stays, and the guest runs the instruction again.
+ * The new entry is computed from the old one under the page_table_lock and stored by compare and exchange: if
+ * the CPU sets A or D meanwhile, nothing is stored, RIP stays, and the guest runs the instruction again.
  */
 #include "base/string.h"
 #include "domain/page.h"
@@ -20,13 +21,13 @@
 
 #define INSTRUCTION_MAX 15u
 
-#define EFLAGS_CF (1ull << 0)
-#define EFLAGS_PF (1ull << 2)
-#define EFLAGS_AF (1ull << 4)
-#define EFLAGS_ZF (1ull << 6)
-#define EFLAGS_SF (1ull << 7)
-#define EFLAGS_DF (1ull << 10)
-#define EFLAGS_OF (1ull << 11)
+#define EFLAGS_CF         (1ull << 0)
+#define EFLAGS_PF         (1ull << 2)
+#define EFLAGS_AF         (1ull << 4)
+#define EFLAGS_ZF         (1ull << 6)
+#define EFLAGS_SF         (1ull << 7)
+#define EFLAGS_DF         (1ull << 10)
+#define EFLAGS_OF         (1ull << 11)
 #define EFLAGS_ARITHMETIC (EFLAGS_CF | EFLAGS_PF | EFLAGS_AF | EFLAGS_ZF | EFLAGS_SF | EFLAGS_OF)
 
 enum op { OP_NONE, OP_MOV, OP_OR, OP_AND, OP_XOR, OP_XCHG, OP_CMPXCHG, OP_BTS, OP_BTR, OP_BTC, OP_STOS };
@@ -37,7 +38,7 @@ struct store {
     u8 length; /* of the instruction */
     u8 reg;    /* number of the register operand */
     bool has_imm, rep;
-    u64 imm;   /* sign-extended; or the bit number */
+    u64 imm; /* sign-extended; or the bit number */
 };
 
 /* What the instruction does besides the store; carried out when that has happened. */
@@ -56,12 +57,14 @@ static u64 *
 gpr(struct cpu_user_regs *regs, unsigned n)
 {
     static const u8 offsets[16] = {
-        offsetof(struct cpu_user_regs, rax), offsetof(struct cpu_user_regs, rcx), offsetof(struct cpu_user_regs, rdx),
-        offsetof(struct cpu_user_regs, rbx), offsetof(struct cpu_user_regs, rsp), offsetof(struct cpu_user_regs, rbp),
-        offsetof(struct cpu_user_regs, rsi), offsetof(struct cpu_user_regs, rdi), offsetof(struct cpu_user_regs, r8),
-        offsetof(struct cpu_user_regs, r9),  offsetof(struct cpu_user_regs, r10), offsetof(struct cpu_user_regs, r11),
-        offsetof(struct cpu_user_regs, r12), offsetof(struct cpu_user_regs, r13), offsetof(struct cpu_user_regs, r14),
-        offsetof(struct cpu_user_regs, r15),
+        offsetof(struct cpu_user_regs, rax), offsetof(struct cpu_user_regs, rcx),
+        offsetof(struct cpu_user_regs, rdx), offsetof(struct cpu_user_regs, rbx),
+        offsetof(struct cpu_user_regs, rsp), offsetof(struct cpu_user_regs, rbp),
+        offsetof(struct cpu_user_regs, rsi), offsetof(struct cpu_user_regs, rdi),
+        offsetof(struct cpu_user_regs, r8),  offsetof(struct cpu_user_regs, r9),
+        offsetof(struct cpu_user_regs, r10), offsetof(struct cpu_user_regs, r11),
+        offsetof(struct cpu_user_regs, r12), offsetof(struct cpu_user_regs, r13),
+        offsetof(struct cpu_user_regs, r14), offsetof(struct cpu_user_regs, r15),
     };
 
     return (u64 *)((char *)regs + offsets[n & 15]);
@@ -70,7 +73,9 @@ gpr(struct cpu_user_regs *regs, unsigned n)
 static u8
 next_byte(struct reader *in)
 {
-    /* Past the end it reads as 0xf1, which no form here has; the length check at the end refuses it anyway. */
+    /*
+     * Past the end it reads as 0xf1, which no form here has; the length check at the end refuses it anyway.
+     */
     return in->at < in->have ? in->bytes[in->at++] : (in->at = INSTRUCTION_MAX + 1, 0xf1);
 }
 
@@ -280,7 +285,7 @@ execute(const struct store *s, u64 old, struct cpu_user_regs *regs, struct effec
     case OP_OR:
     case OP_AND:
     case OP_XOR:
-        new = s->op == OP_OR ? old | source : s->op == OP_AND ? old & source : old ^ source;
+        new = s->op == OP_OR ? old | source : s->op == OP_AND ? old &source : old ^ source;
         flags = flags_of_result(new, s->size);
         changed = EFLAGS_ARITHMETIC;
         break;
@@ -313,22 +318,25 @@ execute(const struct store *s, u64 old, struct cpu_user_regs *regs, struct effec
     }
     }
     effect->rflags = (regs->rflags & ~changed) | flags;
-    return new & mask;
+    return new &mask;
 }
 
-/* Stores @new where the entry still is @old but for what the CPU sets; the references follow.  1: the entry changed. */
+/*
+ * Stores @new where the entry still is @old but for what the CPU sets; the references follow.  1: the entry
+ * changed.
+ */
 static int
 store_entry(const struct domain *d, pte_t *entry, pte_t old, pte_t new)
 {
     pte_t seen = old, given = new;
     int rc;
 
-    if (!(new & PTE_P) || (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE)))) {
-        if (new & PTE_P)
+    if (!(new &PTE_P) || (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE)))) {
+        if (new &PTE_P)
             given = (new | PTE_US) & ~PTE_G;
         if (!atomic_cmpxchg(entry, &seen, given))
             return 1;
-        if (!(new & PTE_P))
+        if (!(new &PTE_P))
             pv_l1_put(old);
         return 0;
     }
@@ -343,7 +351,10 @@ store_entry(const struct domain *d, pte_t *entry, pte_t old, pte_t new)
     return 0;
 }
 
-/* The L1 entry at which the write was aimed; NULL when @va is not a read-only mapping of an L1 table of the domain's. */
+/*
+ * The L1 entry at which the write was aimed; NULL when @va is not a read-only mapping of an L1 table of the
+ * domain's.
+ */
 static pte_t *
 find_target(struct vcpu *v, u64 va)
 {
@@ -358,7 +369,8 @@ find_target(struct vcpu *v, u64 va)
         return NULL;
     frame = frame_find(pte_mfn(pte));
     if (!frame || frame->owner != v->domain->id ||
-        (atomic_read(&frame->type) & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) != (FRAME_TYPE_L1 | FRAME_TYPE_VALIDATED))
+        (atomic_read(&frame->type) & (FRAME_TYPE | FRAME_TYPE_VALIDATED)) !=
+            (FRAME_TYPE_L1 | FRAME_TYPE_VALIDATED))
         return NULL;
     return (pte_t *)map_frame(frame_mfn(frame)) + (va & ~PAGE_MASK) / sizeof(pte_t);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guests' page tables, entry by entry.  A guest writes machine frame numbers into its tables; before the CPU gets to see such an entry,
- * it takes the references that keep it true:
+ * Guests' page tables, entry by entry.  A guest writes machine frame numbers into its tables; before the CPU
+ * gets to see such an entry, it takes the references that keep it true:
  *
  *      entry of     refers to                   general   type
  *      L1           a page, read-only           yes       -
@@ -9,15 +9,16 @@
  *      L1           device memory               -         -          permitted by d->io_mem
  *      L2, L3, L4   a table of the level below  yes       that table's
  *
- * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel from its user programs by giving
- * them different L4 tables.  A granted page is mapped by pv/grant-map.c, with the references of the first two rows; no update can make or copy such
- * an entry, since the page is another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
+ * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel
+ * from its user programs by giving them different L4 tables.  A granted page is mapped by pv/grant-map.c,
+ * with the references of the first two rows; no update can make or copy such an entry, since the page is
+ * another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
  *
- * Domains that drive devices choose how they cache memory.  A page mapped otherwise than write-back is marked FRAME_UNCACHED, so that the type
- * machine flushes the caches before it trusts what the page holds.
+ * Domains that drive devices choose how they cache memory.  A page mapped otherwise than write-back is marked
+ * FRAME_UNCACHED, so that the type machine flushes the caches before it trusts what the page holds.
  *
- * Tables are not linear (no L4 in an L4), have no large pages, and are their owner's own; L4 slots 256 to 271 are ours
- * and are neither read nor kept for the guest.
+ * Tables are not linear (no L4 in an L4), have no large pages, and are their owner's own; L4 slots 256 to 271
+ * are ours and are neither read nor kept for the guest.
  *
  * Everything here runs under the page_table_lock of the table's owner.
  */
@@ -156,7 +157,8 @@ validate_l1(struct domain *d, struct frame *frame)
             continue;
         rc = l1_get(d, owner, &new);
         if (unlikely(rc)) {
-            log_guest(LOG_DEBUG, "d%u: L1 table %lx: entry %u (%lx) refused: %d", d->id, mfn_x(frame_mfn(frame)), i, old, rc);
+            log_guest(LOG_DEBUG, "d%u: L1 table %lx: entry %u (%lx) refused: %d", d->id,
+                      mfn_x(frame_mfn(frame)), i, old, rc);
             frame->partial = i;
             break;
         }
@@ -317,7 +319,7 @@ pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool ke
     pte_t old = READ_ONCE(*entry);
     int rc;
 
-    if (!(new & PTE_P)) {
+    if (!(new &PTE_P)) {
         entry_write(entry, old, new, keep_ad);
         l1_put(old);
         return 0;
@@ -343,7 +345,7 @@ pv_upper_update(struct vcpu *v, const struct domain *d, u64 type, pte_t *entry, 
 
     if (is_ours(type, ((u64)entry & ~PAGE_MASK) / sizeof(pte_t)))
         return -EINVAL;
-    if (new & PTE_P) {
+    if (new &PTE_P) {
         if (old & PTE_P && !((old ^ new) & (PTE_ADDR | UPPER_REFUSED))) {
             entry_write(entry, old, new | PTE_US, keep_ad);
             return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Entries of guests' page tables: what each may say, and the references it stands for.  All of this happens under the
- * page_table_lock of the domain that owns the table.
+ * Entries of guests' page tables: what each may say, and the references it stands for.  All of this happens
+ * under the page_table_lock of the domain that owns the table.
  */
 #ifndef SERAI_PV_TABLE_H
 #define SERAI_PV_TABLE_H
@@ -15,19 +15,26 @@
 #endif
 
 /*
- * Takes the references of a present L1 entry that is about to be put into a table of @d, and makes of *@pte what the CPU is
- * to see.  @owner: the domain number whose page it must be.  -EINVAL bits that may not be set; -EPERM device memory that is not
- * permitted; -EBUSY not @owner's, or writable and in use as something that must not be written.
+ * Takes the references of a present L1 entry that is about to be put into a table of @d, and makes of *@pte
+ * what the CPU is to see.  @owner: the domain number whose page it must be.  -EINVAL bits that may not be
+ * set; -EPERM device memory that is not permitted; -EBUSY not @owner's, or writable and in use as something
+ * that must not be written.
  */
 int pv_l1_get(const struct domain *d, u16 owner, pte_t *pte);
 /* Gives them back.  @pte need not be present. */
 void pv_l1_put(pte_t pte);
 
-/* The same for entries of tables of @type, L2 to L4.  -EINVAL, -ERESTART; put keeps the references with -ERESTART. */
+/*
+ * The same for entries of tables of @type, L2 to L4.  -EINVAL, -ERESTART; put keeps the references with
+ * -ERESTART.
+ */
 int pv_upper_get(const struct domain *d, u64 type, pte_t *pte);
 int pv_upper_put(pte_t pte);
 
-/* Replaces an entry that belongs to a validated table of @d; -ERESTART leaves it as it was, or a leftover in @v. */
+/*
+ * Replaces an entry that belongs to a validated table of @d; -ERESTART leaves it as it was, or a leftover in
+ * @v.
+ */
 int pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool keep_ad);
 int pv_upper_update(struct vcpu *v, const struct domain *d, u64 type, pte_t *entry, pte_t new, bool keep_ad);
 
@@ -38,8 +45,8 @@ int pv_upper_update(struct vcpu *v, const struct domain *d, u64 type, pte_t *ent
 pte_t *pv_l1_entry(const struct vcpu *v, u64 va);
 
 /*
- * Gives back the type and general reference to a table.  What takes too long is left to @v, which finishes it before it does anything
- * else with page tables: then -ERESTART, and the caller's references are @v's.
+ * Gives back the type and general reference to a table.  What takes too long is left to @v, which finishes it
+ * before it does anything else with page tables: then -ERESTART, and the caller's references are @v's.
  */
 int pv_table_put(struct vcpu *v, struct frame *frame);
 /* Goes on with such a leftover; -ERESTART.  Takes the lock itself. */

@@ -48,7 +48,7 @@ find_vectors(unsigned cpu, unsigned count)
 
     if (!c || apic_id_of(cpu) >= APIC_ID_REACHABLE)
         return 0;
-    for (unsigned first = -VECTOR_DEVICE_FIRST & (count - 1); first + count <= VECTORS; first += count) {
+    for (unsigned first = (0u - VECTOR_DEVICE_FIRST) & (count - 1); first + count <= VECTORS; first += count) {
         unsigned n = 0;
 
         while (n < count && !c->vector_irq[first + n])

@@ -20,8 +20,8 @@ ldt_load(u32 entries)
         __asm__ volatile("lldt %w0" : : "r"(0));
         return;
     }
-    gdt[SEL_LDT / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x82ull << 40 | (limit >> 16 & 0xf) << 48 |
-                       (base >> 24 & 0xff) << 56;
+    gdt[SEL_LDT / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x82ull << 40 |
+                       (limit >> 16 & 0xf) << 48 | (base >> 24 & 0xff) << 56;
     gdt[SEL_LDT / 8 + 1] = base >> 32;
     __asm__ volatile("lldt %w0" : : "r"(SEL_LDT) : "memory");
 }

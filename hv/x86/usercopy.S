@@ -2,8 +2,8 @@
 /*
  * size_t usercopy_in(void *dst, const void *src, size_t size)    %rdi %rsi %rdx, result in %rax
  *
- * Hypercall arguments are small: up to 64 bytes go in loads and stores of eight, the rest by the string instructions.  An access that faults
- * continues at a fixup which leaves the bytes not done in %rax; what was written before it stays.  RFLAGS.AC opens guest
+ * Hypercall arguments are small: up to 128 bytes go in loads and stores of eight, the rest by the string instructions.  An access that
+ * faults continues at a fixup which leaves in %rax a count of bytes not done, never 0; what was written before it stays.  RFLAGS.AC opens guest
  * pages to us while SMAP is on; the fixups close it again.
  */
         .text
@@ -41,52 +41,56 @@
 usercopy_in:
 usercopy_out:
         open_guest
-        mov     %rdx, %rcx
-        cmp     $64, %rdx
+        test    $7, %dl
+        jnz     .Lcopy_string
+        cmp     $128, %rdx
         ja      .Lcopy_string
-        sub     $8, %rcx
-        jb      .Lcopy_tail
-.Lcopy_word:
-1:      mov     (%rsi), %rax
-2:      mov     %rax, (%rdi)
-        add     $8, %rsi
-        add     $8, %rdi
-        sub     $8, %rcx
-        jae     .Lcopy_word
-.Lcopy_tail:
-        add     $8, %rcx
-        jnz     .Lcopy_bytes
+        /* Each word of eight bytes is copied by eight bytes of code, the first word last: jump that far before the end. */
+        lea     .Lcopy_done(%rip), %rcx
+        sub     %rdx, %rcx
+        jmp     *%rcx
+.Lcopy_words:
+        .set    offset, 120
+        .rept   16
+        {disp8} mov offset(%rsi), %rax
+        {disp8} mov %rax, offset(%rdi)
+        .set    offset, offset - 8
+        .endr
 .Lcopy_done:
         xor     %eax, %eax
         close_guest
         ret
-.Lcopy_bytes:
-3:      rep movsb
-        jmp     .Lcopy_done
 .Lcopy_string:
+        mov     %rdx, %rcx
         and     $7, %edx
         shr     $3, %rcx
-4:      rep movsq
+3:      rep movsq
         mov     %edx, %ecx
-        jmp     .Lcopy_bytes
+4:      rep movsb
+        jmp     .Lcopy_done
 
-/* In the loop of words %rcx is eight less than what is left. */
-.Lcopy_word_fault:
-        add     $8, %rcx
+.Lcopy_words_fault:
+        mov     %rdx, %rax
+        close_guest
+        ret
+.Lcopy_string_fault:
+        lea     (%rdx, %rcx, 8), %rcx
 .Lcopy_bytes_fault:
         mov     %rcx, %rax
         close_guest
         ret
-.Lcopy_string_fault:
-        lea     (%rdx, %rcx, 8), %rax
-        close_guest
-        ret
+        .if     .Lcopy_done - .Lcopy_words - 128
+        .error  "a word must take eight bytes of code"
+        .endif
         .size   usercopy_in, . - usercopy_in
         .size   usercopy_out, . - usercopy_out
-        may_fault 1b, .Lcopy_word_fault
-        may_fault 2b, .Lcopy_word_fault
-        may_fault 3b, .Lcopy_bytes_fault
-        may_fault 4b, .Lcopy_string_fault
+        .set    offset, 0
+        .rept   32
+        may_fault .Lcopy_words + offset, .Lcopy_words_fault
+        .set    offset, offset + 4
+        .endr
+        may_fault 3b, .Lcopy_string_fault
+        may_fault 4b, .Lcopy_bytes_fault
 
 /* size_t usercopy_clear(void *dst, size_t size)    %rdi %rsi */
         .globl  usercopy_clear

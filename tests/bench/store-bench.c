@@ -158,11 +158,13 @@ daemon_time(void)
 
 static unsigned long nodes;
 
+#define NODE_PATH_MAX 64 /* "/bench/d", "/e", "/n" and three numbers */
+
 static size_t
 node_path(char *path, unsigned long index)
 {
-    return sprintf(path, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100, index / PER_DIR % 100,
-                   index % PER_DIR) +
+    return snprintf(path, NODE_PATH_MAX, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100, index / PER_DIR % 100,
+                    index % PER_DIR) +
            1;
 }
 

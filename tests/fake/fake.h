@@ -2,9 +2,9 @@
 /*
  * A pretend machine, so that the hypervisor above x86/ runs as an ordinary program.
  *
- * A test is linked with the hv/ files that it names and with this library.  Everything here is a weak symbol, so a
- * test that wants another answer just defines the function itself.  Include order in a test: hv/ headers, then
- * "fake.h", then <glib.h> (the ABI's errno names must come before <errno.h>'s macros).
+ * A test is linked with the hv/ files that it names and with this library.  Everything here is a weak symbol,
+ * so a test that wants another answer just defines the function itself.  Include order in a test: hv/
+ * headers, then "fake.h", then <glib.h> (the ABI's errno names must come before <errno.h>'s macros).
  *
  *   fake_machine_init(64 MiB of pages, 4 CPUs);
  *   struct domain *d = fake_domain_new(1, 2);       pretend domain with two vCPUs, no hv/domain code needed
@@ -28,8 +28,9 @@ struct vcpu;
 
 /* --- machine.c --- */
 /*
- * Begins a new machine: @pages of zeroed memory, frames 0 to @pages - 1, all in state HEAP and in nobody's hands; give some to the
- * allocator with frame_alloc_add().  May be called again in one process; then everything below starts afresh.
+ * Begins a new machine: @pages of zeroed memory, frames 0 to @pages - 1, all in state HEAP and in nobody's
+ * hands; give some to the allocator with frame_alloc_add().  May be called again in one process; then
+ * everything below starts afresh.
  */
 void fake_machine_init(u64 pages, unsigned cpus);
 void fake_cpu_set(unsigned cpu);
@@ -38,7 +39,10 @@ void fake_run_as(struct vcpu *v, unsigned cpu);
 extern struct cpu fake_cpus[FAKE_CPU_MAX];
 
 /* --- domain.c --- */
-/* A struct domain with vCPUs that point to it, locks initialised, lists empty, refcount 1; found by domain_find(). */
+/*
+ * A struct domain with vCPUs that point to it, locks initialised, lists empty, refcount 1; found by
+ * domain_find().
+ */
 struct domain *fake_domain_new(u16 id, unsigned vcpus);
 void fake_domains_forget(void);
 extern unsigned fake_domain_crashes; /* calls of domain_crash() */
@@ -51,17 +55,17 @@ extern jmp_buf *fake_panic_jump;
 extern char fake_panic_text[512];
 
 /* True when @statement panicked. */
-#define FAKE_PANICS(statement)                                                                               \
-    ({                                                                                                       \
-        jmp_buf jump__;                                                                                      \
-        volatile bool panicked__ = true;                                                                     \
-        fake_panic_jump = &jump__;                                                                           \
-        if (!setjmp(jump__)) {                                                                               \
-            statement;                                                                                       \
-            panicked__ = false;                                                                              \
-        }                                                                                                    \
-        fake_panic_jump = NULL;                                                                              \
-        panicked__;                                                                                          \
+#define FAKE_PANICS(statement)           \
+    ({                                   \
+        jmp_buf jump__;                  \
+        volatile bool panicked__ = true; \
+        fake_panic_jump = &jump__;       \
+        if (!setjmp(jump__)) {           \
+            statement;                   \
+            panicked__ = false;          \
+        }                                \
+        fake_panic_jump = NULL;          \
+        panicked__;                      \
     })
 
 /* --- clock.c --- */
@@ -87,10 +91,10 @@ extern unsigned fake_ipi_count;
 unsigned fake_ipi_count_to(unsigned cpu, u8 vector);
 
 /* --- tlb.c --- */
-extern unsigned fake_flush_count;           /* calls that flushed at least one CPU */
+extern unsigned fake_flush_count;                  /* calls that flushed at least one CPU */
 extern unsigned fake_cpu_flushes[FAKE_CPU_MAX];    /* full flushes of each CPU */
 extern unsigned fake_cpu_va_flushes[FAKE_CPU_MAX]; /* flushes of one page */
-extern u64 fake_flush_va;                   /* the last such page */
+extern u64 fake_flush_va;                          /* the last such page */
 
 /* --- heap.c --- */
 /* When not 0, counts down with each allocation; the one that reaches 0 fails. */

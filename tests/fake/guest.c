@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Guest memory is the process's own.  The kernel does the copying (process_vm_readv on ourselves), so an address that
- * is not mapped is an error and not a signal.
+ * Guest memory is the process's own.  The kernel does the copying (process_vm_readv on ourselves), so an
+ * address that is not mapped is an error and not a signal.
  */
 #define _GNU_SOURCE
 #include <sys/uio.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The hypervisor's heap is the program's, so that the sanitizers see each object.  Tests of mm/heap.c link the real one. */
+/*
+ * The hypervisor's heap is the program's, so that the sanitizers see each object.  Tests of mm/heap.c link
+ * the real one.
+ */
 #include "mm/heap.h"
 #include "fake.h"
 #include "fake-private.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Log lines become TAP diagnostics when FAKE_LOG is set in the environment; a panic ends the test or jumps. */
+/*
+ * Log lines become TAP diagnostics when FAKE_LOG is set in the environment; a panic ends the test or jumps.
+ */
 #include "base/log.h"
 #include "base/panic.h"
 #include "base/string.h"

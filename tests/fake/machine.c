@@ -38,7 +38,9 @@ map_region(u64 start, size_t size)
 void
 fake_machine_init(u64 pages, unsigned cpus)
 {
-    /* The last page of each table stays readable past the end, so off-by-one shows in values, not in crashes. */
+    /*
+     * The last page of each table stays readable past the end, so off-by-one shows in values, not in crashes.
+     */
     map_region(DIRECT_START, pages * PAGE_SIZE);
     map_region(FRAME_TABLE_START, ROUND_UP(pages * sizeof(struct frame), PAGE_SIZE));
     map_region(M2P_START, ROUND_UP(pages * sizeof(u64), PAGE_SIZE));
@@ -88,7 +90,9 @@ cpu_at(unsigned id)
     return id < cpu_limit ? &fake_cpus[id] : NULL;
 }
 
-/* A CPU that waits for a lock: other threads may hold it; in a program with one thread it waits for itself. */
+/*
+ * A CPU that waits for a lock: other threads may hold it; in a program with one thread it waits for itself.
+ */
 FAKE void
 cpu_relax_poll(void)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A hostile domain with three vCPUs does whatever comes to its mind with its page tables: mmu_update, mmuext_op, update_va_mapping,
- * trapped writes, descriptor tables, grants, memory given and taken, calls begun and never finished.  All of hv/pv's table code is the real
- * one.  After every few operations, all reference counts are computed afresh from what refers to what and compared.
+ * A hostile domain with three vCPUs does whatever comes to its mind with its page tables: mmu_update,
+ * mmuext_op, update_va_mapping, trapped writes, descriptor tables, grants, memory given and taken, calls
+ * begun and never finished.  All of hv/pv's table code is the real one.  After every few operations, all
+ * reference counts are computed afresh from what refers to what and compared.
  *
  * Usage: mmu-fuzz [--seed=...] (GLib's); MMU_FUZZ_STEPS in the environment for long runs.
  */
@@ -61,9 +62,11 @@ grant_frame_mfn(struct domain *domain, u32 idx, mfn_t *ret_mfn)
 }
 
 /* How much of what this is about was met, so that a run that tests nothing is seen. */
-static u64 seen_tables[5], seen_partial, seen_failed, seen_leftover, seen_writable, seen_ok, seen_calls, seen_trapped, seen_grants;
+static u64 seen_tables[5], seen_partial, seen_failed, seen_leftover, seen_writable, seen_ok, seen_calls,
+    seen_trapped, seen_grants;
 
-static const struct domain_ops ops = {.type_validate = pv_type_validate, .type_devalidate = pv_type_devalidate};
+static const struct domain_ops ops = {.type_validate = pv_type_validate,
+                                      .type_devalidate = pv_type_devalidate};
 
 static unsigned
 pick(unsigned n)
@@ -220,9 +223,10 @@ static void
 do_mmuext_op(void)
 {
     static const u8 commands[] = {
-        MMUEXT_PIN_L1_TABLE,  MMUEXT_PIN_L2_TABLE, MMUEXT_PIN_L3_TABLE,      MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE,
-        MMUEXT_UNPIN_TABLE,   MMUEXT_NEW_BASEPTR,  MMUEXT_NEW_USER_BASEPTR,  MMUEXT_CLEAR_PAGE,   MMUEXT_COPY_PAGE,
-        MMUEXT_TLB_FLUSH_ALL, MMUEXT_SET_LDT,      MMUEXT_TLB_FLUSH_LOCAL,   MMUEXT_INVLPG_MULTI, MMUEXT_FLUSH_CACHE,
+        MMUEXT_PIN_L1_TABLE,    MMUEXT_PIN_L2_TABLE, MMUEXT_PIN_L3_TABLE,  MMUEXT_PIN_L4_TABLE,
+        MMUEXT_UNPIN_TABLE,     MMUEXT_UNPIN_TABLE,  MMUEXT_NEW_BASEPTR,   MMUEXT_NEW_USER_BASEPTR,
+        MMUEXT_CLEAR_PAGE,      MMUEXT_COPY_PAGE,    MMUEXT_TLB_FLUSH_ALL, MMUEXT_SET_LDT,
+        MMUEXT_TLB_FLUSH_LOCAL, MMUEXT_INVLPG_MULTI, MMUEXT_FLUSH_CACHE,
     };
     struct mmuext_op op[3];
     u64 vcpus = pick(8);
@@ -232,7 +236,9 @@ do_mmuext_op(void)
     memset(op, 0, sizeof(op));
     for (unsigned i = 0; i < count; i++) {
         op[i].cmd = chance(50) ? pick(30) : commands[pick(ARRAY_SIZE(commands))];
-        op[i].arg1.mfn = pick_mfn(op[i].cmd < 4 ? op[i].cmd + 1 : op[i].cmd == MMUEXT_UNPIN_TABLE ? 1 + pick(4) : 4);
+        op[i].arg1.mfn = pick_mfn(op[i].cmd < 4                     ? op[i].cmd + 1
+                                  : op[i].cmd == MMUEXT_UNPIN_TABLE ? 1 + pick(4)
+                                                                    : 4);
         if (op[i].cmd == MMUEXT_NEW_USER_BASEPTR && chance(3))
             op[i].arg1.mfn = 0;
         if (op[i].cmd == MMUEXT_CLEAR_PAGE || op[i].cmd == MMUEXT_COPY_PAGE) {
@@ -278,7 +284,10 @@ do_write(void)
     }
 }
 
-/* Fills a free frame as a table of @level with the tables or pages given; false when it is in use as something else. */
+/*
+ * Fills a free frame as a table of @level with the tables or pages given; false when it is in use as
+ * something else.
+ */
 static bool
 fill(u64 mfn, unsigned level, const u64 *children, unsigned count)
 {
@@ -290,7 +299,8 @@ fill(u64 mfn, unsigned level, const u64 *children, unsigned count)
     page = map_frame(_mfn(mfn));
     memset(page, 0, PAGE_SIZE);
     for (unsigned i = 0; i < count; i++)
-        page[pick_slot()] = pte_make(_mfn(children[i]), PTE_P | PTE_A | (level > 1 || level_of(children[i]) == 0 ? PTE_RW : 0));
+        page[pick_slot()] = pte_make(_mfn(children[i]),
+                                     PTE_P | PTE_A | (level > 1 || level_of(children[i]) == 0 ? PTE_RW : 0));
     page_put_writable(frame);
     return true;
 }
@@ -300,7 +310,9 @@ static void
 do_build(void)
 {
     u64 l1[4], l2[2], l3, l4 = pick_mfn(4), pages[6];
-    struct mmuext_op op = {.cmd = chance(2) ? MMUEXT_NEW_BASEPTR : chance(3) ? MMUEXT_NEW_USER_BASEPTR : MMUEXT_PIN_L4_TABLE};
+    struct mmuext_op op = {.cmd = chance(2)   ? MMUEXT_NEW_BASEPTR
+                                  : chance(3) ? MMUEXT_NEW_USER_BASEPTR
+                                              : MMUEXT_PIN_L4_TABLE};
     u64 arg[6] = {(u64)&op, 1, 0, DOMID_SELF};
 
     for (unsigned i = 0; i < ARRAY_SIZE(l1); i++) {
@@ -325,14 +337,15 @@ static void
 do_trapped_write(void)
 {
     static const u8 code[][8] = {
-        {0x48, 0x89, 0x07},       /* mov %rax, (%rdi) */
-        {0x48, 0x87, 0x07},       /* xchg %rax, (%rdi) */
+        {0x48, 0x89, 0x07},             /* mov %rax, (%rdi) */
+        {0x48, 0x87, 0x07},             /* xchg %rax, (%rdi) */
         {0xf0, 0x48, 0x0f, 0xb1, 0x0f}, /* lock cmpxchg %rcx, (%rdi) */
-        {0xf0, 0x80, 0x27, 0xfd}, /* lock andb $~2, (%rdi) */
-        {0x80, 0x0f, 0x02},       /* orb $2, (%rdi) */
-        {0x0f, 0x0b},             /* ud2 */
+        {0xf0, 0x80, 0x27, 0xfd},       /* lock andb $~2, (%rdi) */
+        {0x80, 0x0f, 0x02},             /* orb $2, (%rdi) */
+        {0x0f, 0x0b},                   /* ud2 */
     };
-    struct cpu_user_regs regs = {.rip = (u64)code[pick(ARRAY_SIZE(code))], .rax = pick_entry(1), .rcx = pick_entry(1)};
+    struct cpu_user_regs regs = {
+        .rip = (u64)code[pick(ARRAY_SIZE(code))], .rax = pick_entry(1), .rcx = pick_entry(1)};
     for (unsigned n = 0; n < 8; n++) {
         u64 va = mapped_va();
 
@@ -450,7 +463,8 @@ count_table(u64 mfn)
     unsigned entries = frame->type & FRAME_TYPE_VALIDATED ? PTE_ENTRIES : frame->partial;
 
     seen_writable += type == FRAME_TYPE_WRITABLE && frame->type & FRAME_TYPE_COUNT;
-    if (type == FRAME_TYPE_NONE || type > FRAME_TYPE_L4 || !(frame->type & (FRAME_TYPE_VALIDATED | FRAME_TYPE_PARTIAL)))
+    if (type == FRAME_TYPE_NONE || type > FRAME_TYPE_L4 ||
+        !(frame->type & (FRAME_TYPE_VALIDATED | FRAME_TYPE_PARTIAL)))
         return;
     seen_tables[type >> FRAME_TYPE_SHIFT]++;
     seen_partial += (frame->type & FRAME_TYPE_PARTIAL) != 0;
@@ -590,9 +604,15 @@ static void
 counts_always_agree_with_what_refers_to_what(void)
 {
     static void (*const actions[])(void) = {
-        do_build,         do_build,      do_trapped_write,
-        do_mmu_update,    do_mmu_update, do_mmuext_op, do_mmuext_op,         do_update_va_mapping, do_write,  do_write,
-        do_trapped_write, do_gdt,        do_ldt_page,  do_update_descriptor, do_grant,             do_memory, do_exchange,
+        do_build,         do_build,
+        do_trapped_write, do_mmu_update,
+        do_mmu_update,    do_mmuext_op,
+        do_mmuext_op,     do_update_va_mapping,
+        do_write,         do_write,
+        do_trapped_write, do_gdt,
+        do_ldt_page,      do_update_descriptor,
+        do_grant,         do_memory,
+        do_exchange,
     };
     const char *env = getenv("MMU_FUZZ_STEPS");
     unsigned steps = env ? (unsigned)strtoul(env, NULL, 0) : 3000;
@@ -612,15 +632,19 @@ counts_always_agree_with_what_refers_to_what(void)
         }
         kill_domain(free_before);
     }
-    g_test_message("seen: tables L1 %lu L2 %lu L3 %lu L4 %lu, partial %lu, failed %lu, leftover %lu, writable %lu", seen_tables[1],
-                   seen_tables[2], seen_tables[3], seen_tables[4], seen_partial, seen_failed, seen_leftover, seen_writable);
-    g_test_message("%lu of %lu calls succeeded, %lu trapped writes, %lu grants mapped", seen_ok, seen_calls, seen_trapped, seen_grants);
+    g_test_message(
+        "seen: tables L1 %lu L2 %lu L3 %lu L4 %lu, partial %lu, failed %lu, leftover %lu, writable %lu",
+        seen_tables[1], seen_tables[2], seen_tables[3], seen_tables[4], seen_partial, seen_failed,
+        seen_leftover, seen_writable);
+    g_test_message("%lu of %lu calls succeeded, %lu trapped writes, %lu grants mapped", seen_ok, seen_calls,
+                   seen_trapped, seen_grants);
 }
 
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/mmu-fuzz/counts_always_agree_with_what_refers_to_what", counts_always_agree_with_what_refers_to_what);
+    g_test_add_func("/mmu-fuzz/counts_always_agree_with_what_refers_to_what",
+                    counts_always_agree_with_what_refers_to_what);
     return g_test_run();
 }

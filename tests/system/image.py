@@ -58,7 +58,7 @@ MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer', 
           'systemd-pcrphase-sysinit.service', 'systemd-repart.service', 'systemd-firstboot.service',
           'systemd-machine-id-commit.service', 'systemd-update-utmp.service', 'systemd-ask-password-console.path',
           'systemd-ask-password-wall.path', 'cryptsetup.target', 'veritysetup.target', 'integritysetup.target',
-          'virtlockd.socket', 'virtlockd-admin.socket', 'libvirtd-admin.socket', 'virtlogd-admin.socket']
+          'systemd-ask-password-wall.service']
 # Each is a process at every start of systemd.
 GENERATORS = ['bless-boot', 'getty', 'cryptsetup', 'debug', 'gpt-auto', 'hibernate-resume', 'integritysetup', 'rc-local',
               'run', 'system-update', 'sysv', 'veritysetup']

@@ -57,7 +57,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/bitmap/searches_agree_with_a_bit_by_bit_search", searches_agree_with_a_bit_by_bit_search);
+    g_test_add_func("/bitmap/searches_agree_with_a_bit_by_bit_search",
+                    searches_agree_with_a_bit_by_bit_search);
     g_test_add_func("/bitmap/set_and_clear_touch_one_bit", set_and_clear_touch_one_bit);
     return g_test_run();
 }

@@ -79,6 +79,7 @@ main(int argc, char **argv)
     g_test_add_func("/fake/panic_can_be_caught", panic_can_be_caught);
     g_test_add_func("/fake/guest_pointer_that_is_not_mapped_faults", guest_pointer_that_is_not_mapped_faults);
     g_test_add_func("/fake/clock_stops_at_each_deadline", clock_stops_at_each_deadline);
-    g_test_add_func("/fake/stale_flush_spares_cpus_that_flushed_since", stale_flush_spares_cpus_that_flushed_since);
+    g_test_add_func("/fake/stale_flush_spares_cpus_that_flushed_since",
+                    stale_flush_spares_cpus_that_flushed_since);
     return g_test_run();
 }

@@ -46,7 +46,9 @@ assert_zero(u64 n)
         g_assert_cmphex(contents(n)[i], ==, 0);
 }
 
-/* Random requests; blocks must be aligned, disjoint, zeroed where promised, and all of memory must come back. */
+/*
+ * Random requests; blocks must be aligned, disjoint, zeroed where promised, and all of memory must come back.
+ */
 static void
 random_requests_match_the_model(void)
 {

@@ -92,7 +92,9 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/guest-copy/ranges_outside_the_hypervisor_pass", ranges_outside_the_hypervisor_pass);
-    g_test_add_func("/guest-copy/ranges_that_touch_the_hypervisor_fail", ranges_that_touch_the_hypervisor_fail);
-    g_test_add_func("/guest-copy/ranges_that_wrap_or_are_not_canonical_fail", ranges_that_wrap_or_are_not_canonical_fail);
+    g_test_add_func("/guest-copy/ranges_that_touch_the_hypervisor_fail",
+                    ranges_that_touch_the_hypervisor_fail);
+    g_test_add_func("/guest-copy/ranges_that_wrap_or_are_not_canonical_fail",
+                    ranges_that_wrap_or_are_not_canonical_fail);
     return g_test_run();
 }

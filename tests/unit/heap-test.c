@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The heap above the real frame allocator: objects keep their contents, are aligned, and all pages come back. */
+/*
+ * The heap above the real frame allocator: objects keep their contents, are aligned, and all pages come back.
+ */
 #include "mm/frame-alloc.h"
 #include "mm/heap.h"
 #include "base/string.h"
@@ -33,7 +35,8 @@ objects_keep_their_contents(void)
     begin();
     for (unsigned step = 0; step < 30000; step++) {
         if (count < ARRAY_SIZE(objects) && g_test_rand_int_range(0, 2)) {
-            size_t size = g_test_rand_int_range(0, 20) ? g_test_rand_int_range(0, 2200) : g_test_rand_int_range(0, 70000);
+            size_t size = g_test_rand_int_range(0, 20) ? g_test_rand_int_range(0, 2200)
+                                                       : g_test_rand_int_range(0, 70000);
             u8 *p = g_test_rand_int_range(0, 2) ? heap_alloc(size) : heap_zalloc(size);
 
             g_assert_nonnull(p);

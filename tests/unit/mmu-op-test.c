@@ -152,7 +152,8 @@ preserve_ad_keeps_what_the_cpu_wrote(void)
     space_create();
     g_assert_cmpint(update(SPACE_L1, 3, pte_make(_mfn(20), PTE_P | PTE_RW), 0, DOMID_SELF), ==, 0);
     space_table(SPACE_L1)[3] |= PTE_A | PTE_D;
-    g_assert_cmpint(update(SPACE_L1, 3, pte_make(_mfn(20), PTE_P), MMU_PT_UPDATE_PRESERVE_AD, DOMID_SELF), ==, 0);
+    g_assert_cmpint(update(SPACE_L1, 3, pte_make(_mfn(20), PTE_P), MMU_PT_UPDATE_PRESERVE_AD, DOMID_SELF), ==,
+                    0);
     g_assert_cmphex(space_table(SPACE_L1)[3], ==, pte_make(_mfn(20), PTE_P | PTE_US | PTE_A | PTE_D));
     g_assert_cmpint(update(SPACE_L1, 3, pte_make(_mfn(20), PTE_P), 0, DOMID_SELF), ==, 0);
     g_assert_cmphex(space_table(SPACE_L1)[3], ==, pte_make(_mfn(20), PTE_P | PTE_US));
@@ -367,7 +368,8 @@ grant_entries_move_and_go_with_their_references(void)
     g_assert_cmpint(pv_grant_map(place, _mfn(SPACE_OTHER), GNTMAP_readonly | GNTMAP_contains_pte, 0), ==, 0);
     g_assert_cmpint(update(SPACE_L1, 8, 0, 0, DOMID_SELF), ==, 0);
     g_assert_cmpuint(count(SPACE_OTHER), ==, 1);
-    g_assert_cmpint(pv_grant_map((20ull << PAGE_SHIFT), _mfn(SPACE_OTHER), GNTMAP_contains_pte, 0), ==, -EINVAL);
+    g_assert_cmpint(pv_grant_map((20ull << PAGE_SHIFT), _mfn(SPACE_OTHER), GNTMAP_contains_pte, 0), ==,
+                    -EINVAL);
 }
 
 int

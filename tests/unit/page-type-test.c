@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The type machine against a model: random requests of three vCPUs for a handful of frames, with tables that are refused, preempted and
- * resumed at random entries.  Then real threads, for what runs without a lock.
+ * The type machine against a model: random requests of three vCPUs for a handful of frames, with tables that
+ * are refused, preempted and resumed at random entries.  Then real threads, for what runs without a lock.
  */
 #include "base/string.h"
 #include "domain/page.h"
@@ -94,7 +94,8 @@ struct model {
     unsigned by[ACTORS];
 };
 
-static const u64 types[] = {FRAME_TYPE_L1, FRAME_TYPE_L2, FRAME_TYPE_L4, FRAME_TYPE_DESC, FRAME_TYPE_WRITABLE};
+static const u64 types[] = {FRAME_TYPE_L1, FRAME_TYPE_L2, FRAME_TYPE_L4, FRAME_TYPE_DESC,
+                            FRAME_TYPE_WRITABLE};
 
 /* Which stop applies to this type: only L2 to L4 are preempted. */
 static void
@@ -371,7 +372,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/page-type/random_requests_match_the_model", random_requests_match_the_model);
-    g_test_add_func("/page-type/frame_with_a_half_made_table_is_not_freed", frame_with_a_half_made_table_is_not_freed);
+    g_test_add_func("/page-type/frame_with_a_half_made_table_is_not_freed",
+                    frame_with_a_half_made_table_is_not_freed);
     g_test_add_func("/page-type/retyping_flushes_only_cpus_that_ran_the_domain",
                     retyping_flushes_only_cpus_that_ran_the_domain);
     g_test_add_func("/page-type/threads_never_see_a_table_and_a_writer_at_once",

@@ -44,7 +44,8 @@ grant_frame_mfn(struct domain *d, u32 idx, mfn_t *ret_mfn)
     return 0;
 }
 
-static const struct domain_ops ops = {.type_validate = pv_type_validate, .type_devalidate = pv_type_devalidate};
+static const struct domain_ops ops = {.type_validate = pv_type_validate,
+                                      .type_devalidate = pv_type_devalidate};
 
 u64 *
 space_table(u64 mfn)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writes to a live page table, instruction by instruction: each is run on ordinary memory by this machine's own CPU and, on a page table
- * entry, by the hypervisor; registers, flags and the value must come out the same.
+ * Writes to a live page table, instruction by instruction: each is run on ordinary memory by this machine's
+ * own CPU and, on a page table entry, by the hypervisor; registers, flags and the value must come out the
+ * same.
  */
 #include "base/string.h"
 #include "hypercall/hypercall.h"
@@ -71,9 +72,11 @@ static u64 va = SPACE_VA + SPACE_SELF_SLOT * PAGE_SIZE + SLOT * 8;
 static u64
 interesting_entry(void)
 {
-    static const u64 flags[] = {0, PTE_P, PTE_P | PTE_RW, PTE_P | PTE_RW | PTE_A | PTE_D, PTE_P | PTE_A | PTE_NX, PTE_D};
+    static const u64 flags[] = {
+        0, PTE_P, PTE_P | PTE_RW, PTE_P | PTE_RW | PTE_A | PTE_D, PTE_P | PTE_A | PTE_NX, PTE_D};
 
-    return pte_make(_mfn(SPACE_DATA + g_test_rand_int_range(0, 4)), flags[g_test_rand_int_range(0, ARRAY_SIZE(flags))] | PTE_US);
+    return pte_make(_mfn(SPACE_DATA + g_test_rand_int_range(0, 4)),
+                    flags[g_test_rand_int_range(0, ARRAY_SIZE(flags))] | PTE_US);
 }
 
 static void
@@ -94,7 +97,8 @@ instructions_do_what_the_cpu_does(void)
             struct mmu_update req = {(SPACE_L1 << PAGE_SHIFT) + SLOT * 8, memory};
             u64 arg[6] = {(u64)&req, 1, 0, DOMID_SELF};
             struct state state = {interesting_entry(), interesting_entry(), (u64)&memory, 0x202};
-            struct cpu_user_regs regs = {.rip = (u64)code, .rdi = va, .rflags = 0x202 | (u64)g_test_rand_int_range(0, 2)};
+            struct cpu_user_regs regs = {
+                .rip = (u64)code, .rdi = va, .rflags = 0x202 | (u64)g_test_rand_int_range(0, 2)};
 
             g_assert_cmpint(hypercall_mmu_update(arg), ==, 0);
             memory = space_table(SPACE_L1)[SLOT];
@@ -118,7 +122,8 @@ instructions_do_what_the_cpu_does(void)
             g_assert_cmphex(regs.rax, ==, state.rax);
             g_assert_cmphex(regs.rcx, ==, state.rcx);
             g_assert_cmphex(regs.rdi - va, ==, state.rdi - (u64)&memory);
-            g_assert_cmphex(regs.rflags & ~0x10ull, ==, state.rflags & ~0x10ull); /* AF is undefined after logic */
+            g_assert_cmphex(regs.rflags & ~0x10ull, ==,
+                            state.rflags & ~0x10ull); /* AF is undefined after logic */
         }
         g_test_message("%s: %u of 200 carried out", instructions[i].text, done);
         g_assert_cmpuint(done, >, 10);
@@ -143,8 +148,10 @@ static void
 other_instructions_are_left_to_the_guest(void)
 {
     static const u8 ud2[16] = {0x0f, 0x0b}, reg_to_reg[16] = {0x48, 0x89, 0xc7}, add[16] = {0x48, 0x01, 0x07},
-                    bit_in_reg[16] = {0x48, 0x0f, 0xb3, 0x07}, prefixes[16] = {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-                    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}, high_byte[16] = {0x88, 0x27}, group[16] = {0x48, 0xc7, 0x0f};
+                    bit_in_reg[16] = {0x48, 0x0f, 0xb3, 0x07},
+                    prefixes[16] = {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                    0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66},
+                    high_byte[16] = {0x88, 0x27}, group[16] = {0x48, 0xc7, 0x0f};
 
     space_create();
     g_assert_false(try(ud2, va));
@@ -164,12 +171,12 @@ only_read_only_mappings_of_l1_tables_count(void)
 
     space_create();
     g_assert_true(try(mov, va));
-    g_assert_false(try(mov, va + 4));                      /* across the entry */
-    g_assert_false(try(mov, SPACE_VA + 100 * PAGE_SIZE));  /* nothing there */
-    g_assert_false(try(mov, SPACE_VA + 40 * PAGE_SIZE));   /* writable by now */
+    g_assert_false(try(mov, va + 4));                     /* across the entry */
+    g_assert_false(try(mov, SPACE_VA + 100 * PAGE_SIZE)); /* nothing there */
+    g_assert_false(try(mov, SPACE_VA + 40 * PAGE_SIZE));  /* writable by now */
     space_table(SPACE_L1)[50] = pte_make(_mfn(SPACE_L2), PTE_P | PTE_US);
     frame_of(_mfn(SPACE_L2))->count++;
-    g_assert_false(try(mov, SPACE_VA + 50 * PAGE_SIZE));   /* a table, but not an L1 */
+    g_assert_false(try(mov, SPACE_VA + 50 * PAGE_SIZE)); /* a table, but not an L1 */
 }
 
 static void
@@ -207,10 +214,13 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/trapped-write/instructions_do_what_the_cpu_does", instructions_do_what_the_cpu_does);
-    g_test_add_func("/trapped-write/other_instructions_are_left_to_the_guest", other_instructions_are_left_to_the_guest);
-    g_test_add_func("/trapped-write/only_read_only_mappings_of_l1_tables_count", only_read_only_mappings_of_l1_tables_count);
+    g_test_add_func("/trapped-write/other_instructions_are_left_to_the_guest",
+                    other_instructions_are_left_to_the_guest);
+    g_test_add_func("/trapped-write/only_read_only_mappings_of_l1_tables_count",
+                    only_read_only_mappings_of_l1_tables_count);
     g_test_add_func("/trapped-write/instruction_at_the_end_of_memory_is_read_no_further",
                     instruction_at_the_end_of_memory_is_read_no_further);
-    g_test_add_func("/trapped-write/repeated_store_goes_element_by_element", repeated_store_goes_element_by_element);
+    g_test_add_func("/trapped-write/repeated_store_goes_element_by_element",
+                    repeated_store_goes_element_by_element);
     return g_test_run();
 }

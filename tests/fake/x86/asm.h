@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stands in for hv/x86/asm.h: the privileged registers of a pretend CPU are variables (fake_regs), its MSRs a table, its ports
- * two functions that a test may set.
+ * Stands in for hv/x86/asm.h: the privileged registers of a pretend CPU are variables (fake_regs), its MSRs a
+ * table, its ports two functions that a test may set.
  */
 #ifndef SERAI_X86_ASM_H
 #define SERAI_X86_ASM_H
@@ -73,14 +73,14 @@ wrmsr(u32 msr, u64 value)
     (void)wrmsr_safe(msr, value);
 }
 
-#define FAKE_REG(name)                                                                                       \
-    static inline u64 read_##name(void)                                                                      \
-    {                                                                                                        \
-        return fake_regs.name;                                                                               \
-    }                                                                                                        \
-    static inline void write_##name(u64 value)                                                               \
-    {                                                                                                        \
-        fake_regs.name = value;                                                                              \
+#define FAKE_REG(name)                         \
+    static inline u64 read_##name(void)        \
+    {                                          \
+        return fake_regs.name;                 \
+    }                                          \
+    static inline void write_##name(u64 value) \
+    {                                          \
+        fake_regs.name = value;                \
     }
 FAKE_REG(cr0)
 FAKE_REG(cr2)
@@ -96,15 +96,15 @@ wbinvd(void)
     fake_regs.wbinvds++;
 }
 
-#define FAKE_PORT(suffix, type)                                                                              \
-    static inline type in##suffix(u16 port)                                                                  \
-    {                                                                                                        \
-        return fake_regs.in ? fake_regs.in(port, sizeof(type)) : (type)~0u;                                  \
-    }                                                                                                        \
-    static inline void out##suffix(u16 port, type value)                                                     \
-    {                                                                                                        \
-        if (fake_regs.out)                                                                                   \
-            fake_regs.out(port, sizeof(type), value);                                                        \
+#define FAKE_PORT(suffix, type)                                             \
+    static inline type in##suffix(u16 port)                                 \
+    {                                                                       \
+        return fake_regs.in ? fake_regs.in(port, sizeof(type)) : (type)~0u; \
+    }                                                                       \
+    static inline void out##suffix(u16 port, type value)                    \
+    {                                                                       \
+        if (fake_regs.out)                                                  \
+            fake_regs.out(port, sizeof(type), value);                       \
     }
 FAKE_PORT(b, u8)
 FAKE_PORT(w, u16)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Stands in for hv/x86/percpu.h.  A pretend CPU is a struct in an array; which one the calling thread "is" is a
- * thread-local pointer that fake_cpu_set() moves.
+ * Stands in for hv/x86/percpu.h.  A pretend CPU is a struct in an array; which one the calling thread "is" is
+ * a thread-local pointer that fake_cpu_set() moves.
  */
 #ifndef SERAI_X86_PERCPU_H
 #define SERAI_X86_PERCPU_H
@@ -25,20 +25,20 @@ struct cpu {
     u32 softirqs;               /* (a) pending, one bit each */
     u64 scratch;                /* the SYSCALL stub's */
     u32 apic_id;
-    u32 tlb_time;               /* (a) value of the TLB clock at the last full flush of this CPU */
+    u32 tlb_time; /* (a) value of the TLB clock at the last full flush of this CPU */
     u64 cr4;
-    u64 flush_requests;         /* (a) what other CPUs want of this one, tlb.c */
-    struct vcpu *fpu_owner;     /* whose registers the FPU holds */
+    u64 flush_requests;     /* (a) what other CPUs want of this one, tlb.c */
+    struct vcpu *fpu_owner; /* whose registers the FPU holds */
     struct timer_queue *timers;
     struct sched_cpu *sched;
     struct vcpu *idle;
-    u64 quiesce_count;          /* (a) times this CPU passed a point where it held no pointer */
-    struct list work;           /* queued struct work */
-    u64 *window;                /* its window's L1 table */
+    u64 quiesce_count; /* (a) times this CPU passed a point where it held no pointer */
+    struct list work;  /* queued struct work */
+    u64 *window;       /* its window's L1 table */
     struct tss *tss;
-    u32 gdt_loaded;             /* guest pages of the GDT that are in the window */
-    u32 ldt_loaded;             /* entries the LDT register covers */
-    u64 cr3;                    /* as loaded */
+    u32 gdt_loaded; /* guest pages of the GDT that are in the window */
+    u32 ldt_loaded; /* entries the LDT register covers */
+    u64 cr3;        /* as loaded */
     bool dr7_loaded;
     bool is_up;
 } __attribute__((aligned(64)));
@@ -57,7 +57,7 @@ cpu_id(void)
     return this_cpu()->id;
 }
 
-#define current (this_cpu()->vcpu)
+#define current      (this_cpu()->vcpu)
 #define guest_regs() (&this_cpu()->guest)
 
 struct cpu *cpu_at(unsigned id);

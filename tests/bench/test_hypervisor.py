@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Instructions per operation of the hypervisor, beside Debian's Xen in the same run: prints the table."""
+
+import pathlib
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / 'tests/system'))
+import tiny                                                             # noqa: E402
+
+
+def test_instructions_of_each_operation_are_counted_on_both():
+    build = TOP / 'build'
+    result = subprocess.run([sys.executable, TOP / 'tests/bench/hypervisor-ops.py', '--serai', build / 'hv/serai',
+                             '--kernel', build / 'tests/guest/guest-bench',
+                             '--plugin', build / 'tests/bench/count-plugin.so', '--xen', tiny.hypervisor('xen')],
+                            capture_output=True, text=True, timeout=600)
+    print('\n' + result.stdout)
+    assert result.returncode == 0, result.stderr
+    assert ' - ' not in result.stdout, 'an operation was not counted'
