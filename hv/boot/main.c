@@ -11,6 +11,7 @@
 #include "boot/vga.h"
 #include "domain/domain.h"
 #include "domain/sched.h"
+#include "hypercall/hypercall.h"
 #include "mm/frame-alloc.h"
 #include "pv/pv.h"
 #include "x86/apic-init.h"
@@ -163,6 +164,7 @@ boot_main(u32 magic, u64 info, u64 image)
     bool ok = multiboot_parse(magic, early_map(info, 8), 1u << 20, early_map, &reason);
 
     cmdline_parse(boot_info.cmdline, magic == MULTIBOOT1_MAGIC);
+    str_copy(version_cmdline, cmdline.text, sizeof(version_cmdline)); /* for `xl info` */
     console_init();
     if (!ok)
         give_up("", reason);

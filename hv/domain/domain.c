@@ -2,10 +2,11 @@
 /*
  * The table of domains; birth, pauses, shutdown and death.
  *
- * A domain is in the table from the moment it is whole until its last reference is gone; domain_find() needs no lock, and
- * what it found is freed only after every CPU has been out of the hypervisor once.
+ * A domain is in the table from the moment it is whole until its last reference is gone; domain_find() needs
+ * no lock, and what it found is freed only after every CPU has been out of the hypervisor once.
  *
- * Death (domain_kill) comes in stages, each of which may be preempted, in an order that lets nobody find a hole:
+ * Death (domain_kill) comes in stages, each of which may be preempted, in an order that lets nobody find a
+ * hole:
  *
  *    1  marked dying, paused for good      no new memory, grants, channels; no vCPU of it runs again
  *    2  grants, event channels             what it held of others is given back, others' ends are loose
@@ -15,8 +16,9 @@
  *    6  its frames                         freed, but for those that others hold
  *    7  dead                               the toolstack hears of it; the creation's reference goes
  *
- * The last reference (domain_put) takes it out of the table and frees it after another quiescence.  As that needs
- * domain_list_lock, the outermost, it is done from queued work, so domain_put() may be called under any lock.
+ * The last reference (domain_put) takes it out of the table and frees it after another quiescence.  As that
+ * needs domain_list_lock, the outermost, it is done from queued work, so domain_put() may be called under any
+ * lock.
  *
  * Locks: domain_list_lock for the table; d->shutdown_lock for the two shutdown flags and the code.
  */
@@ -108,7 +110,10 @@ table_remove(struct domain *d)
     d->list_node.next->prev = d->list_node.prev;
 }
 
-/* A free id: @id itself, or the next after the last one chosen, so that ids are not used again soon.  domain_list_lock is held. */
+/*
+ * A free id: @id itself, or the next after the last one chosen, so that ids are not used again soon.
+ * domain_list_lock is held.
+ */
 static int
 choose_id(u16 id, u16 *ret_id)
 {
@@ -176,8 +181,9 @@ domain_init(void)
 int
 domain_config_check(const struct xen_domctl_createdomain *config)
 {
-    const u32 known = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_s3_integrity | XEN_DOMCTL_CDF_oos_off |
-                      XEN_DOMCTL_CDF_xs_domain | XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu;
+    const u32 known = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_s3_integrity |
+                      XEN_DOMCTL_CDF_oos_off | XEN_DOMCTL_CDF_xs_domain | XEN_DOMCTL_CDF_iommu |
+                      XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu;
     const u32 unavailable = XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_s3_integrity | XEN_DOMCTL_CDF_iommu |
                             XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu;
 

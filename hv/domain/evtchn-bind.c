@@ -39,7 +39,10 @@ add_bucket(struct domain *d, struct evtchn_domain *ed)
     return 0;
 }
 
-/* A port that nobody has and that is in no queue of the guest's; its channel is FREE and stays so until port_take(). */
+/*
+ * A port that nobody has and that is in no queue of the guest's; its channel is FREE and stays so until
+ * port_take().
+ */
 static int
 port_find(struct domain *d, u32 *ret_port)
 {
@@ -339,7 +342,9 @@ evtchn_close(struct domain *d, u32 port)
             spin_unlock(&ed->lock);
             return 0;
         }
-        /* Two domains' locks are taken in order; meanwhile the other side may have closed, and we look again. */
+        /*
+         * Two domains' locks are taken in order; meanwhile the other side may have closed, and we look again.
+         */
         remote_ed = chn->remote.domain->evtchn;
         spin_unlock(&ed->lock);
         spin_lock_two(&ed->lock, &remote_ed->lock);
@@ -549,7 +554,10 @@ evtchn_vcpu_init(struct vcpu *v)
 void
 evtchn_vcpu_fini(struct vcpu *v)
 {
-    /* The control block went when the domain's channels were closed; what is left is one that was never given. */
+    /*
+     * The control block went when the domain's channels were closed; what is left is one that was never
+     * given.
+     */
     heap_free(v->evtchn_fifo);
     v->evtchn_fifo = NULL;
 }

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * FIFO event channels: the guest gives pages of event words, one word for each port, and for each vCPU a control block with
- * the heads of 16 queues, one for each priority.  An event is put at the end of a queue: its port goes into the link field of the word that
- * was last (or into the head), and the bit of the queue into the control block's ready field.
+ * FIFO event channels: the guest gives pages of event words, one word for each port, and for each vCPU a
+ * control block with the heads of 16 queues, one for each priority.  An event is put at the end of a queue:
+ * its port goes into the link field of the word that was last (or into the head), and the bit of the queue
+ * into the control block's ready field.
  *
- * All of these are in the guest's memory.  Nothing read there is used as an index: the last port of a queue is remembered here
- * (fifo_queue.tail), and the guest's links are only ever overwritten.  A guest that breaks the rules loses its own events.
+ * All of these are in the guest's memory.  Nothing read there is used as an index: the last port of a queue
+ * is remembered here (fifo_queue.tail), and the guest's links are only ever overwritten.  A guest that breaks
+ * the rules loses its own events.
  *
- * What the guest may do to a word that is linked: set and clear MASKED, clear PENDING, clear LINKED together with the link.  While
- * BUSY is set it does not clear MASKED by itself; so a word changes under us at most four times while we link it.
+ * What the guest may do to a word that is linked: set and clear MASKED, clear PENDING, clear LINKED together
+ * with the link.  While BUSY is set it does not clear MASKED by itself; so a word changes under us at most
+ * four times while we link it.
  *
- * Always true: a queue's tail is 0 or the port put there last; an event is in at most one queue, that of chn->last_vcpu and
- * last_priority.  Pages, once given, stay until all channels are closed (fifo_destroy): whoever looks at a word holds the lock of its
- * channel, or of the other end, and has seen that it is not FREE; or holds the domain's evtchn lock.
+ * Always true: a queue's tail is 0 or the port put there last; an event is in at most one queue, that of
+ * chn->last_vcpu and last_priority.  Pages, once given, stay until all channels are closed (fifo_destroy):
+ * whoever looks at a word holds the lock of its channel, or of the other end, and has seen that it is not
+ * FREE; or holds the domain's evtchn lock.
  *
  * Locks: link_lock of the channel, then the queue's (or the old and the new queue's, in order of address).
  */
@@ -35,7 +39,8 @@ struct fifo_queue {
 };
 
 struct fifo_vcpu {
-    struct evtchn_fifo_control_block *block; /* (a) in the guest's memory, with a writable reference; NULL: none yet */
+    struct evtchn_fifo_control_block
+        *block; /* (a) in the guest's memory, with a writable reference; NULL: none yet */
     struct fifo_queue queue[EVTCHN_FIFO_MAX_QUEUES];
 };
 
@@ -56,8 +61,8 @@ word_of(const struct evtchn_fifo *fifo, u32 port)
 }
 
 /*
- * Writes @port into the link of the queue's last event, if that is still in the queue; false when it is not, which means
- * that the guest has taken everything.
+ * Writes @port into the link of the queue's last event, if that is still in the queue; false when it is not,
+ * which means that the guest has taken everything.
  */
 static bool
 link_after(event_word_t *tail, u32 port)
@@ -79,7 +84,10 @@ link_after(event_word_t *tail, u32 port)
     return true; /* it breaks the rules: the event is lost to it */
 }
 
-/* Puts @port, whose word has just got LINKED, at the end of @queue; true when the queue was empty.  The queue is locked. */
+/*
+ * Puts @port, whose word has just got LINKED, at the end of @queue; true when the queue was empty.  The queue
+ * is locked.
+ */
 static bool
 enqueue(struct evtchn_fifo *fifo, struct fifo_queue *queue, u32 *head, u32 port)
 {
@@ -194,7 +202,10 @@ fifo_is_linked(struct evtchn_fifo *fifo, u32 port)
 
 /* --- the guest's pages --- */
 
-/* A frame of @d's that it may write, where it stays put until put_guest_frame(); NULL when it is not such a frame. */
+/*
+ * A frame of @d's that it may write, where it stays put until put_guest_frame(); NULL when it is not such a
+ * frame.
+ */
 static void *
 get_guest_frame(struct domain *d, u64 gfn)
 {
@@ -358,8 +369,8 @@ evtchn_expand_array(struct domain *d, u64 gfn)
         for (u32 port = first; port < MIN(ed->ports, first + (u32)WORDS_PER_PAGE); port++) {
             struct evtchn *chn = evtchn_at(ed, port);
 
-            if (chn->state != EVTCHN_FREE && atomic_read(&chn->pending) && atomic_xchg(&chn->pending, false) &&
-                d->vcpus[chn->vcpu])
+            if (chn->state != EVTCHN_FREE && atomic_read(&chn->pending) &&
+                atomic_xchg(&chn->pending, false) && d->vcpus[chn->vcpu])
                 fifo_set_pending(d->vcpus[chn->vcpu], chn, port);
         }
     }

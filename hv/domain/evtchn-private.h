@@ -19,8 +19,8 @@ enum evtchn_state {
 };
 
 /*
- * One channel.  What it is bound to changes under the domain's evtchn lock and the channel's lock together, so either is
- * enough to read it; a connected pair changes under the locks of both.
+ * One channel.  What it is bound to changes under the domain's evtchn lock and the channel's lock together,
+ * so either is enough to read it; a connected pair changes under the locks of both.
  */
 struct evtchn {
     spinlock_t lock;
@@ -94,8 +94,8 @@ void evtchn_mark_vcpu(struct vcpu *v);
 /* Wakes those who poll for @port. */
 void evtchn_wake_pollers(struct domain *d, u32 port);
 /*
- * An event for @port of @d.  The caller holds the lock of the channel, or of the other end of the pair, and has seen that it
- * is bound.
+ * An event for @port of @d.  The caller holds the lock of the channel, or of the other end of the pair, and
+ * has seen that it is bound.
  */
 void evtchn_set_pending(struct domain *d, struct evtchn *chn, u32 port);
 void evtchn_clear_pending(struct domain *d, u32 port);

@@ -2,8 +2,9 @@
 /*
  * Event channels: sending.
  *
- * A channel is one of a domain's ports and what it is bound to.  Channels live in buckets of one page that are allocated as ports
- * are bound and freed with the domain, so any port below evtchn_domain.ports may be looked at without a lock.
+ * A channel is one of a domain's ports and what it is bound to.  Channels live in buckets of one page that
+ * are allocated as ports are bound and freed with the domain, so any port below evtchn_domain.ports may be
+ * looked at without a lock.
  *
  * Locks, outermost first:
  *    evtchn_domain.lock  binding and closing; two domains' in order of address
@@ -12,15 +13,17 @@
  *    fifo_queue.lock     a queue of a vCPU; two queues' in order of address
  *    scheduler locks     through vcpu_kick()
  *
- * Sending against closing: a sender holds the lock of the channel it sends through, and of nothing else, while it marks
- * the other end.  To close either end, or to connect it, both ends' locks are held.  So while a sender is at it the other end stays
- * bound, its domain stays, and after a close returns no event of that pair arrives any more.
+ * Sending against closing: a sender holds the lock of the channel it sends through, and of nothing else,
+ * while it marks the other end.  To close either end, or to connect it, both ends' locks are held.  So while
+ * a sender is at it the other end stays bound, its domain stays, and after a close returns no event of that
+ * pair arrives any more.
  *
- * Binding against dying: a port is only bound under evtchn_domain.lock after a look at d->dying; evtchn_relinquish() takes
- * the same lock, after d->dying was set, for each port it looks at.
+ * Binding against dying: a port is only bound under evtchn_domain.lock after a look at d->dying;
+ * evtchn_relinquish() takes the same lock, after d->dying was set, for each port it looks at.
  *
- * 2-level delivery sets, in this order: the port's pending bit; unless it is masked or was pending, the bit of its word in the vCPU's
- * selector; unless that was set, the vCPU's upcall flag.  The guest clears them in the reverse order.
+ * 2-level delivery sets, in this order: the port's pending bit; unless it is masked or was pending, the bit
+ * of its word in the vCPU's selector; unless that was set, the vCPU's upcall flag.  The guest clears them in
+ * the reverse order.
  */
 #include "domain/evtchn-private.h"
 #include "base/log.h"
@@ -331,7 +334,8 @@ evtchn_dump(struct domain *d)
     struct evtchn_domain *ed = d->evtchn;
 
     log_info("%s: event channels, %s, %u in use of at most %u; pollers %#lx", d->name_for_log,
-             ed->fifo ? "FIFO" : "2-level", ed->active, MIN(ed->port_max + 1, evtchn_port_limit(ed)), ed->poll_mask[0]);
+             ed->fifo ? "FIFO" : "2-level", ed->active, MIN(ed->port_max + 1, evtchn_port_limit(ed)),
+             ed->poll_mask[0]);
     for (u32 port = 1; port < atomic_read(&ed->ports); port++) {
         struct evtchn *chn = evtchn_at(ed, port);
 

@@ -19,7 +19,9 @@ int evtchn_send(struct domain *d, u32 port);
 /* Raises a VIRQ that each vCPU has for itself, or one of the whole domain. */
 void evtchn_send_vcpu_virq(struct vcpu *v, u32 virq);
 void evtchn_send_global_virq(struct domain *d, u32 virq);
-/* VIRQs for whoever is told by XEN_DOMCTL_set_virq_handler, else the hardware domain: DOM_EXC, CON_RING, ... */
+/*
+ * VIRQs for whoever is told by XEN_DOMCTL_set_virq_handler, else the hardware domain: DOM_EXC, CON_RING, ...
+ */
 void evtchn_send_host_virq(u32 virq);
 int evtchn_set_virq_handler(struct domain *d, u32 virq);
 /* The interrupt behind @port fired: marks it pending; false when it is bound to no vCPU. */
@@ -32,8 +34,8 @@ bool evtchn_is_masked(struct domain *d, u32 port);
 void evtchn_vcpu_info_moved(struct vcpu *v);
 
 /*
- * EVTCHNOP_*, for @d.  Errors as the ABI documents them: -EINVAL no such port or not of that kind, -ENOENT no such vCPU,
- * -ENOSPC, -EEXIST, -ENOMEM.
+ * EVTCHNOP_*, for @d.  Errors as the ABI documents them: -EINVAL no such port or not of that kind, -ENOENT no
+ * such vCPU, -ENOSPC, -EEXIST, -ENOMEM.
  */
 int evtchn_bind_interdomain(struct domain *d, struct domain *remote, u32 remote_port, u32 *ret_port);
 int evtchn_bind_virq(struct domain *d, u32 virq, u32 vcpu, u32 *ret_port);
@@ -50,8 +52,8 @@ int evtchn_set_priority(struct domain *d, u32 port, u32 priority);
 int evtchn_reset(struct domain *d);
 
 /*
- * SCHEDOP_poll of the current vCPU: between begin and end, an event for @port (0: for any port) wakes it.  What was pending at
- * begin is for the caller to look at, after begin.
+ * SCHEDOP_poll of the current vCPU: between begin and end, an event for @port (0: for any port) wakes it.
+ * What was pending at begin is for the caller to look at, after begin.
  */
 void evtchn_poll_begin(struct vcpu *v, u32 port);
 void evtchn_poll_end(struct vcpu *v);

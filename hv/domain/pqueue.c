@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The leftist heap behind timers and run queues.  Always true: a parent's key is not after its children's; the left
- * child's rank is at least the right one's; a rank is the right child's rank plus one.  So a right spine has at most
- * log2(n + 1) nodes, and only right spines are walked.  The caller holds the queue's lock.
+ * The leftist heap behind timers and run queues.  Always true: a parent's key is not after its children's;
+ * the left child's rank is at least the right one's; a rank is the right child's rank plus one.  So a right
+ * spine has at most log2(n + 1) nodes, and only right spines are walked.  The caller holds the queue's lock.
  */
 #include "domain/pqueue.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A priority queue whose links live inside the objects: a leftist heap.  Nothing is allocated, so nothing can
- * fail, and every operation takes at most a logarithmic number of steps, whatever a guest does with its timers.
+ * fail, and every operation takes at most a logarithmic number of steps, whatever a guest does with its
+ * timers.
  *
  * Keys are compared by their signed difference, so they may wrap; all keys of one queue must lie within 2^63.
  */
@@ -35,7 +36,9 @@ pq_is_queued(const struct pq_node *node)
 void pq_insert(struct pqueue *queue, struct pq_node *node, u64 key);
 void pq_remove(struct pqueue *queue, struct pq_node *node);
 
-/* The next node in a walk over all of the queue, parents before children; NULL ends.  @node NULL: the first. */
+/*
+ * The next node in a walk over all of the queue, parents before children; NULL ends.  @node NULL: the first.
+ */
 struct pq_node *pq_next(const struct pqueue *queue, const struct pq_node *node);
 
 #endif

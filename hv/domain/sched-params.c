@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The scheduler as tools see it: affinities, credit2's parameters, the one CPU pool, and what a vCPU needs to be scheduled
- * at all.  Decisions are made in sched.c; what is set here holds from the next one on.  Locks: as in sched.c.
+ * The scheduler as tools see it: affinities, credit2's parameters, the one CPU pool, and what a vCPU needs to
+ * be scheduled at all.  Decisions are made in sched.c; what is set here holds from the next one on.  Locks:
+ * as in sched.c.
  */
 #include "domain/sched-private.h"
 #include "base/log.h"
@@ -204,7 +205,8 @@ put_cpumask(const struct xenctl_bitmap *bitmap, const cpumask_t *mask)
     }
     if (copy_to_guest((u64)bitmap->bitmap.p, buf, bytes))
         return -EFAULT;
-    if (guest_bytes > bytes && clear_guest((u64)bitmap->bitmap.p + bytes, MIN(guest_bytes - bytes, CPU_MAX / 8)))
+    if (guest_bytes > bytes &&
+        clear_guest((u64)bitmap->bitmap.p + bytes, MIN(guest_bytes - bytes, CPU_MAX / 8)))
         return -EFAULT;
     return 0;
 }
@@ -274,11 +276,14 @@ vcpu_run_ns(struct vcpu *v)
 static void
 dump_vcpu(const struct vcpu *v, const char *where)
 {
-    log_info("  %s d%uv%u%s%s pauses %u+%u, ahead by %lld us, weight %u cap %u, moved %llu times", where, v->domain->id,
-             v->id, v->state == VCPU_BLOCKED ? " blocked" : v->state == VCPU_OFFLINE ? " offline" : "",
+    log_info("  %s d%uv%u%s%s pauses %u+%u, ahead by %lld us, weight %u cap %u, moved %llu times", where,
+             v->domain->id, v->id,
+             v->state == VCPU_BLOCKED   ? " blocked"
+             : v->state == VCPU_OFFLINE ? " offline"
+                                        : "",
              v->sched->parked ? " parked" : "", v->pause_count, v->domain->pause_count,
-             (long long)(s64)(v->sched->vtime - cpu_at(v->cpu)->sched->clock) / 1000, v->domain->sched->weight,
-             v->domain->sched->cap, (unsigned long long)v->sched->migrate_count);
+             (long long)(s64)(v->sched->vtime - cpu_at(v->cpu)->sched->clock) / 1000,
+             v->domain->sched->weight, v->domain->sched->cap, (unsigned long long)v->sched->migrate_count);
 }
 
 void

@@ -2,25 +2,32 @@
 /*
  * The scheduler's decisions.
  *
- * Each vCPU has a virtual time: the CPU time it has had, scaled by 256 / weight.  Each CPU has a queue of those that wait
- * for it, in order of virtual time, and runs the one that is furthest behind.  So each gets its share by weight, and
- * none starves: whoever waits stands still while all others move on.
+ * Each vCPU has a virtual time: the CPU time it has had, scaled by 256 / weight.  Each CPU has a queue of
+ * those that wait for it, in order of virtual time, and runs the one that is furthest behind.  So each gets
+ * its share by weight, and none starves: whoever waits stands still while all others move on.
  *
- *   slices     With others waiting, a vCPU runs 30 ms / (their number + 1), between the rate limit (1 ms) and 10 ms.
- *   waking     One that wakes is put at most WAKE_LAG behind the queue's clock, so that sleeping earns a head start but no
- *              fortune.  It preempts who is ahead of it by the margin, after that one has run for the rate limit.
- *   moving     A clock belongs to a queue.  Virtual times of different queues compare as long as the queues are balanced, and
- *              this is what the balance aims at.  Who moves keeps its time, but lands at most MOVE_LAG behind the new clock,
- *              and no more ahead of it than it was ahead of the old one; pinned vCPUs make clocks drift apart.
- *   balance    A CPU with nothing to do steals.  A CPU that leaves somebody waiting tells an idle CPU, or at the end of a slice one
- *              other CPU in turn, if who runs there is ahead of who waits here; that CPU pulls.
- *   caps       A capped domain has a budget for each 10 ms; with it used up, its vCPUs are parked until the next.
+ *   slices     With others waiting, a vCPU runs 30 ms / (their number + 1), between the rate limit (1 ms) and
+ *              10 ms.
+ *   waking     One that wakes is put at most WAKE_LAG behind the queue's clock, so that sleeping earns a head
+ *              start but no fortune.  It preempts who is ahead of it by the margin, after that one has run
+ *              for the rate limit.
+ *   moving     A clock belongs to a queue.  Virtual times of different queues compare as long as the queues
+ *              are balanced, and this is what the balance aims at.  Who moves keeps its time, but lands
+ *              at most MOVE_LAG behind the new clock, and no more ahead of it than it was ahead of the old
+ *              one; pinned vCPUs make clocks drift apart.
+ *   balance    A CPU with nothing to do steals.  A CPU that leaves somebody waiting tells an idle CPU, or at
+ *              the end of a slice one other CPU in turn, if who runs there is ahead of who waits here; that
+ *              CPU pulls.
+ *   caps       A capped domain has a budget for each 10 ms; with it used up, its vCPUs are parked until the
+ *              next.
  *
- * Locks: one for each queue.  v->cpu, v->state and what sched_vcpu holds belong to the lock of the queue of v->cpu; to change v->cpu
- * that lock is held.  A second queue's lock is only ever tried, never waited for, so no order among them is needed.
+ * Locks: one for each queue.  v->cpu, v->state and what sched_vcpu holds belong to the lock of the queue of
+ * v->cpu; to change v->cpu that lock is held.  A second queue's lock is only ever tried, never waited for, so
+ * no order among them is needed.
  *
- * Always true: a vCPU is in the queue of v->cpu, or is curr there, or is not runnable (or parked, or homeless).  While
- * v->is_running, it is in no other CPU's queue, so nobody loads registers that are not saved yet.
+ * Always true: a vCPU is in the queue of v->cpu, or is curr there, or is not runnable (or parked, or
+ * homeless).  While v->is_running, it is in no other CPU's queue, so nobody loads registers that are not
+ * saved yet.
  */
 #include "domain/sched-private.h"
 #include "base/log.h"
@@ -31,6 +38,7 @@
 
 #define SLICE_PERIOD_NS 30000000ull
 #define SLICE_MAX_NS    10000000ull
+#define SLICE_MIN_NS      500000ull /* whatever the rate limit is, and however many wait */
 #define SLICE_CAP_MIN_NS  250000ll
 #define WAKE_LAG        10000000ull /* virtual, as the margins are */
 #define MOVE_LAG        60000000ull
@@ -72,7 +80,8 @@ sched_lock_vcpu(struct vcpu *v)
 static bool
 is_runnable(const struct vcpu *v)
 {
-    return v->state == VCPU_RUNNABLE && !atomic_read(&v->pause_count) && !atomic_read(&v->domain->pause_count);
+    return v->state == VCPU_RUNNABLE && !atomic_read(&v->pause_count) &&
+           !atomic_read(&v->domain->pause_count);
 }
 
 bool
@@ -184,7 +193,10 @@ queue_remove(struct sched_cpu *q, struct vcpu *v)
     WRITE_ONCE(q->waiting, q->waiting - 1);
 }
 
-/* @v, which waits nowhere, leaves for the queue of @cpu.  From here on that queue's lock is the one that counts. */
+/*
+ * @v, which waits nowhere, leaves for the queue of @cpu.  From here on that queue's lock is the one that
+ * counts.
+ */
 static void
 move_to(struct sched_cpu *q, struct vcpu *v, unsigned cpu)
 {
@@ -200,7 +212,7 @@ slice_ns(const struct sched_cpu *q, const struct vcpu *v)
     u64 ns = SLICE_PERIOD_NS / (q->waiting + 1);
     const struct sched_domain *sd = v->domain->sched;
 
-    ns = MAX(MIN(ns, SLICE_MAX_NS), (u64)sched_ratelimit_us * 1000);
+    ns = MAX(MIN(ns, SLICE_MAX_NS), MAX((u64)sched_ratelimit_us * 1000, SLICE_MIN_NS));
     if (unlikely(READ_ONCE(sd->cap))) {
         s64 share = READ_ONCE(sd->budget_ns) / (s64)v->domain->max_vcpus;
 
@@ -259,7 +271,9 @@ choose_cpu(struct sched_cpu *q, const struct vcpu *v)
     return best == CPU_NONE ? q->cpu : best;
 }
 
-/* Sees to it that @v waits in a queue, if it is runnable.  @q, its queue, is locked, and unlocked on return. */
+/*
+ * Sees to it that @v waits in a queue, if it is runnable.  @q, its queue, is locked, and unlocked on return.
+ */
 void
 sched_activate_and_unlock(struct sched_cpu *q, struct vcpu *v, u64 now)
 {
@@ -489,7 +503,10 @@ steal(struct sched_cpu *q, u64 now)
     return v;
 }
 
-/* Who is first in line.  One that has just been paused may still stand there; whoever pauses it would take it out. */
+/*
+ * Who is first in line.  One that has just been paused may still stand there; whoever pauses it would take it
+ * out.
+ */
 static struct pq_node *
 first_runnable(struct sched_cpu *q, u64 now)
 {
@@ -563,7 +580,8 @@ balance(struct sched_cpu *q, u64 now, bool slice_over)
     unsigned cpu;
 
     if (READ_ONCE(v->is_running)) {
-        q->balance_due = true; /* prev, whose registers are still here; sched_switch_done() comes back to it */
+        q->balance_due =
+            true; /* prev, whose registers are still here; sched_switch_done() comes back to it */
         q->balance_slice_over = slice_over;
         return;
     }

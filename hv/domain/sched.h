@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The scheduler: who runs next.  Fair by weight, with caps and affinities; presents itself to tools as credit2.
- * The model is at the top of sched.c.
+ * The scheduler: who runs next.  Fair by weight, with caps and affinities; presents itself to tools as
+ * credit2. The model is at the top of sched.c.
  */
 #ifndef SERAI_DOMAIN_SCHED_H
 #define SERAI_DOMAIN_SCHED_H
@@ -15,18 +15,27 @@ void sched_domain_fini(struct domain *d);
 int sched_vcpu_init(struct vcpu *v);
 void sched_vcpu_fini(struct vcpu *v);
 
-/* A blocked vCPU becomes runnable; its CPU is told if it should run now.  Harmless on one that is not blocked. */
+/*
+ * A blocked vCPU becomes runnable; its CPU is told if it should run now.  Harmless on one that is not
+ * blocked.
+ */
 void vcpu_wake(struct vcpu *v);
 /* A count that kept it paused has fallen: queues it if it is runnable now. */
 void sched_reconsider(struct vcpu *v);
 /* VCPUOP_up and down, and other changes of state that are not waking or blocking. */
 void sched_set_state(struct vcpu *v, enum vcpu_state state);
-/* Current vCPU: gives up the CPU until vcpu_wake(), unless an event is already pending.  Takes effect on the way out. */
+/*
+ * Current vCPU: gives up the CPU until vcpu_wake(), unless an event is already pending.  Takes effect on the
+ * way out.
+ */
 void vcpu_block(void);
 /* Whether an event waits that the guest has not masked, or an NMI. */
 bool vcpu_has_pending(const struct vcpu *v);
 void vcpu_yield(void);
-/* Something it must look at is pending: makes it runnable and, if it is in the guest on another CPU, brings it in. */
+/*
+ * Something it must look at is pending: makes it runnable and, if it is in the guest on another CPU, brings
+ * it in.
+ */
 void vcpu_kick(struct vcpu *v);
 /* Takes it off its CPU (pause count or state changed); the _sync form waits until its registers are saved. */
 void vcpu_sleep(struct vcpu *v);
@@ -40,12 +49,18 @@ bool sched_is_running(struct vcpu *v);
  * return on the machine.
  */
 void schedule(void);
-/* Upward promise of pv/cpu.c (fake: tests/fake): saves @prev, loads @next, calls sched_switch_done(@prev), leaves to the guest. */
+/*
+ * Upward promise of pv/cpu.c (fake: tests/fake): saves @prev, loads @next, calls sched_switch_done(@prev),
+ * leaves to the guest.
+ */
 void context_switch(struct vcpu *prev, struct vcpu *next);
 /* @prev's registers are in memory: others may run it, waiters in vcpu_sleep_sync() go on. */
 void sched_switch_done(struct vcpu *prev);
 
-/* SCHEDOP_pin_override for @v: to @cpu; -1 undoes it.  -EINVAL: no such CPU, or nothing to undo; -EBUSY: pinned already. */
+/*
+ * SCHEDOP_pin_override for @v: to @cpu; -1 undoes it.  -EINVAL: no such CPU, or nothing to undo; -EBUSY:
+ * pinned already.
+ */
 int sched_pin_override(struct vcpu *v, s32 cpu);
 
 /* Affinity; -EINVAL when no online CPU remains.  */

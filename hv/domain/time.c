@@ -2,13 +2,15 @@
 /*
  * Guest time.
  *
- * System time is a fixed function of the TSC, the same on all CPUs for as long as the machine runs.  So a vCPU's time record is
- * written once for each place that its vcpu_info has, and never again.  The wall clock changes when dom0 sets it.
+ * System time is a fixed function of the TSC, the same on all CPUs for as long as the machine runs.  So a
+ * vCPU's time record is written once for each place that its vcpu_info has, and never again.  The wall clock
+ * changes when dom0 sets it.
  *
- * Readers follow a version number: odd while the record changes.  Guests can write all of these pages; what they write
- * there is never used but for the lowest bit of a version.
+ * Readers follow a version number: odd while the record changes.  Guests can write all of these pages; what
+ * they write there is never used but for the lowest bit of a version.
  *
- * Locks: wallclock_lock for the wall clocks of all domains; runstates belong to the scheduler's lock of the vCPU.
+ * Locks: wallclock_lock for the wall clocks of all domains; runstates belong to the scheduler's lock of the
+ * vCPU.
  */
 #include "domain/time.h"
 #include "domain/domain.h"

@@ -16,7 +16,10 @@ struct domain_time {
     s64 system_time_offset_ns; /* unused while TSCs are native */
 };
 
-/* Writes the vCPU's time info if it is out of date (version protocol of vcpu_time_info); on each switch to it. */
+/*
+ * Writes the vCPU's time info if it is out of date (version protocol of vcpu_time_info); on each switch to
+ * it.
+ */
 void time_update_vcpu(struct vcpu *v);
 /* Also the secondary area, right after it was registered. */
 void time_force_update_vcpu(struct vcpu *v);
@@ -25,9 +28,9 @@ void time_update_wallclock(struct domain *d);
 void time_update_all_wallclocks(void);
 
 /*
- * Copies what the guest asked to have copied to addresses of its own (runstate, secondary time area).  @v is current.
- * While its user page tables are loaded those addresses mean nothing: then v->publish_pending stays set, and whoever switches to
- * the guest kernel's tables calls this again.
+ * Copies what the guest asked to have copied to addresses of its own (runstate, secondary time area).  @v is
+ * current. While its user page tables are loaded those addresses mean nothing: then v->publish_pending stays
+ * set, and whoever switches to the guest kernel's tables calls this again.
  */
 void time_publish(struct vcpu *v);
 

@@ -2,12 +2,13 @@
 /*
  * Timers: one queue for each CPU, ordered by deadline.
  *
- * Always true: a timer is in the queue of timer->cpu or in none; timer->cpu changes only under the locks of both queues
- * (taken in order of address).  The hardware is programmed for a deadline no later than the earliest in the queue: when the earliest moves
- * further away, the interrupt comes early and finds nothing to do, which is cheaper than programming twice.
+ * Always true: a timer is in the queue of timer->cpu or in none; timer->cpu changes only under the locks of
+ * both queues (taken in order of address).  The hardware is programmed for a deadline no later than the
+ * earliest in the queue: when the earliest moves further away, the interrupt comes early and finds nothing to
+ * do, which is cheaper than programming twice.
  *
- * A handler runs with no lock held.  It never runs on two CPUs at once: a timer that was armed again and moved while
- * its handler still runs elsewhere is put off for a moment.
+ * A handler runs with no lock held.  It never runs on two CPUs at once: a timer that was armed again and
+ * moved while its handler still runs elsewhere is put off for a moment.
  */
 #include "domain/timer.h"
 #include "base/log.h"
@@ -198,7 +199,8 @@ timer_dump(void)
         spin_lock(&queue->lock);
         for (struct pq_node *node = pq_next(&queue->timers, NULL); node; node = pq_next(&queue->timers, node))
             count++;
-        log_info("CPU%u: %u armed, %llu fired, next in %lld us", cpu, count, (unsigned long long)queue->fired_count,
+        log_info("CPU%u: %u armed, %llu fired, next in %lld us", cpu, count,
+                 (unsigned long long)queue->fired_count,
                  count ? (long long)(s64)(queue->timers.first->key - now) / 1000 : -1ll);
         spin_unlock(&queue->lock);
     }

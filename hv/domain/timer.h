@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Deadlines.  Each CPU has a queue; a timer belongs to one CPU's and fires there, from SOFTIRQ_TIMER, with no lock held. */
+/*
+ * Deadlines.  Each CPU has a queue; a timer belongs to one CPU's and fires there, from SOFTIRQ_TIMER, with no
+ * lock held.
+ */
 #ifndef SERAI_DOMAIN_TIMER_H
 #define SERAI_DOMAIN_TIMER_H
 
@@ -19,7 +22,10 @@ void timer_init(struct timer *timer, void (*fn)(void *data), void *data, unsigne
 /* Arms it, or moves its deadline; system time in ns.  Allowed from its own handler. */
 void timer_set(struct timer *timer, u64 expires_ns);
 void timer_stop(struct timer *timer);
-/* Stops it for good and returns when its handler runs nowhere.  A timer that was never initialised (zeroed) is left alone. */
+/*
+ * Stops it for good and returns when its handler runs nowhere.  A timer that was never initialised (zeroed)
+ * is left alone.
+ */
 void timer_fini(struct timer *timer);
 void timer_migrate(struct timer *timer, unsigned cpu);
 static inline bool

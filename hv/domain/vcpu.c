@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of a vCPU: created by the toolstack, given registers, perhaps moved to a vcpu_info of its own choice, paused and
- * unpaused, destroyed with its domain and never before.
+ * The life of a vCPU: created by the toolstack, given registers, perhaps moved to a vcpu_info of its own
+ * choice, paused and unpaused, destroyed with its domain and never before.
  *
- * Always true: v->info points to writable memory: the domain's shared info page, a frame that v->info_mfn holds a
- * writable reference to, or the vCPU's dummy.  Others may still use an old pointer until they leave the hypervisor.
+ * Always true: v->info points to writable memory: the domain's shared info page, a frame that v->info_mfn
+ * holds a writable reference to, or the vCPU's dummy.  Others may still use an old pointer until they leave
+ * the hypervisor.
  *
  * Locks: d->lock for creation and for being given registers; pause counts are atomic.
  */
@@ -211,7 +212,9 @@ vcpu_set_periodic_timer(struct vcpu *v, u64 period_ns)
     timer_set(&v->periodic_timer, v->periodic_last_ns + period_ns);
 }
 
-/* As it was before it was given registers; it stays where its vcpu_info is.  @v is paused, and not current. */
+/*
+ * As it was before it was given registers; it stays where its vcpu_info is.  @v is paused, and not current.
+ */
 int
 vcpu_reset(struct vcpu *v)
 {
@@ -233,8 +236,9 @@ vcpu_reset(struct vcpu *v)
 }
 
 /*
- * The vCPU itself calls this, or another one for it while it is down.  What is pending in the old place is carried over, and every
- * selector bit is set, so that an event which was marked in the old place meanwhile is seen all the same.
+ * The vCPU itself calls this, or another one for it while it is down.  What is pending in the old place is
+ * carried over, and every selector bit is set, so that an event which was marked in the old place meanwhile
+ * is seen all the same.
  */
 int
 vcpu_register_info(struct vcpu *v, mfn_t mfn, unsigned offset)

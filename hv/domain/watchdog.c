@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Watchdogs that a guest sets on itself: if it does not set one again in time, it is shut down with SHUTDOWN_watchdog.
- * Lock: d->watchdog_lock, for which of the timers are in use.
+ * Watchdogs that a guest sets on itself: if it does not set one again in time, it is shut down with
+ * SHUTDOWN_watchdog. Lock: d->watchdog_lock, for which of the timers are in use.
  */
 #include "domain/domain.h"
 #include "base/log.h"

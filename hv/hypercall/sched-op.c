@@ -10,7 +10,10 @@
 #define TIMEOUT_FAR_NS (1ull << 50) /* 13 days; further ones are mistakes of the guest's arithmetic */
 #define TIMEOUT_INSTEAD_NS 100000000ull
 
-/* Sleeps until an event comes; the guest's events are unmasked, so one that waits already is delivered at once. */
+/*
+ * Sleeps until an event comes; the guest's events are unmasked, so one that waits already is delivered at
+ * once.
+ */
 static void
 sched_block(void)
 {
@@ -131,11 +134,13 @@ static const struct subop sched_ops[] = {
     [SCHEDOP_block] = {"block", schedop_block, 0, NO_ARG, ANY_DOMAIN},
     [SCHEDOP_shutdown] = {"shutdown", schedop_shutdown, sizeof(struct sched_shutdown), IN, ANY_DOMAIN},
     [SCHEDOP_poll] = {"poll", schedop_poll, sizeof(struct sched_poll), IN, ANY_DOMAIN},
-    [SCHEDOP_remote_shutdown] = {"remote_shutdown", schedop_remote_shutdown, sizeof(struct sched_remote_shutdown), IN,
-                                 ANY_DOMAIN},
-    [SCHEDOP_shutdown_code] = {"shutdown_code", schedop_shutdown_code, sizeof(struct sched_shutdown), IN, ANY_DOMAIN},
+    [SCHEDOP_remote_shutdown] = {"remote_shutdown", schedop_remote_shutdown,
+                                 sizeof(struct sched_remote_shutdown), IN, ANY_DOMAIN},
+    [SCHEDOP_shutdown_code] = {"shutdown_code", schedop_shutdown_code, sizeof(struct sched_shutdown), IN,
+                               ANY_DOMAIN},
     [SCHEDOP_watchdog] = {"watchdog", schedop_watchdog, sizeof(struct sched_watchdog), IN, ANY_DOMAIN},
-    [SCHEDOP_pin_override] = {"pin_override", schedop_pin_override, sizeof(struct sched_pin_override), IN, HARDWARE_DOMAIN},
+    [SCHEDOP_pin_override] = {"pin_override", schedop_pin_override, sizeof(struct sched_pin_override), IN,
+                              HARDWARE_DOMAIN},
 };
 
 s64

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* HYPERVISOR_vcpu_op(cmd, vcpuid, arg): a domain's own vCPUs.  Locks: d->lock for what changes a vCPU that may not be the caller. */
+/*
+ * HYPERVISOR_vcpu_op(cmd, vcpuid, arg): a domain's own vCPUs.  Locks: d->lock for what changes a vCPU that
+ * may not be the caller.
+ */
 #include "hypercall/hypercall.h"
 #include "domain/evtchn.h"
 #include "domain/sched.h"
@@ -215,7 +218,8 @@ static const struct vcpu_op {
     [VCPUOP_down] = {"down", vcpuop_down},
     [VCPUOP_is_up] = {"is_up", vcpuop_is_up},
     [VCPUOP_get_runstate_info] = {"get_runstate_info", vcpuop_get_runstate_info},
-    [VCPUOP_register_runstate_memory_area] = {"register_runstate_memory_area", vcpuop_register_runstate_memory_area},
+    [VCPUOP_register_runstate_memory_area] = {"register_runstate_memory_area",
+                                              vcpuop_register_runstate_memory_area},
     [VCPUOP_set_periodic_timer] = {"set_periodic_timer", vcpuop_set_periodic_timer},
     [VCPUOP_stop_periodic_timer] = {"stop_periodic_timer", vcpuop_stop_periodic_timer},
     [VCPUOP_set_singleshot_timer] = {"set_singleshot_timer", vcpuop_set_singleshot_timer},
@@ -223,7 +227,8 @@ static const struct vcpu_op {
     [VCPUOP_register_vcpu_info] = {"register_vcpu_info", vcpuop_register_vcpu_info},
     [VCPUOP_send_nmi] = {"send_nmi", vcpuop_send_nmi},
     [VCPUOP_get_physid] = {"get_physid", vcpuop_get_physid},
-    [VCPUOP_register_vcpu_time_memory_area] = {"register_vcpu_time_memory_area", vcpuop_register_vcpu_time_memory_area},
+    [VCPUOP_register_vcpu_time_memory_area] = {"register_vcpu_time_memory_area",
+                                               vcpuop_register_vcpu_time_memory_area},
 };
 
 s64

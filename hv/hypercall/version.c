@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * HYPERVISOR_xen_version(cmd, arg): what this hypervisor calls itself, and what guests may count on; HYPERVISOR_vm_assist.
- * It says 4.17, for that is the interface it speaks; kernels and tools choose what they do by it.
+ * HYPERVISOR_xen_version(cmd, arg): what this hypervisor calls itself, and what guests may count on;
+ * HYPERVISOR_vm_assist. It says 4.17, for that is the interface it speaks; kernels and tools choose what they
+ * do by it.
  */
 #include "hypercall/hypercall.h"
 #include "base/string.h"
@@ -50,7 +51,8 @@ get_features(u64 guest)
     if (info.submap_idx >= XENFEAT_NR_SUBMAPS)
         return -EINVAL;
     info.submap = 1u << XENFEAT_memory_op_vnode_supported | 1u << XENFEAT_mmu_pt_update_preserve_ad |
-                  1u << XENFEAT_highmem_assist | 1u << XENFEAT_gnttab_map_avail_bits | 1u << XENFEAT_direct_mapped;
+                  1u << XENFEAT_highmem_assist | 1u << XENFEAT_gnttab_map_avail_bits |
+                  1u << XENFEAT_direct_mapped;
     if (READ_ONCE(d->vm_assist) & 1ull << VMASST_TYPE_pae_extended_cr3)
         info.submap |= 1u << XENFEAT_pae_pgdir_above_4gb;
     if (d->is_hardware)

@@ -38,6 +38,8 @@ pv_toggle_mode(struct vcpu *v)
     v->pv.kernel_mode = !v->pv.kernel_mode;
     swapgs();
     pv_load_cr3(v);
+    if (unlikely(v->publish_pending))
+        time_publish(v); /* its kernel's addresses mean something again, if that is where it goes */
 }
 
 /*

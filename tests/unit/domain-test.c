@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of domains and vCPUs: configurations that are refused, memory that runs out at every step of creation, death in stages,
- * shutdown, pauses; and what vcpu_op, set_timer_op, vm_assist and xen_version answer.
+ * The life of domains and vCPUs: configurations that are refused, memory that runs out at every step of
+ * creation, death in stages, shutdown, pauses; and what vcpu_op, set_timer_op, vm_assist and xen_version
+ * answer.
  */
 #include "world.h"
 #include "domain/evtchn.h"
@@ -60,7 +61,8 @@ configurations_are_checked(void)
         config.iommu_opts |= change->iommu_opts;
         config.max_vcpus = change->max_vcpus ? change->max_vcpus : config.max_vcpus;
         config.grant_opts = change->grant_opts ? change->grant_opts : config.grant_opts;
-        config.max_grant_frames = change->max_grant_frames ? change->max_grant_frames : config.max_grant_frames;
+        config.max_grant_frames =
+            change->max_grant_frames ? change->max_grant_frames : config.max_grant_frames;
         config.vmtrace_size = change->vmtrace_size;
         config.cpupool_id = change->cpupool_id;
         config.arch.emulation_flags = change->arch.emulation_flags;

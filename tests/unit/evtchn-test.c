@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Event channels of two domains against a simple model, with a guest that takes its events as Linux does, 2-level and FIFO; the refusals; and
- * four CPUs that bind, send, close and take at once.
+ * Event channels of two domains against a simple model, with a guest that takes its events as Linux does,
+ * 2-level and FIFO; the refusals; and four CPUs that bind, send, close and take at once.
  */
 #include "world.h"
 #include "domain/evtchn-private.h"
@@ -74,8 +74,9 @@ guest_unmask(struct guest *g, u32 port)
         u32 old = __atomic_load_n(&g->words[port], __ATOMIC_SEQ_CST);
 
         while (!(old & 1u << EVTCHN_FIFO_PENDING)) {
-            if (__atomic_compare_exchange_n(&g->words[port], &old, old & ~(1u << EVTCHN_FIFO_MASKED | 1u << EVTCHN_FIFO_BUSY),
-                                            false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            if (__atomic_compare_exchange_n(&g->words[port], &old,
+                                            old & ~(1u << EVTCHN_FIFO_MASKED | 1u << EVTCHN_FIFO_BUSY), false,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
                 return;
             if (old & 1u << EVTCHN_FIFO_BUSY)
                 old &= ~(1u << EVTCHN_FIFO_BUSY);
@@ -111,8 +112,8 @@ clear_linked(event_word_t *word)
 {
     u32 old = __atomic_load_n(word, __ATOMIC_SEQ_CST);
 
-    while (!__atomic_compare_exchange_n(word, &old, old & ~(1u << EVTCHN_FIFO_LINKED | EVTCHN_FIFO_LINK_MASK), false,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    while (!__atomic_compare_exchange_n(word, &old, old & ~(1u << EVTCHN_FIFO_LINKED | EVTCHN_FIFO_LINK_MASK),
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
     return old & EVTCHN_FIFO_LINK_MASK;
 }
@@ -429,7 +430,8 @@ pending_events_pass_from_2l_to_fifo(void)
     evtchn_send(guests[0].d, port);
 
     /* Between control block and array page, events are kept. */
-    mfn_t control = world_frame(guests[0].d), control1 = world_frame(guests[0].d), array = world_frame(guests[0].d);
+    mfn_t control = world_frame(guests[0].d), control1 = world_frame(guests[0].d),
+          array = world_frame(guests[0].d);
 
     g_assert_cmpint(evtchn_init_control(guests[0].d->vcpus[0], mfn_x(control), 0), ==, 0);
     g_assert_cmpint(evtchn_init_control(guests[0].d->vcpus[1], mfn_x(control1), 0), ==, 0);
@@ -563,7 +565,8 @@ bad_arguments_are_refused(void)
     REFUSED(EVTCHNOP_reset, -EPERM, op.reset.dom = 0);
     REFUSED(EVTCHNOP_init_control, -ENOENT, op.init.vcpu = VCPUS);
     REFUSED(EVTCHNOP_init_control, -EINVAL, op.init.control_gfn = mfn_x(world_frame(d)); op.init.offset = 4);
-    REFUSED(EVTCHNOP_init_control, -EINVAL, op.init.control_gfn = mfn_x(world_frame(d)); op.init.offset = 4096 - 64);
+    REFUSED(EVTCHNOP_init_control, -EINVAL, op.init.control_gfn = mfn_x(world_frame(d));
+            op.init.offset = 4096 - 64);
     REFUSED(EVTCHNOP_init_control, -EINVAL, op.init.control_gfn = ~0ull);
     REFUSED(EVTCHNOP_init_control, -EINVAL, op.init.control_gfn = mfn_x(world_frame(guests[1].d)));
     g_assert_null(d->evtchn->fifo);
@@ -587,7 +590,8 @@ bad_arguments_are_refused(void)
     /* Only whom it was allocated for may bind. */
     g_assert_cmpint(evtchn_alloc_unbound(guests[1].d, 0, &port), ==, 0);
     g_assert_cmpint(evtchn_close(d, 77), ==, 0);
-    REFUSED(EVTCHNOP_bind_interdomain, -EINVAL, op.inter.remote_dom = guests[1].d->id; op.inter.remote_port = port);
+    REFUSED(EVTCHNOP_bind_interdomain, -EINVAL, op.inter.remote_dom = guests[1].d->id;
+            op.inter.remote_port = port);
     guests_end();
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The scheduler under a virtual clock: hogs that always want to run, sleepers that run a little and rest, and a hammer of
- * random operations, from one thread with all invariants looked at, and from four threads at once.
+ * The scheduler under a virtual clock: hogs that always want to run, sleepers that run a little and rest, and
+ * a hammer of random operations, from one thread with all invariants looked at, and from four threads at
+ * once.
  */
 #include "domain/sched-private.h"
 #include "base/string.h"
@@ -45,8 +46,9 @@ void
 context_switch(struct vcpu *prev, struct vcpu *next)
 {
     if (!next->is_idle)
-        g_assert_cmpint(__atomic_exchange_n(&owner[next->domain->id][next->id], (int)cpu_id() + 1, __ATOMIC_SEQ_CST),
-                        ==, 0);
+        g_assert_cmpint(
+            __atomic_exchange_n(&owner[next->domain->id][next->id], (int)cpu_id() + 1, __ATOMIC_SEQ_CST), ==,
+            0);
     current = next;
     if (!prev->is_idle)
         __atomic_store_n(&owner[prev->domain->id][prev->id], 0, __ATOMIC_SEQ_CST);
@@ -89,7 +91,8 @@ new_domain(unsigned vcpus, u32 weight, u32 cap)
         d->vcpus[i]->info = &infos[domain_count][i];
     }
     if (cap) {
-        struct xen_domctl_scheduler_op op = {.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_DOMCTL_SCHEDOP_putinfo,
+        struct xen_domctl_scheduler_op op = {.sched_id = XEN_SCHEDULER_CREDIT2,
+                                             .cmd = XEN_DOMCTL_SCHEDOP_putinfo,
                                              .u.credit2 = {.weight = weight, .cap = cap}};
 
         g_assert_cmpint(sched_domctl(d, &op), ==, 0);
@@ -195,7 +198,8 @@ check_invariants(void)
         g_assert_true(q->curr == fake_cpus[cpu].vcpu);
         g_assert_true(q->curr->is_running);
         g_assert_cmpuint(q->curr->cpu, ==, cpu);
-        for (struct pq_node *node = pq_next(&q->queue, NULL); node; node = pq_next(&q->queue, node), waiting++) {
+        for (struct pq_node *node = pq_next(&q->queue, NULL); node;
+             node = pq_next(&q->queue, node), waiting++) {
             v = container_of(node, struct sched_vcpu, node)->vcpu;
             g_assert_cmpuint(v->cpu, ==, cpu);
             g_assert_true(sched_may_run_on(v, cpu));
@@ -216,7 +220,8 @@ check_invariants(void)
             if (v->is_running)
                 g_assert_true(sched_may_run_on(v, v->cpu));
             /* A domain's cap may have run out under a vCPU whose slice is not over. */
-            g_assert_cmpint(v->is_running + pq_is_queued(&v->sched->node) + (runnable && v->sched->parked), ==, runnable);
+            g_assert_cmpint(v->is_running + pq_is_queued(&v->sched->node) + (runnable && v->sched->parked),
+                            ==, runnable);
         }
 }
 
@@ -354,7 +359,10 @@ vcpu_that_was_pinned_to_a_crowd_is_no_king_elsewhere(void)
     start(crowd);
     start(others);
     simulate(5 * SECOND);
-    /* The crowd's clock is far behind.  One of them may go anywhere now; it must not have CPU 1 for itself for seconds. */
+    /*
+     * The crowd's clock is far behind.  One of them may go anywhere now; it must not have CPU 1 for itself
+     * for seconds.
+     */
     u64 before = vcpu_run_ns(others->vcpus[0]);
 
     g_assert_cmpint(sched_set_hard_affinity(crowd->vcpus[3], &all), ==, 0);
@@ -547,7 +555,8 @@ static void
 parameters_are_checked(void)
 {
     struct xen_domctl_scheduler_op op = {.sched_id = XEN_SCHEDULER_CREDIT};
-    struct xen_sysctl_scheduler_op sysop = {.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_SYSCTL_SCHEDOP_getinfo};
+    struct xen_sysctl_scheduler_op sysop = {.sched_id = XEN_SCHEDULER_CREDIT2,
+                                            .cmd = XEN_SYSCTL_SCHEDOP_getinfo};
     struct domain *d;
 
     begin(1);

@@ -166,7 +166,10 @@ moves_away_while_it_runs(void *data)
     count++;
     if (count > 1)
         return;
-    /* Armed again for now, on another CPU, while this handler has not returned: that CPU must not call it yet. */
+    /*
+     * Armed again for now, on another CPU, while this handler has not returned: that CPU must not call it
+     * yet.
+     */
     timer_migrate(&moving, 1);
     timer_set(&moving, fake_now_ns);
     fake_cpu_set(1);

@@ -134,8 +134,11 @@ void
 world_begin(void)
 {
     if (!world_dom0) {
-        struct xen_domctl_createdomain config = {.max_vcpus = 2, .max_evtchn_port = ~0u, .max_grant_frames = -1,
-            .max_maptrack_frames = -1, .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+        struct xen_domctl_createdomain config = {.max_vcpus = 2,
+                                                 .max_evtchn_port = ~0u,
+                                                 .max_grant_frames = -1,
+                                                 .max_maptrack_frames = -1,
+                                                 .grant_opts = XEN_DOMCTL_GRANT_version(1)};
 
         fake_machine_init(PAGES, WORLD_CPUS);
         frame_alloc_add(_mfn(1), PAGES - 1);
@@ -169,8 +172,11 @@ world_begin(void)
 struct domain *
 world_domain(unsigned vcpus, u32 max_port)
 {
-    struct xen_domctl_createdomain config = {.max_vcpus = vcpus, .max_evtchn_port = max_port, .max_grant_frames = -1,
-        .max_maptrack_frames = -1, .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+    struct xen_domctl_createdomain config = {.max_vcpus = vcpus,
+                                             .max_evtchn_port = max_port,
+                                             .max_grant_frames = -1,
+                                             .max_maptrack_frames = -1,
+                                             .grant_opts = XEN_DOMCTL_GRANT_version(1)};
     struct domain *d;
     struct vcpu *v;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A machine with the hypervisor's own domains, vCPUs, scheduler, event channels and grants on pretend CPUs.  Only page tables, devices
- * and the guests are missing.  One machine serves all tests of a program.
+ * A machine with the hypervisor's own domains, vCPUs, scheduler, event channels and grants on pretend CPUs.
+ * Only page tables, devices and the guests are missing.  One machine serves all tests of a program.
  */
 #ifndef SERAI_TESTS_WORLD_H
 #define SERAI_TESTS_WORLD_H
