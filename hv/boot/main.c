@@ -10,6 +10,7 @@
 #include "boot/smp.h"
 #include "boot/vga.h"
 #include "domain/domain.h"
+#include "domain/evtchn.h"
 #include "domain/sched.h"
 #include "hypercall/hypercall.h"
 #include "mm/frame-alloc.h"
@@ -153,6 +154,13 @@ boot_finish(struct domain *d)
     stack_reset_and_jump(idle_loop);
 }
 
+/* The hardware domain reads what was typed when it is told that there is something; it does not poll. */
+static void
+console_received(void)
+{
+    evtchn_send_host_virq(VIRQ_CONSOLE);
+}
+
 void
 boot_main(u32 magic, u64 info, u64 image)
 {
@@ -186,6 +194,7 @@ boot_main(u32 magic, u64 info, u64 image)
     pv_cpuid_init();                                             /* what guests are told of the CPU */
     domain_init();                                               /* the system domains */
     hardware_domain_shutdown_hook = machine_shutdown;
+    serial_received_hook = console_received;
     timer_cpu_init(0);
     sched_init();
     if (sched_cpu_init(0))

@@ -14,6 +14,7 @@ enum { REG_DATA = 0, REG_IER = 1, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR
 #define SPIN_MAX       1000000u /* a port that never drains must not hang the machine */
 
 bool (*serial_input_hook)(char c);
+void (*serial_received_hook)(void);
 
 static u16 port;
 static unsigned irq;
@@ -104,6 +105,8 @@ serial_interrupt_enable(void)
 void
 serial_interrupt(void)
 {
+    bool received = false;
+
     if (!port)
         return;
     for (unsigned i = 0; i < RING_SIZE && inb(port + REG_LSR) & LSR_DATA_READY; i++) {
@@ -115,7 +118,10 @@ serial_interrupt(void)
         if (ring_head - ring_tail < RING_SIZE)
             ring[ring_head++ % RING_SIZE] = c;
         spin_unlock(&ring_lock);
+        received = true;
     }
+    if (received && serial_received_hook)
+        serial_received_hook();
 }
 
 size_t

@@ -20,5 +20,7 @@ void serial_interrupt(void);
 void serial_interrupt_enable(void);
 /* Called with each byte that came; true when it was consumed (the switch of focus). */
 extern bool (*serial_input_hook)(char c);
+/* Called when there is more to read than before. */
+extern void (*serial_received_hook)(void);
 
 #endif

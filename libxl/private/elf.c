@@ -113,7 +113,9 @@ read_segments(SeraiElf *elf, const Elf64_Ehdr *header, Notes *notes, const guint
         memcpy(&ph, data + header->e_phoff + i * sizeof(ph), sizeof(ph));
         if (ph.p_type != PT_LOAD && ph.p_type != PT_NOTE)
             continue;
-        if (ph.p_offset > size || ph.p_filesz > size - ph.p_offset || ph.p_filesz > ph.p_memsz)
+        /* Notes need not be in memory: GRUB's have no size there. */
+        if (ph.p_offset > size || ph.p_filesz > size - ph.p_offset ||
+            (ph.p_type == PT_LOAD && ph.p_filesz > ph.p_memsz))
             return refuse(error, _("a segment lies outside of the file"));
         if (ph.p_type == PT_NOTE) {
             notes_read(elf, notes, data + ph.p_offset, ph.p_filesz);

@@ -141,6 +141,29 @@ notes_are_read(void)
     serai_elf_clear(&elf);
 }
 
+/* GRUB's notes have a size in the file and none in memory; a segment with more in the file than in memory is
+ * damaged. */
+static void
+notes_need_no_memory(void)
+{
+    g_autoptr(GBytes) kernel = test_kernel(40000, TRUE), apart = NULL, damaged = NULL;
+    g_autoptr(GError) error = NULL;
+    gsize size;
+    guint8 *copy = g_memdup2(g_bytes_get_data(kernel, &size), g_bytes_get_size(kernel));
+    SeraiElf elf;
+
+    ((Elf64_Phdr *)(copy + sizeof(Elf64_Ehdr)))[1].p_memsz = 0;
+    apart = g_bytes_new(copy, size);
+    g_assert_true(serai_elf_parse(&elf, apart, &error));
+    g_assert_no_error(error);
+    g_assert_cmphex(elf.entry, ==, KERNEL_BASE + 0x10000);
+    serai_elf_clear(&elf);
+    ((Elf64_Phdr *)(copy + sizeof(Elf64_Ehdr)))[0].p_memsz = 100;
+    damaged = g_bytes_new_take(copy, size);
+    g_assert_false(serai_elf_parse(&elf, damaged, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL);
+}
+
 static void
 refused(GBytes *file)
 {
@@ -266,6 +289,7 @@ main(int argc, char **argv)
     g_test_add_func("/libxl/kernel/packed_kernels_come_out_as_they_were",
                     packed_kernels_come_out_as_they_were);
     g_test_add_func("/libxl/kernel/notes_are_read", notes_are_read);
+    g_test_add_func("/libxl/kernel/notes_need_no_memory", notes_need_no_memory);
     g_test_add_func("/libxl/kernel/what_is_no_pv_kernel_is_refused", what_is_no_pv_kernel_is_refused);
     g_test_add_func("/libxl/kernel/damaged_kernels_do_no_harm", damaged_kernels_do_no_harm);
     g_test_add_func("/libxl/kernel/unpacked_kernels_are_kept", unpacked_kernels_are_kept);

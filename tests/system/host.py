@@ -49,7 +49,8 @@ class Host(qemu.Qemu):
     kind        'serai', 'xen' (Debian's, with all of Debian's stack), 'bare' (Linux alone)
     stock       the seams where Debian's part stands in for ours: 'store', 'driver'
     hypervisor  added to the hypervisor's command line; linux: to dom0's
-    files       {path in the host: file here}, put in before the boot
+    files       {path in the host: file here}, put in before the boot, besides those of $SERAI_FILES
+                ("PATH=FILE ..."), by which a fresh build is tried without packages
     disk        'virtio' or 'ahci';  machine 'pc' or 'q35';  firmware 'bios' or 'uefi'
     """
 
@@ -65,6 +66,7 @@ class Host(qemu.Qemu):
         self._connection = None
 
         backing = self.image / 'disk.raw'
+        files = {**dict(f.split('=', 1) for f in os.environ.get('SERAI_FILES', '').split()), **(files or {})}
         if files:
             backing = host_image.with_files(self.image, files, work / 'disk.raw')
         overlay = work / 'overlay.qcow2'

@@ -362,15 +362,25 @@ def with_files(image, files, out):
     This is how a fresh build of one part is tried without making packages and an image.
     """
     cache.run(['cp', '--sparse=always', '--reflink=auto', image / 'disk.raw', out])
-    commands = []
+    # debugfs follows links, so that a path through /lib reaches /usr/lib; a directory that is there stays as it is.
+    directories = sorted({str(d) for path in files for d in pathlib.PurePosixPath(path).parents})
+    commands = [f'mkdir {d}' for d in directories if d != '/']
     for path, source in files.items():
-        commands += [f'rm {path}', f'write {source} {path}']
-        if os.access(source, os.X_OK):
-            commands.append(f'set_inode_field {path} mode 0100755')
-    result = subprocess.run(['debugfs', '-w', '-f', '-', f'{out}?offset={(2 + ESP_MIB) << 20}'],
-                            input='\n'.join(commands) + '\n', text=True, capture_output=True)
-    listing = subprocess.run(['debugfs', '-R', 'stat ' + list(files)[-1], f'{out}?offset={(2 + ESP_MIB) << 20}'],
-                             text=True, capture_output=True)
-    if result.returncode or 'Inode:' not in listing.stdout:
-        raise RuntimeError(f'debugfs could not write into {out}: {result.stderr}')
+        commands += [f'rm {path}', f'write {source} {path}',
+                     f'set_inode_field {path} mode {"0100755" if os.access(source, os.X_OK) else "0100644"}']
+    _debugfs(out, commands)
+    # Its exit status says nothing about single commands, so each file is looked for, with its size.
+    said = _debugfs(out, [f'stat {path}' for path in files])
+    for (path, source), answer in zip(files.items(), said.split('debugfs: stat ')[1:], strict=True):
+        if f'Size: {os.path.getsize(source)}\n' not in answer:
+            raise RuntimeError(f'{path} could not be written into {out}: {answer}')
     return out
+
+
+def _debugfs(disk, commands):
+    """Run COMMANDS of debugfs on the root file system of DISK; returns what it said, each command before its answer."""
+    result = subprocess.run(['debugfs', '-w', '-f', '-', f'{disk}?offset={(2 + ESP_MIB) << 20}'],
+                            input='\n'.join(commands) + '\n', text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if result.returncode:
+        raise RuntimeError(f'debugfs could not write into {disk}: {result.stdout}')
+    return result.stdout
