@@ -271,8 +271,8 @@ class Checker:
 
 
 QUICK = ['style', 'unit']
-NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'system']
-BY_NAME = ['swap', 'bench', 'coverage', 'tidy']
+NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
+BY_NAME = ['system', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():
