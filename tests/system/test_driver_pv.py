@@ -106,7 +106,8 @@ def host():
     # On Debian's Xen the store is Debian's as well; the driver is ours in either case.
     stock = ['store'] if KIND == 'xen' else []
     extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
-    with hosts.Host(KIND, stock=stock, cpus=1, **extra) as machine:
+    log = hosts.TOP / f'build/system-logs/driver-pv-{KIND}.log'
+    with hosts.Host(KIND, stock=stock, cpus=1, log=log, **extra) as machine:
         yield machine.boot()
 
 
