@@ -164,7 +164,6 @@ struct domain {
     void *memory_map;            /* (l) E820 entries from the toolstack (XENMEM_set_memory_map), of the heap; NULL: none */
     u32 memory_map_entries;
     s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
-    u64 shared_pages_count, paged_count; /* always 0; reported to tools */
 
     /* state that the tools see */
     xen_domain_handle_t handle;  /* (l) uuid */
@@ -178,7 +177,7 @@ struct domain {
     struct domain_time time;     /* (m) */
     u64 suspend_port;            /* (m) evtchn */
     struct domain *target;       /* (l) XEN_DOMCTL_set_target: may act on it, holds a reference */
-    u64 kill_stage, kill_progress; /* (l) where domain_kill() goes on */
+    u64 kill_stage; /* (l) where domain_kill() goes on */
     bool is_being_killed;        /* (a) one CPU at a time is in domain_kill() */
     bool is_quiescent;           /* (a) nobody uses pointers into its shared pages any more; see domain_kill() */
     struct work destroy_work;
@@ -188,7 +187,6 @@ struct domain {
     u32 virq_to_port[NR_VIRQS];  /* (m) evtchn: the VIRQs that a domain has only one of */
     struct list list_node;       /* (m) domain.c: in order of id */
     char name_for_log[8];        /* "d12" */
-    u64 ioreq_private;
     spinlock_t console_lock;     /* leaf, above the log: the two below */
     u32 console_length;          /* (m) console-io.c: a line that is not whole yet */
     char console_line[128];

@@ -45,7 +45,7 @@
 #include "base/panic.h"
 #include "domain/page.h"
 #include "x86/pte.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tlb.h"
 
 static bool

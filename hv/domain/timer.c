@@ -17,7 +17,7 @@
 #include "x86/apic.h"
 #include "x86/percpu.h"
 #include "x86/softirq.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 #include "x86/tsc.h"
 
 #define RETRY_NS 20000ull

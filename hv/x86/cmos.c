@@ -3,7 +3,7 @@
 #include "x86/cmos.h"
 
 #include "x86/asm.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 #define PORT_INDEX 0x70
 #define PORT_DATA  0x71

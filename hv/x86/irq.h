@@ -12,7 +12,7 @@
 
 #include "x86/pci.h"
 #include "x86/percpu.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 /* Interrupts of a machine: all its pins, then MSIs. */
 #define IRQ_MAX  4096u

@@ -8,7 +8,7 @@
 #include "x86/acpi-info.h"
 #include "x86/asm.h"
 #include "x86/paging.h"
-#include "x86/spinlock.h"
+#include "base/spinlock.h"
 
 /* Windows are added, never taken away; the count is raised when the entry is whole.  Buses are mapped at their first use. */
 static struct window {
