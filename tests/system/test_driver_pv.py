@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -64,6 +65,11 @@ class Console:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.execvp('virsh', ['virsh', '-q', '-c', host.uri, 'console', '--force', name])
+        # What is typed before virsh takes the terminal over is thrown away.
+        limit = time.monotonic() + 60
+        while termios.tcgetattr(self.terminal)[3] & termios.ICANON:
+            assert time.monotonic() < limit, f'virsh console {name} does not begin'
+            time.sleep(0.1)
 
     def expect(self, pattern, timeout=120):
         """Wait for PATTERN; return the match and what came before it."""
