@@ -88,7 +88,8 @@ control_memory(struct control *control)
     struct store *store = control->call->store;
 
     say(control, "domain nodes node-bytes watches transactions other-bytes waiting-in waiting-out\n");
-    map_for_each (&store->domains, entry) {
+    map_for_each(&store->domains, entry)
+    {
         struct domain *domain = entry->value;
 
         say(control, "%u %" PRId64 " %" PRId64 " %u %u %" PRId64 " %zu %zu\n", domain->id, domain->nodes,
@@ -108,7 +109,8 @@ control_counters(struct control *control)
         "\n",
         store->requests, store->commits, store->conflicts, store->events, store->merged_events);
     say(control, "domain requests errors conflicts events\n");
-    map_for_each (&store->domains, entry) {
+    map_for_each(&store->domains, entry)
+    {
         struct domain *domain = entry->value;
 
         say(control, "%u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", domain->id, domain->requests,

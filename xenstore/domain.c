@@ -307,7 +307,8 @@ store_domain_gone(struct store *store, uint16_t domid)
     domain->features = RING_FEATURES;
     if (domain->ring)
         client_close(store, domain->ring);
-    map_for_each (&store->domains, entry) {
+    map_for_each(&store->domains, entry)
+    {
         struct domain *other = entry->value;
 
         if (other->target == domid)

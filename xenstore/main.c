@@ -322,8 +322,7 @@ main(int argc, char **argv)
             return 1;
         }
     }
-    rc = server_init(&server, options.no_state ? NULL : options.state_directory, xen,
-                     log_message);
+    rc = server_init(&server, options.no_state ? NULL : options.state_directory, xen, log_message);
     if (rc) {
         g_printerr("Cannot begin in %s: %s.\n", options.state_directory, g_strerror(-rc));
         /* A start script that finds the daemon running already has got what it wanted. */

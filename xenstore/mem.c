@@ -186,8 +186,7 @@ map_grow(struct map *map)
     bigger.entries = mem_zalloc(bigger.capacity * sizeof(*bigger.entries));
     if (!bigger.entries)
         return -ENOMEM;
-    map_for_each (map, entry)
-        *map_slot(&bigger, entry->key, entry->key_length, entry->hash) = *entry;
+    map_for_each(map, entry) * map_slot(&bigger, entry->key, entry->key_length, entry->hash) = *entry;
     mem_free(map->entries);
     *map = bigger;
     return 0;

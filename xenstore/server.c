@@ -189,7 +189,8 @@ check_domains(struct server *server)
         }
         /* Everything known between @first and the last one listed is either listed or gone. */
         limit = count == STATES ? ids[count - 1] + 1u : UINT16_MAX + 1u;
-        map_for_each (&store->domains, entry) {
+        map_for_each(&store->domains, entry)
+        {
             const struct domain *domain = entry->value;
 
             if (domain->id && domain->id >= first && domain->id < limit && known_count < STATES)
@@ -328,7 +329,8 @@ server_start(struct server *server, uint64_t now)
 
     store_tick(&server->store, now);
     attach_rings(server);
-    link_for_each_safe (&server->store.client_list, item) {
+    link_for_each_safe(&server->store.client_list, item)
+    {
         struct client *client = link_entry(item, struct client, in_store);
 
         if (client->socket && !client->transport)

@@ -556,7 +556,8 @@ settle(struct reader *reader)
 
     if (!rc)
         rc = store_know_owners(store, &ledger);
-    map_for_each (&store->domains, entry) {
+    map_for_each(&store->domains, entry)
+    {
         struct domain *domain = entry->value;
 
         domain->nodes = domain->node_bytes = 0;

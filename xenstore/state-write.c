@@ -280,8 +280,7 @@ write_domains(struct writer *writer, struct store *store)
         writer->rc = writer->rc ? writer->rc : -ENOMEM;
         return;
     }
-    map_for_each (&store->domains, entry)
-        domains[count++] = entry->value;
+    map_for_each(&store->domains, entry) domains[count++] = entry->value;
     qsort(domains, count, sizeof(*domains), by_domid);
     for (i = 0; i < count; i++)
         write_domain(writer, domains[i]);
@@ -400,8 +399,7 @@ state_write(struct store *store, int fd, uint64_t generation)
     begin(&writer, STATE_END, &last, sizeof(last));
     end(&writer);
     flush(&writer);
-    map_for_each (&writer.numbers, entry)
-        mem_free(entry->value);
+    map_for_each(&writer.numbers, entry) mem_free(entry->value);
     map_fini(&writer.numbers);
     buf_fini(&writer.out);
     buf_fini(&writer.record);

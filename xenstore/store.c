@@ -69,10 +69,9 @@ store_init(struct store *store)
 void
 store_fini(struct store *store)
 {
-    link_for_each_safe (&store->client_list, item)
+    link_for_each_safe(&store->client_list, item)
         client_close(store, link_entry(item, struct client, in_store));
-    map_for_each (&store->domains, entry)
-        mem_free(entry->value);
+    map_for_each(&store->domains, entry) mem_free(entry->value);
     map_fini(&store->domains);
     map_fini(&store->clients);
     node_put(store->root);
@@ -152,8 +151,7 @@ store_client(struct store *store, uint32_t id)
 static void
 client_forget_pending(struct client *client)
 {
-    map_for_each (&client->pending, entry)
-        mem_free(entry->value);
+    map_for_each(&client->pending, entry) mem_free(entry->value);
     map_fini(&client->pending);
 }
 

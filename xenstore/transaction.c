@@ -95,7 +95,8 @@ transaction_abandon(struct transaction *transaction)
     node_put(transaction->work);
     transaction->base = transaction->work = NULL;
     map_fini(&transaction->touched);
-    link_for_each_safe (&transaction->touched_list, item) {
+    link_for_each_safe(&transaction->touched_list, item)
+    {
         link_remove(item);
         mem_free(link_entry(item, struct touched, in_list));
     }
@@ -118,7 +119,7 @@ void
 transaction_remove_all(struct store *store, struct client *client)
 {
     (void)store;
-    link_for_each_safe (&client->transactions, item)
+    link_for_each_safe(&client->transactions, item)
         transaction_free(link_entry(item, struct transaction, in_client));
 }
 

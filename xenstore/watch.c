@@ -202,8 +202,7 @@ watch_remove(struct store *store, struct client *client, const char *path, const
 void
 watch_remove_all(struct store *store, struct client *client)
 {
-    link_for_each_safe (&client->watches, item)
-        watch_free(store, link_entry(item, struct watch, in_client));
+    link_for_each_safe(&client->watches, item) watch_free(store, link_entry(item, struct watch, in_client));
 }
 
 /* Whether the same event waits unsent in a long queue already; notes it as waiting if not. */

@@ -9,13 +9,13 @@
 #define PACKAGE "serai"
 
 /* Names for the ends of enumerations, which the private headers use throughout. */
-#define VIR_ENUM_SENTINELS             1
+#define VIR_ENUM_SENTINELS 1
 
-#define WITH_GETUID                    1
-#define WITH_GETEUID                   1
-#define WITH_GETGID                    1
-#define WITH_GETEGID                   1
-#define WITH_NET_IF_H                  1
-#define WITH_STRUCT_IFREQ              1
-#define WITH_LIBINTL_H                 1
-#define WITH_SUGGEST_ATTRIBUTE_FORMAT  1
+#define WITH_GETUID                   1
+#define WITH_GETEUID                  1
+#define WITH_GETGID                   1
+#define WITH_GETEGID                  1
+#define WITH_NET_IF_H                 1
+#define WITH_STRUCT_IFREQ             1
+#define WITH_LIBINTL_H                1
+#define WITH_SUGGEST_ATTRIBUTE_FORMAT 1
