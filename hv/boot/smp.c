@@ -68,15 +68,6 @@ wait_for_arrival(u64 timeout_ns)
     return atomic_read_acquire(&arrived);
 }
 
-static void
-wait_ns(u64 ns)
-{
-    u64 start = time_now_ns();
-
-    while (time_now_ns() - start < ns)
-        cpu_relax_poll();
-}
-
 static bool
 start_cpu(unsigned id, u32 apic_id)
 {
@@ -99,7 +90,7 @@ start_cpu(unsigned id, u32 apic_id)
     memcpy(page + (trampoline_args - trampoline_start), &args, sizeof(args));
     atomic_set(&arrived, false);
     apic_send_init(apic_id);
-    wait_ns(10000000);
+    time_wait_ns(10000000);
     for (unsigned tries = 0; tries < 2; tries++) {
         apic_send_startup(apic_id, trampoline_page >> PAGE_SHIFT);
         if (wait_for_arrival(tries ? 1000000000 : 10000000))

@@ -101,16 +101,6 @@ apic_send(unsigned cpu, u8 vector)
 }
 
 void
-apic_send_mask(const cpumask_t *mask, u8 vector)
-{
-    unsigned cpu, self = cpu_id();
-
-    for_each_cpu(cpu, mask)
-        if (cpu != self)
-            apic_send(cpu, vector);
-}
-
-void
 apic_send_nmi(unsigned cpu)
 {
     apic_icr(apic_id_of(cpu), ICR_ASSERT | ICR_NMI);

@@ -20,7 +20,6 @@ void apic_eoi(void);
 u32 apic_id_of(unsigned cpu);
 bool apic_is_x2apic(void);
 void apic_send(unsigned cpu, u8 vector);
-void apic_send_mask(const cpumask_t *mask, u8 vector);
 void apic_send_nmi(unsigned cpu);
 
 /* Interrupts this CPU with VECTOR_TIMER when time_now_ns() reaches @deadline_ns; 0 stops the timer. */

@@ -73,15 +73,6 @@ machine_halt(void)
 }
 
 static void
-wait_ns(u64 ns)
-{
-    u64 start = time_now_ns();
-
-    while (time_now_ns() - start < ns)
-        cpu_pause();
-}
-
-static void
 reset_by_acpi(void)
 {
     volatile u8 *reg;
@@ -95,7 +86,7 @@ reset_by_acpi(void)
         if (reg)
             *reg = acpi_info.reset_value;
     }
-    wait_ns(50000000);
+    time_wait_ns(50000000);
 }
 
 void
@@ -110,9 +101,9 @@ machine_reboot(void)
     reset_by_acpi();
     outb(0xcf9, 2);
     outb(0xcf9, 6);
-    wait_ns(50000000);
+    time_wait_ns(50000000);
     outb(0x64, 0xfe);
-    wait_ns(50000000);
+    time_wait_ns(50000000);
     __asm__ volatile("lidt %0; int3" : : "m"(no_idt));
     machine_halt_this_cpu();
 }
@@ -123,7 +114,7 @@ machine_restart_after_error(void)
     if (machine_noreboot)
         machine_halt();
     log_err("the machine reboots in 5 seconds; add noreboot to the command line to keep it here");
-    wait_ns(5000000000ull);
+    time_wait_ns(5000000000ull);
     machine_reboot();
 }
 
@@ -147,7 +138,7 @@ machine_enter_acpi_sleep(u16 pm1a_value, u16 pm1b_value, u32 state)
     outw(acpi_info.pm1a_control, pm1a_value | PM1_SLP_EN);
     if (acpi_info.pm1b_control)
         outw(acpi_info.pm1b_control, pm1b_value | PM1_SLP_EN);
-    wait_ns(1000000000);
+    time_wait_ns(1000000000);
     machine_halt();
 }
 

@@ -3,8 +3,8 @@
  * Softirqs, queued work, and quiescence.
  *
  * Quiescence: a CPU that runs softirqs holds no pointer it found without a reference, so each pass through
- * SOFTIRQ_QUIESCE ends all such uses on that CPU.  work_queue_after_quiesce() notes the count of every CPU, asks each for a
- * pass, and looks again from queued work until all counts have moved.
+ * SOFTIRQ_QUIESCE ends all such uses on that CPU.  work_queue_after_quiesce() begins a round: every
+ * online CPU is asked for a pass, and the last one to make it queues the work of the round.
  */
 #include "x86/softirq.h"
 #include "x86/apic.h"
@@ -99,11 +99,9 @@ static void
 quiesce_pass(void)
 {
     struct list done = LIST_INIT(done);
-    struct cpu *cpu = this_cpu();
 
-    cpu->quiesce_count++;
     spin_lock(&quiesce_lock);
-    cpumask_clear(&quiesce_left, cpu->id);
+    cpumask_clear(&quiesce_left, cpu_id());
     if (cpumask_empty(&quiesce_left)) {
         while (!list_empty(&quiesce_round)) {
             struct list *node = quiesce_round.next;

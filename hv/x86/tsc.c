@@ -34,6 +34,15 @@ time_now_ns(void)
     return tsc_scale_delta(tsc_read() - boot_tsc, tsc_scale);
 }
 
+void
+time_wait_ns(u64 ns)
+{
+    u64 start = time_now_ns();
+
+    while (time_now_ns() - start < ns)
+        cpu_relax_poll();
+}
+
 u64
 tsc_from_ns(u64 ns)
 {

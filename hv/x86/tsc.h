@@ -34,6 +34,9 @@ tsc_scale_delta(u64 tsc, struct tsc_scale scale)
 /* Nanoseconds since boot; monotonic and the same on all CPUs. */
 u64 time_now_ns(void);
 
+/* Passes @ns without doing anything but answering other CPUs. */
+void time_wait_ns(u64 ns);
+
 /* The TSC value at system time 0, and the TSC at which time_now_ns() reaches @ns. */
 u64 tsc_at_boot(void);
 u64 tsc_from_ns(u64 ns);

@@ -33,14 +33,6 @@ apic_send(unsigned cpu, u8 vector)
 }
 
 FAKE void
-apic_send_mask(const cpumask_t *mask, u8 vector)
-{
-    for (unsigned i = 0; i < cpu_limit; i++)
-        if (cpumask_test(mask, i))
-            apic_send(i, vector);
-}
-
-FAKE void
 apic_send_nmi(unsigned cpu)
 {
     apic_send(cpu, 2);

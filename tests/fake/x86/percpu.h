@@ -28,11 +28,9 @@ struct cpu {
     u32 tlb_time; /* (a) value of the TLB clock at the last full flush of this CPU */
     u64 cr4;
     u64 flush_requests;     /* (a) what other CPUs want of this one, tlb.c */
-    struct vcpu *fpu_owner; /* whose registers the FPU holds */
     struct timer_queue *timers;
     struct sched_cpu *sched;
     struct vcpu *idle;
-    u64 quiesce_count; /* (a) times this CPU passed a point where it held no pointer */
     struct list work;  /* queued struct work */
     u64 *window;       /* its window's L1 table */
     struct tss *tss;
