@@ -39,7 +39,8 @@ with the log.'''
 class Step:
     """Something that takes a while, as lines that a person follows: what, since when, where the log is.
 
-    On a terminal one line moves, with the last words of the log; elsewhere a plain line now and then.
+    A line says what begins; on a terminal another one moves below it, with the last words of the log, elsewhere
+    there is a plain line now and then; in the end it tells how long it took.
     """
 
     PLAIN_EVERY = 30
@@ -68,16 +69,15 @@ class Step:
         lines = [re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]|[^ -~]', '', line).strip() for line in lines]
         return next((line for line in reversed(lines) if line), '')
 
-    def _line(self, detail, end):
-        log = f'  (log: {os.path.relpath(self.log)})' if self.log else ''
-        head = f'[{time.monotonic() - self.started:4.0f} s] {self.what}'
-        room = shutil.get_terminal_size().columns - len(head) - len(log) - 3
-        words = f': {detail[:room]}' if detail and (room > 10 or not self.moving) else ''
-        sys.stdout.write(('\r\x1b[K' if self.moving else '') + head + words + log + end)
+    def _line(self, words, end):
+        line = f'[{time.monotonic() - self.started:4.0f} s] {words}'
+        if self.moving:
+            line = '\r\x1b[K' + line[:shutil.get_terminal_size().columns - 1]
+        sys.stdout.write(line + end)
         sys.stdout.flush()
 
     def _plain(self):
-        self._line(self.detail, '\n')
+        self._line(f'{self.what}: {self._last_words()}'.rstrip(': ')[:200], '\n')
 
     def _tick(self):
         while not self.over.wait(0.5 if self.moving else self.PLAIN_EVERY):
@@ -87,8 +87,7 @@ class Step:
                 self._plain()
 
     def __enter__(self):
-        if not self.moving:
-            print(f'{self.what} ...', flush=True)
+        print(f'{self.what} ...' + (f'  (log: {os.path.relpath(self.log)})' if self.log else ''), flush=True)
         self.thread = threading.Thread(target=self._tick, daemon=True)
         self.thread.start()
         return self
@@ -96,7 +95,8 @@ class Step:
     def __exit__(self, kind, error, trace):
         self.over.set()
         self.thread.join()
-        self._line('' if kind is None else 'interrupted' if issubclass(kind, KeyboardInterrupt) else 'failed', '\n')
+        how = 'done' if kind is None else 'interrupted' if issubclass(kind, KeyboardInterrupt) else 'failed'
+        self._line(how if self.moving else f'{self.what}: {how}', '\n')
 
 
 def build_debs():
@@ -208,7 +208,8 @@ def check_room(options):
         if free < gib:
             raise Refusal(f'{where} has {free} GiB free and about {gib} are needed.  Make room, or set '
                           'XDG_CACHE_HOME to a directory with more.')
-    available = int(re.search(r'MemAvailable: +(\d+)', pathlib.Path('/proc/meminfo').read_text()).group(1)) >> 10
+    memory = pathlib.Path('/proc/meminfo').read_text()
+    available = int(re.search(r'MemAvailable: +(\d+)', memory).group(1)) >> 10
     if available < options.memory:
         raise Refusal(f'{available} MiB of memory are available and the machine wants {options.memory}.  End '
                       'something, or try with --memory 1536.')

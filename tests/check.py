@@ -228,7 +228,14 @@ class Checker:
         if os.geteuid():
             self.tally.add('install', 'all', 'skipped', 'making the disk needs root')
         else:
-            self.pytest('install', 'tests/packages', '-m', 'booted')
+            self.pytest('install', 'tests/packages/test_install.py', '-m', 'booted')
+
+    def tier_try(self):
+        """scripts/try on a terminal: interrupted at each step, and to the guest's prompt"""
+        if os.geteuid():
+            self.tally.add('try', 'all', 'skipped', 'making the disk needs root')
+        else:
+            self.pytest('try', 'tests/packages/test_try.py')
 
     def tier_system(self):
         """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
@@ -278,7 +285,7 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
-BY_NAME = ['install', 'system', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():
