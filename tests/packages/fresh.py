@@ -49,7 +49,7 @@ def base():
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb',
                        '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED),
-                       image.SUITE, part, '-'], input=image.sources(), env={**os.environ, 'TMPDIR': work})
+                       image.SUITE, part, '-'], input=image.sources(), env=image.mmdebstrap_env(work))
 
     cache.prune('fresh-*.tar', 2)
     return cache.entry(f'fresh-{key}.tar', make)

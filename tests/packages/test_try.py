@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.booted, pytest.mark.skipif(os.geteuid() != 0, reason='
 
 
 class Terminal:
-    """scripts/try in a checkout of its own, on a terminal; what it starts carries a mark in its environment."""
+    """scripts/try in a checkout of its own, on a terminal; what it starts has a mark in its environment."""
 
     def __init__(self, checkout, *words):
         self.mark = f'SERAI_TRY_TEST={uuid.uuid4()}'

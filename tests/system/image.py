@@ -89,10 +89,15 @@ def base(say):
                        f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       SUITE, part, '-'], input=sources(), env={**os.environ, 'TMPDIR': work})
+                       SUITE, part, '-'], input=sources(), env=mmdebstrap_env(work))
 
     cache.prune('base-*.tar', 2)
     return cache.entry(f'base-{key}.tar', make)
+
+
+def mmdebstrap_env(work):
+    """WORK for its temporary files; and Debian's initial ramdisk, which takes long to make, is not wanted."""
+    return {**os.environ, 'TMPDIR': work, 'INITRD': 'No'}
 
 
 def sources():
@@ -245,6 +250,7 @@ def _boot_files(root, identity):
     for target in ('i386-pc', 'x86_64-efi'):
         shutil.copytree(root / 'usr/lib/grub' / target, root / 'boot/grub' / target,
                         ignore=lambda d, names: [n for n in names if not n.endswith(('.mod', '.lst'))])
+    _initramfs(root)
     probe = root / 'usr/sbin/grub-probe'
     probe.rename(root / 'usr/sbin/grub-probe.real')
     by_uuid = root / 'dev/disk/by-uuid'
@@ -257,7 +263,6 @@ def _boot_files(root, identity):
     finally:
         shutil.rmtree(root / 'dev/disk')
         (root / 'usr/sbin/grub-probe.real').rename(probe)
-    _initramfs(root)
     _chroot(root, ['grub-script-check', '/boot/grub/grub.cfg'])
 
 
@@ -279,13 +284,9 @@ exec switch_root /root /sbin/init
 
 
 def _initramfs(root):
-    """An initramfs of busybox and five modules in the place of Debian's, whose udev costs ten seconds.
-
-    Debian's own stays beside it under another name.
-    """
+    """An initramfs of busybox and five modules in the place of Debian's, whose udev costs ten seconds."""
     kernel = linux.Kernel()
     image = root / f'boot/initrd.img-{kernel.version}'
-    image.rename(image.with_name(f'debian-{image.name}'))
     tree = linux.Initramfs()
     tiny.busybox_tree(tree)
     tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'sd_mod', 'ext4',
