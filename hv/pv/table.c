@@ -88,12 +88,12 @@ l1_get(const struct domain *d, u16 owner, pte_t *pte)
 
 /*
  * Before another domain's page loses the reference that an entry of @d held: its owner's TLB flushes do not
- * reach the CPUs that ran @d, so none of them may be left with the translation.  A dying domain runs no more,
- * and dom0 is trusted to flush what it maps of others by itself.
+ * reach the CPUs that ran @d, so none of them may be left with the translation.  Dom0 is trusted to flush what
+ * it maps of others by itself.
  */
 static void __attribute__((noinline)) flush_foreign(const struct domain *d)
 {
-    if (!d->is_privileged && !domain_is_dying(d))
+    if (!d->is_privileged)
         tlb_flush_mask(&d->dirty_cpus);
 }
 

@@ -2,14 +2,14 @@
 /*
  * TLB flushes across CPUs.
  *
- * A request is a bit in the target's flush_requests and an interrupt; the sender waits, and targets answer from
- * VECTOR_FLUSH or, while they themselves wait for something, from cpu_relax_poll().  So two senders never wait
- * for each other in vain.
+ * A request is a bit in the target's flush_requests and an interrupt; the sender waits, and targets answer
+ * from VECTOR_FLUSH or, while they themselves wait for something, from cpu_relax_poll().  So two senders
+ * never wait for each other in vain.
  *
- *   all of the TLB   takes no lock: the target takes the bit away, flushes, and says so by its tlb_time, which
- *                    every sender compares with the clock as it was when it asked
- *   one page         the address is read from flush_va, so one sender at a time (flush_lock); one that finds it
- *                    taken has all of the TLB flushed instead, rather than wait for strangers
+ *   all of the TLB   takes no lock: the target takes the bit away, flushes, and says so by its tlb_time,
+ *                    which every sender compares with the clock as it was when it asked
+ *   one page         the address is read from flush_va, so one sender at a time (flush_lock); one that finds
+ *                    it taken has all of the TLB flushed instead, rather than wait for strangers
  *   the caches       rare; under flush_lock
  *
  * For the last two the target takes the bit away when it is done, and the sender waits for that.
