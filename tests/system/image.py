@@ -78,7 +78,9 @@ def base(say):
         say('a base system from Debian packages (mmdebstrap)')
         debs = cache.root() / 'debs'
         debs.mkdir(exist_ok=True)
-        with cache.lock('debs'):
+        # Its temporary directory lies where it is taken away even if it is killed.
+        with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='base-', dir=cache.root()) as work:
+            os.chmod(work, 0o755)
             cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(PACKAGES)}',
                        '--aptopt=Apt::Install-Recommends "false"',
                        *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
@@ -87,7 +89,7 @@ def base(say):
                        f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       SUITE, part, '-'], input=sources(), stdin=None)
+                       SUITE, part, '-'], input=sources(), env={**os.environ, 'TMPDIR': work})
 
     cache.prune('base-*.tar', 2)
     return cache.entry(f'base-{key}.tar', make)
@@ -313,7 +315,7 @@ def _disk(root, disk, identity, work):
              'start=1MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649\n'
              f'start=2MiB, size={ESP_MIB}MiB, type=uefi\n'
              f'start={2 + ESP_MIB}MiB, size={ROOT_MIB}MiB, type=linux\n')
-    cache.run(['sfdisk', '-q', disk], input=table, stdin=None)
+    cache.run(['sfdisk', '-q', disk], input=table)
     cache.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-L', LABEL, '-U', identity, '-d', root,
                '-E', f'offset={(2 + ESP_MIB) << 20},lazy_itable_init=1,lazy_journal_init=1',
                '-O', '^metadata_csum_seed,^orphan_file', disk, f'{ROOT_MIB}M'])
