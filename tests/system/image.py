@@ -279,7 +279,7 @@ exec switch_root /root /sbin/init
 
 
 def _initramfs(root):
-    """An initramfs of busybox and five modules in the place of Debian's, whose udev costs ten seconds.
+    """An initramfs of busybox and a few modules in the place of Debian's, whose udev costs ten seconds.
 
     Debian's own stays beside it under another name.
     """
@@ -288,7 +288,7 @@ def _initramfs(root):
     image.rename(image.with_name(f'debian-{image.name}'))
     tree = linux.Initramfs()
     tiny.busybox_tree(tree)
-    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'sd_mod', 'ext4',
+    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'nvme', 'sd_mod', 'ext4',
                                     'crc32c_generic'])
     tree.file('init', INIT, 0o755)
     image.write_bytes(tiny.zlib_gzip(tree.archive()))
@@ -358,12 +358,31 @@ def _grub_efi(modules, early, disk, work):
     cache.run(['mcopy', '-i', where, loader, '::EFI/BOOT/BOOTX64.EFI'])
 
 
-def with_files(image, files, out):
+def as_installed():
+    """The debugfs commands that undo on a disk what makes the test bed quick: Debian as it comes.
+
+    Its own initramfs with udev, nothing masked, all generators, udev's whole walk, the usual login prompt.  Only
+    apt's timers stay away: at the first boot they would hold its lock.
+    """
+    version = linux.Kernel().version
+    units = '/etc/systemd/system'
+    gone = [f'{units}/{unit}' for unit in dict.fromkeys(MASKED) if not unit.startswith('apt-')]
+    gone += [f'{units}-generators/systemd-{name}-generator' for name in GENERATORS]
+    gone += [f'{units}/systemd-udev-trigger.service.d/testbed.conf', f'{units}/ssh.service.d/testbed.conf',
+             f'{units}/multi-user.target.wants/testbed-console.service',
+             '/etc/systemd/journald.conf.d/testbed.conf', f'/boot/initrd.img-{version}']
+    return [*(f'rm {path}' for path in gone),
+            f'symlink /boot/initrd.img-{version} debian-initrd.img-{version}']
+
+
+def with_files(image, files, out, commands=()):
     """Copy the disk of IMAGE to OUT and put FILES {path inside: file here} in it, without mounting it.
 
-    This is how a fresh build of one part is tried without making packages and an image.
+    This is how a fresh build of one part is tried without making packages and an image.  COMMANDS of debugfs
+    are run first.
     """
     cache.run(['cp', '--sparse=always', '--reflink=auto', image / 'disk.raw', out])
+    _debugfs(out, commands)
     # debugfs follows links, so that a path through /lib reaches /usr/lib; a directory that is there stays as it is.
     directories = sorted({str(d) for path in files for d in pathlib.PurePosixPath(path).parents})
     commands = [f'mkdir {d}' for d in directories if d != '/']
