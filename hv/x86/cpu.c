@@ -57,9 +57,9 @@ struct descriptor_pointer {
     u64 base;
 } __packed;
 
-enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK };
+enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
-extern const char entry_stubs[], entry_nmi[], entry_double_fault[], entry_machine_check[];
+extern const char entry_stubs[], entry_debug[], entry_nmi[], entry_double_fault[], entry_machine_check[];
 extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
 extern const u64 extable_start[][2], extable_end[][2];
 
@@ -166,6 +166,7 @@ idt_init(void)
 {
     for (unsigned i = 0; i < 256; i++)
         idt_set(i, entry_stubs + i * 16, 0, 0);
+    idt_set(1, entry_debug, IST_DEBUG, 0);
     idt_set(2, entry_nmi, IST_NMI, 0);
     idt_set(8, entry_double_fault, IST_DOUBLE_FAULT, 0);
     idt_set(18, entry_machine_check, IST_MACHINE_CHECK, 0);
@@ -195,6 +196,7 @@ gdt_init(struct cpu *cpu, u64 stack)
     cpu->tss->ist[IST_NMI - 1] = stack + 1 * PAGE_SIZE;
     cpu->tss->ist[IST_DOUBLE_FAULT - 1] = stack + 2 * PAGE_SIZE;
     cpu->tss->ist[IST_MACHINE_CHECK - 1] = stack + 3 * PAGE_SIZE;
+    cpu->tss->ist[IST_DEBUG - 1] = stack + 4 * PAGE_SIZE;
     cpu->tss->iobmp = sizeof(struct tss);
 
     __asm__ volatile("lgdt %0" : : "m"(gdtr));

@@ -106,10 +106,6 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
         trap_interrupt(regs);
         return;
     }
-    if (vector == 1) {
-        write_dr7(0); /* a guest's breakpoint on something that it made us touch */
-        return;
-    }
     if (regs->rip == (u64)guest_iret)
         iret_fault(regs);
     if (vector == 14 && pv_page_fault_in_hypervisor(read_cr2(), regs->error_code))
@@ -145,6 +141,10 @@ trap_ist(struct cpu_user_regs *regs)
     static u32 nmi_count;
 
     switch ((u8)regs->entry_vector) {
+    case 1:
+        /* A guest's breakpoint on what it made us touch, or held back by MOV SS: nobody's concern. */
+        write_dr6(0xffff0ff0);
+        break;
     case 2:
         if (machine_is_stopping())
             machine_halt_this_cpu();

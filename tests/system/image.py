@@ -89,15 +89,10 @@ def base(say):
                        f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       SUITE, part, '-'], input=sources(), env=mmdebstrap_env(work))
+                       SUITE, part, '-'], input=sources(), env={**os.environ, 'TMPDIR': work})
 
     cache.prune('base-*.tar', 2)
     return cache.entry(f'base-{key}.tar', make)
-
-
-def mmdebstrap_env(work):
-    """WORK for its temporary files; and Debian's initial ramdisk, which takes long to make, is not wanted."""
-    return {**os.environ, 'TMPDIR': work, 'INITRD': 'No'}
 
 
 def sources():
@@ -250,7 +245,6 @@ def _boot_files(root, identity):
     for target in ('i386-pc', 'x86_64-efi'):
         shutil.copytree(root / 'usr/lib/grub' / target, root / 'boot/grub' / target,
                         ignore=lambda d, names: [n for n in names if not n.endswith(('.mod', '.lst'))])
-    _initramfs(root)
     probe = root / 'usr/sbin/grub-probe'
     probe.rename(root / 'usr/sbin/grub-probe.real')
     by_uuid = root / 'dev/disk/by-uuid'
@@ -263,6 +257,7 @@ def _boot_files(root, identity):
     finally:
         shutil.rmtree(root / 'dev/disk')
         (root / 'usr/sbin/grub-probe.real').rename(probe)
+    _initramfs(root)
     _chroot(root, ['grub-script-check', '/boot/grub/grub.cfg'])
 
 
@@ -284,12 +279,16 @@ exec switch_root /root /sbin/init
 
 
 def _initramfs(root):
-    """An initramfs of busybox and five modules in the place of Debian's, whose udev costs ten seconds."""
+    """An initramfs of busybox and a few modules in the place of Debian's, whose udev costs ten seconds.
+
+    Debian's own stays beside it under another name.
+    """
     kernel = linux.Kernel()
     image = root / f'boot/initrd.img-{kernel.version}'
+    image.rename(image.with_name(f'debian-{image.name}'))
     tree = linux.Initramfs()
     tiny.busybox_tree(tree)
-    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'sd_mod', 'ext4',
+    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'nvme', 'sd_mod', 'ext4',
                                     'crc32c_generic'])
     tree.file('init', INIT, 0o755)
     image.write_bytes(tiny.zlib_gzip(tree.archive()))
@@ -359,12 +358,31 @@ def _grub_efi(modules, early, disk, work):
     cache.run(['mcopy', '-i', where, loader, '::EFI/BOOT/BOOTX64.EFI'])
 
 
-def with_files(image, files, out):
+def as_installed():
+    """The debugfs commands that undo on a disk what makes the test bed quick: Debian as it comes.
+
+    Its own initramfs with udev, nothing masked, all generators, udev's whole walk, the usual login prompt.
+    Only apt's timers stay away: at the first boot they would hold its lock.
+    """
+    version = linux.Kernel().version
+    units = '/etc/systemd/system'
+    gone = [f'{units}/{unit}' for unit in dict.fromkeys(MASKED) if not unit.startswith('apt-')]
+    gone += [f'{units}-generators/systemd-{name}-generator' for name in GENERATORS]
+    gone += [f'{units}/systemd-udev-trigger.service.d/testbed.conf', f'{units}/ssh.service.d/testbed.conf',
+             f'{units}/multi-user.target.wants/testbed-console.service',
+             '/etc/systemd/journald.conf.d/testbed.conf', f'/boot/initrd.img-{version}']
+    return [*(f'rm {path}' for path in gone),
+            f'symlink /boot/initrd.img-{version} debian-initrd.img-{version}']
+
+
+def with_files(image, files, out, commands=()):
     """Copy the disk of IMAGE to OUT and put FILES {path inside: file here} in it, without mounting it.
 
-    This is how a fresh build of one part is tried without making packages and an image.
+    This is how a fresh build of one part is tried without making packages and an image.  COMMANDS of debugfs
+    are run first.
     """
     cache.run(['cp', '--sparse=always', '--reflink=auto', image / 'disk.raw', out])
+    _debugfs(out, commands)
     # debugfs follows links, so that a path through /lib reaches /usr/lib; a directory that is there stays as it is.
     directories = sorted({str(d) for path in files for d in pathlib.PurePosixPath(path).parents})
     commands = [f'mkdir {d}' for d in directories if d != '/']
