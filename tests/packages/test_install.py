@@ -26,10 +26,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='installing in a chroo
 
 
 @pytest.fixture(scope='session')
-def to_install(debs):
+def to_install(request):
     """The packages of a host; a directory of packages made before may be named, as for the system tests."""
     if os.environ.get('SERAI_DEBS'):
         debs = {p.name.split('_')[0]: p for p in hosts.packages()}
+    else:
+        debs = request.getfixturevalue('debs')
     return [debs[name] for name in OURS]
 
 

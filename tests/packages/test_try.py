@@ -106,7 +106,7 @@ def built(debs, tmp_path):
     where = tmp_path / 'serai'
     shutil.copytree(TOP, where, symlinks=True, ignore=shutil.ignore_patterns('build', 'build-*'))
     shutil.copytree(TOP / 'build/debs', where / 'build/debs')
-    image.build([p for p in debs.values()])
+    image.build(debs.values())
     own_cache(tmp_path, '*')
     return where
 
