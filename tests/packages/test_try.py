@@ -121,7 +121,7 @@ def interrupted(terminal, step, timeout, delay=3):
 
 
 def test_interrupt_while_building(checkout):
-    interrupted(Terminal(checkout, '--once'), r'(?s)Building Serai.*\] cc ', 1500)
+    interrupted(Terminal(checkout, '--once'), r'(?s)Building Serai.*\[\d+/\d+\] ', 1500)
 
 
 def test_interrupt_while_the_base_system_is_made(built, tmp_path):
