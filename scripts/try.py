@@ -67,7 +67,9 @@ class Step:
         except OSError:
             return ''
         lines = [re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]|[^ -~]', '', line).strip() for line in lines]
-        return next((line for line in reversed(lines) if line), '')
+        last = next((line for line in reversed(lines) if line), '')
+        # Of a compiler's command line the source at its end tells the most.
+        return re.sub(r'^(\[\d+/\d+\]) .* (\S+)$', r'\1 \2', last)
 
     def _line(self, words, end):
         line = f'[{time.monotonic() - self.started:4.0f} s] {words}'
