@@ -114,6 +114,7 @@ for word in $(cat /proc/cmdline); do
 done
 echo "guest: alive, $(nproc) cpu, $(awk '/MemTotal/ { print $2 }' /proc/meminfo) kB," \\
     "disks:" $(ls /sys/class/block)
+[ -f /etc/guest-run ] && . /etc/guest-run
 case $then in
 poweroff|reboot|halt) $then -f ;;
 crash) echo c > /proc/sysrq-trigger ;;
@@ -188,6 +189,18 @@ def guest_initramfs(kernel):
     # What the kernel runs when it is told from outside to shut down.
     for name in ('poweroff', 'reboot'):
         tree.file(f'sbin/{name}', f'#!/bin/sh\nexec /bin/{name} -f\n', 0o755)
+    return zlib_gzip(tree.archive())
+
+
+def guest_overlay(script, programs=()):
+    """What makes a guest do more, to be appended to its initramfs.
+
+    SCRIPT is taken in by its init once the devices are there; PROGRAMS is {path in the guest: static program here}.
+    """
+    tree = linux.Initramfs()
+    tree.file('etc/guest-run', script)
+    for path, source in dict(programs).items():
+        tree.file(path, pathlib.Path(source).read_bytes(), 0o755)
     return zlib_gzip(tree.archive())
 
 
@@ -284,12 +297,13 @@ class Tiny(qemu.Qemu):
     programs  {path in dom0: program here}, copied with the libraries they need
     files     {path in dom0: text, bytes or Path}
     store     'oxenstored', 'xenstored' (both Debian's), a command line of your own, or None
+    reboots   the machine may start again; otherwise QEMU ends where it would
     """
 
     def __init__(self, kind='serai', script=None, programs=(), files=(), store='oxenstored',
                  console='xenconsoled --log=guest', prepare=None, memory=1024, cpus=1, hv_args='', linux_args='',
                  qemu_args=(), cpu=qemu.CPU, kernel='elf', log=None,
-                 accel='tcg'):
+                 accel='tcg', reboots=False):
         self.kind = kind
         debian = linux.Kernel()
         image = debian.elf if kernel == 'elf' else debian.bzimage
@@ -325,7 +339,9 @@ class Tiny(qemu.Qemu):
         else:
             args = ['-kernel', debian.bzimage, '-initrd', initrd,
                     '-append', f'console=ttyS0 panic=-1 {linux_args}'.strip()]
-        args += ['-m', memory, '-smp', cpus, '-cpu', cpu, '-nodefaults', '-no-reboot', *qemu_args]
+        args += ['-m', memory, '-smp', cpus, '-cpu', cpu, '-nodefaults', *qemu_args]
+        if not reboots:
+            args.append('-no-reboot')
         super().__init__(args, log or work / 'console.log', accel)
         self._ids = itertools.count(1)
 
