@@ -85,6 +85,47 @@ extable_find(u64 rip)
     return 0;
 }
 
+static u8
+bits_for(u32 count)
+{
+    return count > 1 ? (u8)(32 - __builtin_clz(count - 1)) : 0;
+}
+
+/* How an APIC ID is made up of thread, core and socket. */
+static void
+topology_init(u32 max, u32 max_ext)
+{
+    u32 thread[4] = {0}, core[4] = {0}, r[4], threads, cores;
+
+    /* SDM vol. 3, 9.9: leaf 0xb gives the shifts; type 1 is the thread level, type 2 the core level. */
+    if (max >= 0xb) {
+        cpuid_count(0xb, 0, thread);
+        cpuid_count(0xb, 1, core);
+    }
+    if ((thread[2] >> 8 & 0xff) == 1 && (core[2] >> 8 & 0xff) == 2) {
+        cpu_features.thread_bits = thread[0] & 0x1f;
+        cpu_features.core_bits = MAX(core[0] & 0x1f, thread[0] & 0x1f) - (thread[0] & 0x1f);
+        return;
+    }
+    cpuid_count(1, 0, r);
+    if (!(r[3] >> 28 & 1)) /* HTT: more than one to a package */
+        return;
+    threads = r[1] >> 16 & 0xff;
+    /* APM vol. 3, E.4.7, or SDM leaf 4: cores of a package. */
+    cores = 0;
+    if (max_ext >= 0x80000008) {
+        cpuid_count(0x80000008, 0, r);
+        cores = r[2] & 0xff;
+    }
+    if (!cores && max >= 4) {
+        cpuid_count(4, 0, r);
+        cores = r[0] >> 26;
+    }
+    cores++;
+    cpu_features.core_bits = bits_for(cores);
+    cpu_features.thread_bits = MAX(bits_for(threads), cpu_features.core_bits) - cpu_features.core_bits;
+}
+
 void
 cpu_features_init(void)
 {
@@ -132,6 +173,7 @@ cpu_features_init(void)
         cpuid_count(0x80000008, 0, r);
         cpu_features.physical_bits = MIN(r[0] & 0xff, 52u);
     }
+    topology_init(max, max_ext);
 }
 
 /* Turns the NOPs before and after accesses to guest memory into STAC and CLAC. */
