@@ -106,6 +106,7 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
     }
     if (vector == 1) {
         write_dr7(0); /* a guest's breakpoint on something that it made us touch */
+        regs->rflags &= ~RFLAGS_TF; /* a guest's SYSENTER with the trap flag set */
         return;
     }
     if (regs->rip == (u64)guest_iret)
