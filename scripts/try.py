@@ -159,7 +159,13 @@ def watch_console(argv, pattern, timeout, shown):
 
 def explain(host, name):
     """How to reach the host with the tools one already has."""
-    key, known = host.image / 'key', host.image / 'known_hosts'
+    key, known = BUILD / 'try-key', BUILD / 'try-known-hosts'
+    # The image belongs to root; who called through sudo is to use these without it.
+    for target, source in ((key, host.image / 'key'), (known, host.image / 'known_hosts')):
+        target.unlink(missing_ok=True)
+        shutil.copy(source, target)
+        target.chmod(0o600)
+    give_back()
     uri = f'xen+ssh://root@127.0.0.1:{host.ssh_port}/system?keyfile={key}&no_verify=1'
     print(f'''
 The host is up.  In another terminal, as long as this one stays:
@@ -171,7 +177,8 @@ The host is up.  In another terminal, as long as this one stays:
 kernel_args=console=hvc0 \\
                   --disk none --network bridge=br0 --osinfo linux2022 --import --noautoconsole
   Ansible       ansible-playbook -i 'localhost,' -e 'libvirt_uri={uri}' examples/playbook.yml
-  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} -o HostKeyAlias=serai-host root@127.0.0.1
+  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} \\
+                  -o HostKeyAlias=serai-host root@127.0.0.1
 
 Below is virsh on that host.  `console {name}` shows the guest (leave with ^]), `quit` ends everything.
 ''', flush=True)

@@ -27,8 +27,8 @@ NEEDED = ['libjson-glib-1.0-0', 'libnl-route-3-200', 'libyajl2', 'gir1.2-glib-2.
           'libxencall1', 'libxenevtchn1', 'libxengnttab1', 'libxenforeignmemory1', 'libxendevicemodel1',
           'liblz4-1', 'libzstd1', 'liblzma5']
 
-# The directory that is named stands for an archive: apt takes what it needs of Debian's besides.
-INSTALL = 'apt-get install -y --no-install-recommends --no-download'
+# Files that are named stand for an archive of their own: apt takes what it needs of Debian's besides.
+INSTALL = 'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0'
 
 
 def base():

@@ -117,7 +117,7 @@ def interrupted(terminal, step, timeout, delay=3):
     terminal.interrupt()
     assert terminal.status() == 130, terminal.text[-2000:]
     assert 'Interrupted' in terminal.text
-    assert terminal.left_behind() == ([], set())
+    assert terminal.left_behind() == ([], [])
 
 
 def test_interrupt_while_building(checkout):
@@ -142,7 +142,7 @@ def test_once_ends_after_the_guests_prompt(built):
     terminal = Terminal(built, '--once')
     assert terminal.status(timeout=6000) == 0, terminal.text[-3000:]
     assert 'guest login:' in terminal.text and 'guest answered' in terminal.text
-    assert terminal.left_behind() == ([], set())
+    assert terminal.left_behind() == ([], [])
 
 
 def test_quit_ends_the_host(built):
@@ -153,4 +153,4 @@ def test_quit_ends_the_host(built):
     os.write(terminal.terminal, b'list\nquit\n')
     assert terminal.status(timeout=1500) == 0
     assert re.search(r'guest +running', terminal.text)
-    assert terminal.left_behind() == ([], set())
+    assert terminal.left_behind() == ([], [])

@@ -2,10 +2,11 @@
 /*
  * A TCG plugin that counts the instructions a hypervisor executes between two marks of tests/guest/bench.
  *
- * A mark is the eight-byte NOP 0f 1f 84 00 <0x5e7a1000 + n>; n + 0x100 ends what n began.  The hypervisor is whatever runs at
- * 0xffff800000000000 to 0xffff87ffffffffff, the part of each address space that the Xen ABI gives it.  One CPU only.
- * With the argument trace=N it also writes the address of each instruction that the operation N executes, last run only.
- * Of QEMU's plugin API (version 1) only what is used is declared here; Debian ships no header.
+ * A mark is the eight-byte NOP 0f 1f 84 00 <0x5e7a1000 + n>; n + 0x100 ends what n began.  The hypervisor is
+ * whatever runs at 0xffff800000000000 to 0xffff87ffffffffff, the part of each address space that the Xen ABI
+ * gives it.  One CPU only. With the argument trace=N it also writes the address of each instruction that the
+ * operation N executes, last run only. Of QEMU's plugin API (version 1) only what is used is declared here;
+ * Debian ships no header.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -24,8 +25,10 @@ typedef void (*exit_cb)(qemu_plugin_id_t id, void *opaque);
 enum { CB_NO_REGS = 0, INLINE_ADD_U64 = 0 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_trans_cb cb);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb cb, int flags, void *opaque);
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op, void *ptr, uint64_t value);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb cb, int flags,
+                                            void *opaque);
+void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op, void *ptr,
+                                                uint64_t value);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, exit_cb cb, void *opaque);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
@@ -35,7 +38,8 @@ uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 void qemu_plugin_outs(const char *text);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
-__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
+__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info,
+                                                               int argc, char **argv);
 
 #define MARK_BASE 0x5e7a1000u
 #define MARK_END  0x100u
@@ -93,7 +97,8 @@ translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         } else if (qemu_plugin_insn_size(insn) == 8 && !memcmp(bytes, "\x0f\x1f\x84\x00", 4)) {
             memcpy(&word, bytes + 4, 4);
             if (word - MARK_BASE < 2 * MARK_END)
-                qemu_plugin_register_vcpu_insn_exec_cb(insn, mark, CB_NO_REGS, (void *)(uintptr_t)(word - MARK_BASE));
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, mark, CB_NO_REGS,
+                                                       (void *)(uintptr_t)(word - MARK_BASE));
         }
     }
 }
