@@ -241,50 +241,62 @@ def store_requests(data):
     return count
 
 
-def traced(path):
-    """What a trace of libvirtd and its children holds."""
-    values, streams = collections.Counter(), collections.defaultdict(bytes)
-    for line in path.read_text(errors='replace').splitlines():
-        found = re.match(r'\d+ +(\w+)\(([^,]*)', line)
-        if not found:
-            continue
-        call, first = found.groups()
-        if call == 'execve' and line.endswith(' = 0'):
-            values['programs executed'] += 1
-        elif call == 'ioctl' and re.search(r'xen/(privcmd|hypercall)', first):
-            values['hypercalls and mappings of dom0'] += 1
-        elif call in ('write', 'writev', 'sendmsg', 'sendto') and 'xenstored/socket' in first + line[:400]:
-            written = int(line.rsplit('= ', 1)[1].split()[0])
-            data = b''.join(bytes.fromhex(part.replace('\\x', '')) for part in
-                            re.findall(r'"((?:\\x[0-9a-f]{2})*)"', line[found.end():]))
-            streams[first] += data[:max(written, 0)]
-    values['requests to the store'] = sum(store_requests(data) for data in streams.values())
-    return values
+READS = 'read,readv,recvfrom,recvmsg,recvmmsg'
+
+
+def store_reads(text):
+    """The number of requests that a store daemon read from its socket, from a trace in hexadecimal."""
+    socket = ''.join(f'\\x{ord(c):02x}' for c in 'xenstored/socket')
+    streams = collections.defaultdict(bytes)
+    for line in text.splitlines():
+        found = re.match(rf'(?:\d+ +)?(?:{READS.replace(",", "|")})\((\d+<[^"]*"[^"]*"\]>)', line)
+        size = re.search(r'msg_len=(\d+)', line) or re.search(r' = (\d+)$', line)
+        if found and size and socket in found.group(1):
+            data = re.findall(r'"((?:\\x[0-9a-f]{2})*)"', line[found.end():])
+            whole = bytes.fromhex(''.join(data).replace('\\x', ''))
+            streams[found.group(1)] += whole[:int(size.group(1))]
+    return sum(store_requests(data) for data in streams.values())
 
 
 def stat(word):
     return int(re.search(rf'^{word} (\d+)', pathlib.Path('/proc/stat').read_text(), re.M).group(1))
 
 
+class Trace:
+    """What processes do while it is open: `with Trace([pid], option...) as trace: ...`, then trace.text."""
+
+    def __init__(self, processes, *options):
+        self.path = pathlib.Path(f'/tmp/bench-trace.{processes[0]}')
+        self.command = ['strace', '-f', '-o', self.path, *options]
+        for process in processes:
+            self.command += ['-p', process]
+
+    def __enter__(self):
+        self.tracer = subprocess.Popen(self.command, stderr=subprocess.PIPE)
+        self.tracer.stderr.readline()       # it says so when it is attached
+        time.sleep(2)
+        return self
+
+    def __exit__(self, *exc):
+        self.tracer.send_signal(signal.SIGINT)
+        self.tracer.communicate()
+        self.text = self.path.read_text(errors='replace')
+        self.path.unlink()
+
+
+def pids(name):
+    return subprocess.run(['pidof', name], stdout=subprocess.PIPE, text=True).stdout.split()
+
+
 def counts(connection):
     """What one start of a paused guest makes dom0 do."""
-    daemon = subprocess.check_output(['pidof', 'libvirtd'], text=True).split()[0]
+    daemon = pids('libvirtd')
+    store = pids('serai-xenstored') or pids('oxenstored')
     domain = connection.defineXML(guest_xml())
-    trace = pathlib.Path('/tmp/bench.trace')
     values = {}
 
     def start():
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
-
-    def strace(*options):
-        tracer = subprocess.Popen(['strace', '-f', '-o', trace, *options, '-p', daemon],
-                                  stderr=subprocess.PIPE)
-        tracer.stderr.readline()        # it says so when it is attached
-        time.sleep(2)
-        start()
-        tracer.send_signal(signal.SIGINT)
-        tracer.communicate()
-        domain.destroy()
 
     start()
     domain.destroy()
@@ -293,11 +305,23 @@ def counts(connection):
     values['processes and threads made'] = stat('processes') - before[0]
     values['switches between threads'] = stat('ctxt') - before[1]
     domain.destroy()
-    strace('-c', '-U', 'calls')
-    values['system calls'] = int(re.search(r'(\d+) *\S* *total', trace.read_text()).group(1))
-    strace('-e', 'trace=execve,ioctl,write,writev,sendmsg,sendto', '-yy', '-xx', '-s', '8192')
-    values.update(traced(trace))
-    values.setdefault('programs executed', 0)
+
+    with Trace(daemon, '-c', '-U', 'calls') as trace:
+        start()
+    values['system calls of libvirtd'] = int(re.search(r'(\d+) *\S* *total', trace.text).group(1))
+    domain.destroy()
+
+    with Trace(daemon, '-e', 'trace=execve,ioctl', '-yy') as trace:
+        start()
+    values['programs executed'] = len(re.findall(r'execve(?:\(| resumed).* = 0$', trace.text, re.M))
+    calls = re.findall(r'ioctl\(\d+</[^>]*xen/(?:privcmd|hypercall)', trace.text)
+    values['hypercalls and mappings of libvirtd'] = len(calls)
+    domain.destroy()
+
+    with Trace(store, '-e', f'trace={READS}', '-yy', '-xx', '-s', '8192') as trace:
+        start()
+    values['requests to the store'] = store_reads(trace.text)
+    domain.destroy()
     domain.undefine()
     return values
 
