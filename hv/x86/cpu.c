@@ -34,6 +34,7 @@ static_assert(offsetof(struct vcpu, info) == VCPU_info, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, nmi_pending) == VCPU_nmi_mce_pending, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, mce_pending) == VCPU_nmi_mce_pending + 1, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, pv.kernel_mode) == VCPU_kernel_mode, "entry-offsets.h");
+static_assert(HYPERCALL_IRET == __HYPERVISOR_iret, "entry-offsets.h");
 static_assert(STACK_SIZE == 1ull << STACK_SHIFT, "entry-offsets.h");
 
 struct tss {
@@ -59,7 +60,8 @@ struct descriptor_pointer {
 
 enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
-extern const char entry_stubs[], entry_debug[], entry_nmi[], entry_double_fault[], entry_machine_check[];
+extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
+    entry_machine_check[];
 extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
 extern const u64 extable_start[][2], extable_end[][2];
 
@@ -211,6 +213,7 @@ idt_init(void)
     idt_set(1, entry_debug, IST_DEBUG, 0);
     idt_set(2, entry_nmi, IST_NMI, 0);
     idt_set(8, entry_double_fault, IST_DOUBLE_FAULT, 0);
+    idt_set(14, entry_page_fault, 0, 0);
     idt_set(18, entry_machine_check, IST_MACHINE_CHECK, 0);
     /* INT3 and INTO are the guest's own to execute. */
     idt_set(3, entry_stubs + 3 * 16, 0, 3);
