@@ -287,40 +287,6 @@ a_failed_start_leaves_nothing_and_says_why(void)
 }
 
 static void
-a_kernel_that_is_none_fails_whole(void)
-{
-    g_autofree char *path = g_build_filename(fixture_root(), "kernel", NULL);
-    g_autofree char *xml = g_strdup_printf("<domain type='xen'><name>bad</name><memory unit='MiB'>64</memory>"
-                                           "<os><type>linux</type><kernel>%s</kernel></os></domain>",
-                                           path);
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
-    g_autofree char *whole = NULL;
-    gsize size, length;
-    guint refused = 0;
-
-    g_assert_nonnull(domain);
-    g_assert_true(g_file_set_contents(path, "#!/bin/sh\n", -1, NULL));
-    g_assert_cmpint(virDomainCreate(domain), <, 0);
-    expect_failure("bad");
-
-    /* A real one, cut short anywhere: it may be whole enough, and else leaves nothing. */
-    g_assert_true(g_file_get_contents(fixture_kernel(), &whole, &size, NULL));
-    for (length = 0; length < size; length += size / 16 + 1) {
-        g_assert_true(g_file_set_contents(path, whole, length, NULL));
-        if (virDomainCreate(domain) < 0) {
-            expect_failure("bad");
-            refused++;
-        } else {
-            CHECK(virDomainDestroy(domain));
-        }
-        g_assert_cmpint(virConnectNumOfDomains(conn), ==, 1);
-        g_assert_false(exists("run/bad.xml"));
-    }
-    g_assert_cmpuint(refused, >, 2);
-    undefine(domain);
-}
-
-static void
 missing_images_and_too_much_memory_fail_whole(void)
 {
     virDomainPtr domain =
@@ -796,7 +762,6 @@ main(int argc, char **argv)
         {"a-transient-domain-leaves-the-list", a_transient_domain_leaves_the_list_when_it_ends},
         {"autodestroy-ends-with-its-connection", autodestroy_ends_with_its_connection},
         {"a-failed-start-leaves-nothing", a_failed_start_leaves_nothing_and_says_why},
-        {"a-kernel-that-is-none", a_kernel_that_is_none_fails_whole},
         {"missing-images-and-too-much-memory-fail", missing_images_and_too_much_memory_fail_whole},
         {"rename-moves-files", rename_moves_the_file_and_the_autostart_link},
         {"two-domains-of-one-name-are-refused", two_domains_of_one_name_or_uuid_are_refused},
