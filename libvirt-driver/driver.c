@@ -7,6 +7,7 @@
  */
 #include "entries.h"
 #include "capabilities.h"
+#include "define.h"
 #include "domain.h"
 #include "monitor.h"
 #include "process.h"
@@ -123,6 +124,7 @@ loadDomains(xenDriver *driver)
     sweep(settings->stateDir, "*.xml.new");
     sweep(settings->stateDir, "screen.??????");
     sweep(settings->saveDir, "*.save.partial");
+    xenDefineFinishRenames(settings);
     if (virDomainObjListLoadAllConfigs(driver->domains, settings->stateDir, NULL, true, driver->xmlopt, NULL,
                                        NULL) < 0)
         return -1;
