@@ -5,6 +5,7 @@
  * A definition changes on disk first and in memory after; libvirt's helpers write a new file and rename
  * it, so each file is whole at any moment.
  */
+#include "define.h"
 #include "entries.h"
 #include "postparse.h"
 #include "domain.h"
@@ -155,37 +156,94 @@ xenDomainUndefine(virDomainPtr dom)
     return xenDomainUndefineFlags(dom, 0);
 }
 
+/*
+ * The second half of a rename, once the new definition is written: what goes by the old name moves, the old
+ * definition last.  May be repeated.
+ */
 static int
-renameFiles(xenDriver *driver, virDomainObj *vm, const char *newName, char *oldName)
+finishRename(const xenSettings *settings, const char *oldName, const char *newName)
 {
-    g_autofree char *newLink = virDomainConfigFile(driver->settings->autostartDir, newName);
-    g_autofree char *oldLink = virDomainConfigFile(driver->settings->autostartDir, oldName);
-    g_autofree char *newFile = virDomainConfigFile(driver->settings->configDir, newName);
-    g_autofree char *oldFile = virDomainConfigFile(driver->settings->configDir, oldName);
-    g_autofree char *newImage = xenSettingsManagedSavePath(driver->settings, newName);
-    g_autofree char *oldImage = xenSettingsManagedSavePath(driver->settings, oldName);
+    g_autofree char *newLink = virDomainConfigFile(settings->autostartDir, newName);
+    g_autofree char *oldLink = virDomainConfigFile(settings->autostartDir, oldName);
+    g_autofree char *newFile = virDomainConfigFile(settings->configDir, newName);
+    g_autofree char *oldFile = virDomainConfigFile(settings->configDir, oldName);
+    g_autofree char *newImage = xenSettingsManagedSavePath(settings, newName);
+    g_autofree char *oldImage = xenSettingsManagedSavePath(settings, oldName);
 
-    vm->def->name = g_strdup(newName);
-    if (virDomainDefSave(vm->def, driver->xmlopt, driver->settings->configDir) < 0)
-        goto undo;
-    if (vm->autostart && symlink(newFile, newLink) < 0) {
+    if (virFileIsLink(oldLink) == 1 && symlink(newFile, newLink) < 0 && errno != EEXIST) {
         virReportSystemError(errno, _("cannot link '%s' to '%s'"), newLink, newFile);
-        goto undo;
+        return -1;
     }
     if (rename(oldImage, newImage) < 0 && errno != ENOENT) {
         virReportSystemError(errno, _("cannot rename '%s' to '%s'"), oldImage, newImage);
-        goto undo;
+        unlink(newLink);
+        return -1;
     }
     unlink(oldLink);
     unlink(oldFile);
     return 0;
+}
 
-undo:
-    unlink(newLink);
+static int
+renameFiles(xenDriver *driver, virDomainObj *vm, const char *newName, char *oldName)
+{
+    g_autofree char *newFile = virDomainConfigFile(driver->settings->configDir, newName);
+
+    vm->def->name = g_strdup(newName);
+    if (virDomainDefSave(vm->def, driver->xmlopt, driver->settings->configDir) == 0 &&
+        finishRename(driver->settings, oldName, newName) == 0)
+        return 0;
+
     unlink(newFile);
     g_free(vm->def->name);
     vm->def->name = g_strdup(oldName);
     return -1;
+}
+
+/* The UUID in a definition whose <name> is that of its file, as ours are; else NULL: somebody's copy. */
+static char *
+readUUID(const char *path, const char *name)
+{
+    g_autoptr(xmlXPathContext) ctxt = NULL;
+    g_autoptr(xmlDoc) doc = virXMLParseFileCtxt(path, &ctxt);
+    g_autofree char *own = doc ? virXPathString("string(./name)", ctxt) : NULL;
+    char *uuid = STREQ_NULLABLE(own, name) ? virXPathString("string(./uuid)", ctxt) : NULL;
+
+    virResetLastError();
+    return uuid;
+}
+
+static bool
+isNewer(const char *path, const char *other)
+{
+    struct stat a, b;
+
+    if (stat(path, &a) < 0 || stat(other, &b) < 0)
+        return false;
+    return a.st_mtim.tv_sec != b.st_mtim.tv_sec ? a.st_mtim.tv_sec > b.st_mtim.tv_sec
+                                                : a.st_mtim.tv_nsec > b.st_mtim.tv_nsec;
+}
+
+void
+xenDefineFinishRenames(const xenSettings *settings)
+{
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GDir) dir = g_dir_open(settings->configDir, 0, NULL);
+    const char *file;
+
+    while (dir && (file = g_dir_read_name(dir))) {
+        g_autofree char *name = g_str_has_suffix(file, ".xml") ? g_strndup(file, strlen(file) - 4) : NULL;
+        g_autofree char *path = name ? virDomainConfigFile(settings->configDir, name) : NULL;
+        g_autofree char *uuid = name ? readUUID(path, name) : NULL;
+        const char *other = uuid ? g_hash_table_lookup(names, uuid) : NULL;
+        g_autofree char *otherPath = other ? virDomainConfigFile(settings->configDir, other) : NULL;
+        bool newer = other && isNewer(path, otherPath);
+
+        if (other && finishRename(settings, newer ? other : name, newer ? name : other) < 0)
+            VIR_WARN("domain '%s' is half renamed: %s", name, virGetLastErrorMessage());
+        if (uuid && (!other || newer))
+            g_hash_table_insert(names, g_steal_pointer(&uuid), g_steal_pointer(&name));
+    }
 }
 
 static int

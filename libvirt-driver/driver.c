@@ -7,6 +7,7 @@
  */
 #include "entries.h"
 #include "capabilities.h"
+#include "define.h"
 #include "domain.h"
 #include "monitor.h"
 #include "process.h"
@@ -99,11 +100,31 @@ findManagedSave(virDomainObj *vm, void *opaque)
     return 0;
 }
 
+/* What a daemon that was killed was about to rename into place.  Ours is the only one: it holds the lock. */
+static void
+sweep(const char *directory, const char *pattern)
+{
+    g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+
+        if (g_pattern_match_simple(pattern, name) && unlink(path) < 0)
+            VIR_WARN("cannot remove %s: %s", path, g_strerror(errno));
+    }
+}
+
 static int
 loadDomains(xenDriver *driver)
 {
     const xenSettings *settings = driver->settings;
 
+    sweep(settings->configDir, "*.xml.new");
+    sweep(settings->stateDir, "*.xml.new");
+    sweep(settings->stateDir, "screen.??????");
+    sweep(settings->saveDir, "*.save.partial");
+    xenDefineFinishRenames(settings);
     if (virDomainObjListLoadAllConfigs(driver->domains, settings->stateDir, NULL, true, driver->xmlopt, NULL,
                                        NULL) < 0)
         return -1;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Debian's own libvirtd, unmodified, with the driver at the default path and no environment variable, driven by
-# Debian's own virsh, virt-install and virt-xml.
+# Debian's own virsh, virt-install and virt-xml, and by the programs of clients.sh.
 #
 #     daemon-test.sh SHIM MODULE LIBRARY MODULE_DIRECTORY KERNEL
 #
@@ -29,6 +29,7 @@ library=$(readlink -f "$3")
 module_directory=$4
 kernel=$(readlink -f "$5")
 
+script=$(readlink -f "$0")
 work=$(mktemp -d)
 drivers=$(dirname "$(find /usr/lib -path '*libvirt/connection-driver/libvirt_driver_network.so' | head -n 1)")
 daemon=
@@ -174,6 +175,8 @@ check "shutdown" virsh shutdown one
 check "it goes" sh -c 'for _ in $(seq 50); do [ "$(virsh domstate one)" = "shut off" ] && exit 0; sleep 0.1; done; exit 1'
 check "undefine" virsh undefine one
 check "no file is left" sh -c '! ls /etc/libvirt/libxl/*.xml /run/libvirt/libxl/*.xml 2> /dev/null | grep .'
+
+. "$(dirname "$script")/clients.sh"
 
 # An isolated network of libvirt's own.
 cat > "$work/net.xml" <<XML

@@ -5,7 +5,7 @@
  * Every call about a domain that can be made wrongly is made to a domain that is shut off, to one that is no
  * longer defined, to the host's own domain, and with names and numbers of things a running domain has not.
  * Whatever fails must say why, in words that name the domain or the thing, and never that the cause is
- * unknown.
+ * unknown.  So must a start with a kernel that is none, and leave nothing.
  */
 #include "fixture.h"
 
@@ -376,6 +376,49 @@ the_host_itself(void)
     virDomainFree(domain);
 }
 
+static void
+expect_named(const char *name)
+{
+    g_autofree char *reason = fixture_error();
+
+    if (!strstr(reason, name))
+        g_error("the reason does not name '%s': %s", name, reason);
+}
+
+static void
+a_kernel_that_is_none_fails_whole(void)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "kernel", NULL);
+    g_autofree char *xml = g_strdup_printf("<domain type='xen'><name>bad</name><memory unit='MiB'>64</memory>"
+                                           "<os><type>linux</type><kernel>%s</kernel></os></domain>",
+                                           path);
+    virDomainPtr domain = virDomainDefineXML(conn, xml);
+    g_autofree char *whole = NULL;
+    gsize size, length;
+    guint refused = 0;
+
+    g_assert_nonnull(domain);
+    g_assert_true(g_file_set_contents(path, "#!/bin/sh\n", -1, NULL));
+    g_assert_cmpint(virDomainCreate(domain), <, 0);
+    expect_named("bad");
+
+    /* A real one, cut short anywhere: it may be whole enough, and else leaves nothing. */
+    g_assert_true(g_file_get_contents(fixture_kernel(), &whole, &size, NULL));
+    for (length = 0; length < size; length += size / 16 + 1) {
+        g_assert_true(g_file_set_contents(path, whole, length, NULL));
+        if (virDomainCreate(domain) < 0) {
+            expect_named("bad");
+            refused++;
+        } else {
+            g_assert_cmpint(virDomainDestroy(domain), ==, 0);
+        }
+        g_assert_cmpint(virConnectNumOfDomains(conn), ==, 1);
+    }
+    g_assert_cmpuint(refused, >, 2);
+    g_assert_cmpint(virDomainUndefine(domain), ==, 0);
+    virDomainFree(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -386,6 +429,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/not-defined", a_domain_that_is_not_defined);
     g_test_add_func("/libvirt/errors/running", things_that_a_domain_has_not);
     g_test_add_func("/libvirt/errors/domain-0", the_host_itself);
+    g_test_add_func("/libvirt/errors/no-kernel", a_kernel_that_is_none_fails_whole);
     result = g_test_run();
     fixture_close();
     return result;
