@@ -60,7 +60,7 @@ pid_path(SeraiHost *host, guint domid)
 }
 
 char *
-serai_model_socket(SeraiHost *host, guint domid)
+serai_device_model_qmp_path(SeraiHost *host, guint domid)
 {
     return g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
 }
@@ -123,7 +123,7 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
 {
     GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
     const SeraiVfb *vfb = NULL;
-    g_autofree char *pid = pid_path(host, domid), *socket = serai_model_socket(host, domid);
+    g_autofree char *pid = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
 
     for (guint i = 0; i < config->devices->len; i++) {
         const SeraiDevice *device = config->devices->pdata[i];
@@ -200,7 +200,7 @@ password_arguments(const char *password)
 static gboolean
 setup_vnc(SeraiHost *host, guint domid, SeraiVfb *vfb, GCancellable *cancellable, GError **error)
 {
-    g_autofree char *path = serai_model_socket(host, domid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid);
     g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, cancellable, error);
     g_autoptr(JsonNode) answer = NULL;
     const char *service;
@@ -352,7 +352,7 @@ serai_device_model_runs(SeraiHost *host, guint domid)
 void
 serai_device_model_stop(SeraiHost *host, guint domid)
 {
-    g_autofree char *path = pid_path(host, domid), *socket = serai_model_socket(host, domid);
+    g_autofree char *path = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
     pid_t pid = read_pid(host, domid);
 
     if (pid) {

@@ -184,7 +184,8 @@ gboolean
 serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GCancellable *cancellable,
                      GError **error)
 {
-    g_autofree char *path = serai_model_socket(host, domid), *name = g_strdup_printf("disk%d", device->devid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
     JsonNode *block = block_node(&device->disk, name, error);
     g_autoptr(SeraiQmp) qmp = block ? serai_qmp_open(path, cancellable, error) : NULL;
 
@@ -235,7 +236,8 @@ has_node(SeraiQmp *qmp, const char *name)
 gboolean
 serai_model_remove_disk(SeraiHost *host, guint domid, const SeraiDevice *device)
 {
-    g_autofree char *path = serai_model_socket(host, domid), *name = g_strdup_printf("disk%d", device->devid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
     g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, NULL);
     gint64 deadline = g_get_monotonic_time() + RELEASE_TIMEOUT;
     gulong pause = 1000;
@@ -257,7 +259,8 @@ gboolean
 serai_model_resize_disk(SeraiHost *host, guint domid, const SeraiDevice *device, guint64 bytes,
                         GError **error)
 {
-    g_autofree char *path = serai_model_socket(host, domid), *name = g_strdup_printf("disk%d", device->devid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
     g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
     JsonBuilder *builder;
 
@@ -283,7 +286,8 @@ gboolean
 serai_model_disk_stats(SeraiHost *host, guint domid, const SeraiDevice *device, SeraiDiskStats *ret_stats,
                        GError **error)
 {
-    g_autofree char *path = serai_model_socket(host, domid), *name = g_strdup_printf("disk%d", device->devid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
     g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
     g_autoptr(JsonNode) answer = qmp ? serai_qmp_run(qmp, "query-blockstats", NULL, NULL, error) : NULL;
     JsonArray *list = answer && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;

@@ -37,9 +37,9 @@ gboolean serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *con
 /* Ends it.  Harmless when there is none. */
 void serai_device_model_stop(SeraiHost *host, guint domid);
 gboolean serai_device_model_runs(SeraiHost *host, guint domid);
-
 /* Where it listens for QMP. */
-char *serai_model_socket(SeraiHost *host, guint domid);
+char *serai_device_model_qmp_path(SeraiHost *host, guint domid);
+
 /* Has the host tell when it dies. */
 void serai_device_model_watch(SeraiHost *host, guint domid);
 

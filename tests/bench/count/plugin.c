@@ -4,11 +4,14 @@
  *
  * A mark is the eight-byte NOP 0f 1f 84 00 <0x5e7a1000 + n>; n + 0x100 ends what n began.  The hypervisor is whatever runs at
  * 0xffff800000000000 to 0xffff87ffffffffff, the part of each address space that the Xen ABI gives it.  One CPU only.
+ * With the argument trace=N it also writes the address of each instruction that the operation N executes, last run only.
  * Of QEMU's plugin API (version 1) only what is used is declared here; Debian ships no header.
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef uint64_t qemu_plugin_id_t;
@@ -42,12 +45,29 @@ static uint64_t executed; /* in the hypervisor, since the start */
 static uint64_t begin_at[OPS], counts[OPS];
 static unsigned seen[OPS];
 
+#define TRACE_MAX (1u << 20)
+static unsigned traced; /* the operation whose instructions are kept; 0: none */
+static bool tracing;
+static uint64_t trace[TRACE_MAX];
+static unsigned trace_length;
+
+static void
+executed_at(unsigned vcpu, void *va)
+{
+    (void)vcpu;
+    if (tracing && trace_length < TRACE_MAX)
+        trace[trace_length++] = (uintptr_t)va;
+}
+
 static void
 mark(unsigned vcpu, void *opaque)
 {
     unsigned n = (uintptr_t)opaque;
 
     (void)vcpu;
+    tracing = traced && n == traced;
+    if (tracing)
+        trace_length = 0;
     if (n < MARK_END) {
         begin_at[n] = executed;
     } else if (n - MARK_END < OPS) {
@@ -68,6 +88,8 @@ translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
         if (va >= 0xffff800000000000ull && va < 0xffff880000000000ull) {
             qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &executed, 1);
+            if (traced)
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, executed_at, CB_NO_REGS, (void *)(uintptr_t)va);
         } else if (qemu_plugin_insn_size(insn) == 8 && !memcmp(bytes, "\x0f\x1f\x84\x00", 4)) {
             memcpy(&word, bytes + 4, 4);
             if (word - MARK_BASE < 2 * MARK_END)
@@ -89,14 +111,19 @@ report(qemu_plugin_id_t id, void *opaque)
             qemu_plugin_outs(line);
         }
     }
+    for (unsigned i = 0; i < trace_length; i++) {
+        snprintf(line, sizeof(line), "at %" PRIx64 "\n", trace[i]);
+        qemu_plugin_outs(line);
+    }
 }
 
 int
 qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
     (void)info;
-    (void)argc;
-    (void)argv;
+    for (int i = 0; i < argc; i++)
+        if (!strncmp(argv[i], "trace=", 6))
+            traced = strtoul(argv[i] + 6, NULL, 10);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);
     qemu_plugin_register_atexit_cb(id, report, NULL);
     return 0;

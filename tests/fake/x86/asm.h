@@ -37,6 +37,7 @@
 #define CR4_OSXSAVE    (1ull << 18)
 
 #define RFLAGS_TF (1ull << 8)
+#define RFLAGS_IF_SHIFT 9
 #define RFLAGS_IF (1ull << 9)
 #define RFLAGS_DF (1ull << 10)
 #define RFLAGS_RF (1ull << 16)
