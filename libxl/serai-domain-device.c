@@ -63,6 +63,8 @@ remove_device(SeraiDomain *domain, const SeraiDevice *device)
     serai_batch_commit(batch, NULL, NULL);
     if (domain->host->fake)
         return;
+    if (serai_device_is_model_disk(device))
+        serai_model_remove_disk(domain->host, domain->domid, device);
     serai_devices_wait_gone(list, domain->domid, CLOSE_TIMEOUT);
     if (device->kind == SERAI_DEVICE_NIC && device->nic.ifname)
         serai_link_forget(device->nic.ifname, &device->nic);
@@ -123,7 +125,7 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
     if (!serai_devices_nodes(attaches, domain->domid, domain->uuid, batch, error) ||
         !serai_batch_commit(batch, cancellable, error))
         return FALSE;
-    if (serai_devices_wait(host, attaches, NULL, cancellable, error))
+    if (serai_devices_wait(host, domain->domid, attaches, NULL, cancellable, error))
         return TRUE;
     remove_device(domain, ((SeraiAttach *)attaches->pdata[0])->device);
     return FALSE;
@@ -139,7 +141,8 @@ serai_domain_attach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
 
 /* --- detaching -------------------------------------------------------------------------------- */
 
-static gboolean
+/* Returns what was detached. */
+static SeraiDevice *
 detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, GCancellable *cancellable,
        GError **error)
 {
@@ -148,34 +151,38 @@ detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, G
     gboolean force = flags & SERAI_DETACH_FORCE;
 
     if (!alive(domain, error) || !(device = find_device(domain, wanted, error)))
-        return FALSE;
+        return NULL;
     if (device->kind == SERAI_DEVICE_CONSOLE && device->devid == 0) {
         g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
                             _("The first console cannot be detached."));
-        return FALSE;
+        return NULL;
     }
     if (device->kind == SERAI_DEVICE_VFB || device->kind == SERAI_DEVICE_VKB) {
         g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
                             _("A frame buffer and its keyboard cannot be detached from a domain that runs."));
-        return FALSE;
+        return NULL;
     }
-    if (!serai_device_close(domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT,
+    if (!serai_device_is_empty(device) &&
+        !serai_device_close(domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT,
                             cancellable, &local) &&
         !(force && g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))) {
         g_propagate_error(error, g_steal_pointer(&local));
-        return FALSE;
+        return NULL;
     }
     remove_device(domain, device);
-    serai_host_emit_device_removed(domain->host, domain, device->kind, device->devid);
-    return TRUE;
+    return g_steal_pointer(&device);
 }
 
 gboolean
 serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, SeraiDetachFlags flags,
                                 GCancellable *cancellable, GError **error)
 {
-    return detach(domain, device, flags, cancellable, error) ||
-           fail_named(domain, _("Cannot detach a device"), error);
+    g_autoptr(SeraiDevice) gone = detach(domain, device, flags, cancellable, error);
+
+    if (!gone)
+        return fail_named(domain, _("Cannot detach a device"), error);
+    serai_host_emit_device_removed(domain->host, domain, gone->kind, gone->devid);
+    return TRUE;
 }
 
 /* --- changing --------------------------------------------------------------------------------- */
@@ -227,6 +234,7 @@ static gboolean
 update_disk(SeraiDomain *domain, const SeraiDevice *device, const SeraiDevice *wanted,
             GCancellable *cancellable, GError **error)
 {
+    g_autoptr(SeraiDevice) old = NULL;
     g_autoptr(GError) local = NULL;
 
     if (!device->disk.cdrom || !wanted->disk.cdrom) {
@@ -236,7 +244,8 @@ update_disk(SeraiDomain *domain, const SeraiDevice *device, const SeraiDevice *w
     }
     if (!g_strcmp0(device->disk.path, wanted->disk.path))
         return TRUE;
-    if (!detach(domain, device, SERAI_DETACH_NONE, cancellable, error))
+    old = detach(domain, device, SERAI_DETACH_NONE, cancellable, error);
+    if (!old)
         return FALSE;
     if (attach(domain, wanted, cancellable, &local))
         return TRUE;
@@ -390,11 +399,13 @@ serai_domain_resize_disk(SeraiDomain *domain, const char *target, guint64 bytes,
 
     if (!device)
         return fail_named(domain, _("Cannot resize a disk"), error);
-    if (serai_device_needs_model(device) || !device->disk.path) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
-                    _("Disk '%s' is not raw and cannot be resized."), target);
+    if (serai_device_is_empty(device)) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED, _("Drive '%s' has no disc."), target);
         return fail_named(domain, _("Cannot resize a disk"), error);
     }
+    if (serai_device_is_model_disk(device) && !domain->host->fake)
+        return serai_model_resize_disk(domain->host, domain->domid, device, bytes, error) ||
+               fail_named(domain, _("Cannot resize a disk"), error);
     backend = serai_device_backend_path(domain->domid, device);
     node = serai_store_read(domain->host->store, "%s/physical-device", backend);
     if (!node || sscanf(node, "%x:%x", &major_number, &minor_number) != 2) {
@@ -455,12 +466,14 @@ serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskSt
 
     if (!device)
         return fail_named(domain, _("Cannot read statistics"), error);
-    name = serai_device_bus_name(domain->domid, device);
-    if (!name) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
-                    _("QEMU serves disk '%s' and does not count."), target);
-        return fail_named(domain, _("Cannot read statistics"), error);
+    if (serai_device_is_empty(device)) {
+        *ret_stats = s;
+        return TRUE;
     }
+    if (serai_device_is_model_disk(device) && !domain->host->fake)
+        return serai_model_disk_stats(domain->host, domain->domid, device, ret_stats, error) ||
+               fail_named(domain, _("Cannot read statistics"), error);
+    name = serai_device_bus_name(domain->domid, device);
     dir = g_strdup_printf("/sys/bus/xen-backend/devices/%s/statistics", name);
     if (!domain->host->fake &&
         (!read_counter(dir, "rd_req", &s.read_requests) || !read_counter(dir, "rd_sect", &s.read_bytes) ||

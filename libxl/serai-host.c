@@ -31,6 +31,7 @@ enum {
     SIGNAL_CRASHED,
     SIGNAL_DIED,
     SIGNAL_DEVICE_REMOVED,
+    SIGNAL_DEVICE_FAILED,
     SIGNAL_COUNT,
 };
 
@@ -157,6 +158,7 @@ emit_now(gpointer data)
         g_signal_emit(e->host, signals[e->signal], 0, e->domain, e->first);
         break;
     case SIGNAL_DEVICE_REMOVED:
+    case SIGNAL_DEVICE_FAILED:
         g_signal_emit(e->host, signals[e->signal], 0, e->domain, e->first, e->second);
         break;
     default:
@@ -201,6 +203,25 @@ void
 serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domain, SeraiDeviceKind kind, int devid)
 {
     emit_later(host, SIGNAL_DEVICE_REMOVED, domain->domid, domain->uuid, kind, devid);
+}
+
+void
+serai_host_model_died(SeraiHost *host, guint domid)
+{
+    g_autoptr(SeraiDomain) domain = serai_host_lookup_by_id(host, domid, NULL);
+    g_autofree char *state =
+        domain ? serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/state", domain->uuid) : NULL;
+    g_autoptr(GPtrArray) devices = NULL;
+
+    if (!domain || g_strcmp0(state, "ready"))
+        return;
+    devices = serai_record_devices(host, domain->uuid);
+    for (guint i = 0; i < devices->len; i++) {
+        const SeraiDevice *device = devices->pdata[i];
+
+        if (serai_device_needs_model(device))
+            emit_later(host, SIGNAL_DEVICE_FAILED, domid, domain->uuid, device->kind, device->devid);
+    }
 }
 
 /* One domain of the list: what is new about it?  Called with the lock. */
@@ -304,6 +325,22 @@ serai_host_class_init(SeraiHostClass *klass)
     signals[SIGNAL_DEVICE_REMOVED] =
         g_signal_new("device-removed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3,
                      SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
+    signals[SIGNAL_DEVICE_FAILED] =
+        g_signal_new("device-failed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3,
+                     SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
+}
+
+/* Device models that were started by somebody before us. */
+static void
+watch_models(SeraiHost *host)
+{
+    g_autoptr(GDir) dir = host->fake ? NULL : g_dir_open(host->run_dir, 0, NULL);
+    const char *name;
+    guint domid;
+
+    while (dir && (name = g_dir_read_name(dir)))
+        if (sscanf(name, "qemu-%u.pid", &domid) == 1)
+            serai_device_model_watch(host, domid);
 }
 
 static void
@@ -339,6 +376,7 @@ serai_host_open(const char *backend, GError **error)
     host->released = serai_store_watch(host->store, "@releaseDomain", on_domains_changed, host, error);
     if (!host->released)
         return NULL;
+    watch_models(host);
     return g_steal_pointer(&host);
 }
 

@@ -363,6 +363,17 @@ SeraiDomain *serai_host_lookup_by_name(SeraiHost *host, const char *name, GError
  * A device of a domain that this library made went away.
  */
 
+/**
+ * SeraiHost::device-failed:
+ * @host: the host.
+ * @domain: the domain.
+ * @kind: a #SeraiDeviceKind.
+ * @devid: number of the device.
+ *
+ * QEMU, which served the device, ended while the domain runs.  The guest's requests to it wait until the
+ * domain is destroyed.  Told of domains whose QEMU this #SeraiHost started or found when it was opened.
+ */
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiHostInfo, serai_host_info_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiNode, serai_node_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiDomainInfo, serai_domain_info_free)

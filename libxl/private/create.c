@@ -317,7 +317,8 @@ create_steps(Creation *c, SeraiFillFunc fill, gpointer data, GError **error)
     if (!host->fake && serai_devices_need_model(c->config->devices) &&
         !serai_device_model_start(host, c->domid, c->config, c->cancellable, error))
         return FALSE;
-    return serai_devices_wait(host, c->attaches, c->progress, c->cancellable, error) && mark_ready(c, error);
+    return serai_devices_wait(host, c->domid, c->attaches, c->progress, c->cancellable, error) &&
+           mark_ready(c, error);
 }
 
 /* The description as it will be carried out. */

@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * QEMU as a server of PV devices: disks that the kernel cannot read (qcow2 and so on) and the frame buffer.
- * One process for each domain that needs it.  It finds disks by itself in the store; we tell it the rest on
- * its command line.  Its process number is in a file that it locks, so a number that was used again is not
- * mistaken for it.
+ * One process for each domain that needs it.  It finds frame buffers by itself in the store; disks are told
+ * by QMP (model-disk.c), the rest on its command line.  Its process number is in a file that it locks, so a
+ * number that was used again is not mistaken for it.
+ *
+ * It serves a guest that may take it over, so it gives up what it can: it forks and execs nothing, gains no
+ * privilege, and has no capability but that of opening images whoever owns them.  It stays root, because
+ * grants, event channels and the store are root's, and it opens them for each device anew.
  */
 #include "private/host.h"
+#include "private/qmp.h"
 #include "private/system.h"
 
 #include <fcntl.h>
+#include <glib-unix.h>
 #include <glib/gstdio.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *const emulators[] = {
@@ -114,7 +123,7 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
 {
     GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
     const SeraiVfb *vfb = NULL;
-    g_autofree char *pid = pid_path(host, domid), *qmp = serai_device_model_qmp_path(host, domid);
+    g_autofree char *pid = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
 
     for (guint i = 0; i < config->devices->len; i++) {
         const SeraiDevice *device = config->devices->pdata[i];
@@ -130,7 +139,9 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
     add(args, "-xen-attach");
     add(args, "-machine"), add(args, "xenpv");
     add(args, "-m"), add(args, "%u", (guint)MAX(1, config->max_memory_kib >> 10));
-    add(args, "-qmp"), add(args, "unix:%s,server=on,wait=off", qmp);
+    add(args, "-qmp"), add(args, "unix:%s,server=on,wait=off", socket);
+    add(args, "-sandbox"),
+        add(args, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     add_display(args, vfb);
     add(args, "-pidfile"), add(args, "%s", pid);
     add(args, "-daemonize");
@@ -154,22 +165,133 @@ environment(const SeraiConfig *config)
     return env;
 }
 
+/* --- privileges ------------------------------------------------------------------------------- */
+
+/* In the child, between fork and exec: nothing but system calls. */
+static void
+drop_capabilities(gpointer data G_GNUC_UNUSED)
+{
+    const guint32 kept = 1u << CAP_DAC_OVERRIDE;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[2] = {{.effective = kept, .permitted = kept, .inheritable = 0}};
+
+    for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+        if (cap != CAP_DAC_OVERRIDE)
+            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    syscall(SYS_capset, &header, caps);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/* --- VNC -------------------------------------------------------------------------------------- */
+
+static JsonNode *
+password_arguments(const char *password)
+{
+    JsonObject *object = json_object_new();
+    JsonNode *node = json_node_new(JSON_NODE_OBJECT);
+
+    json_object_set_string_member(object, "protocol", "vnc");
+    json_object_set_string_member(object, "password", password);
+    json_node_take_object(node, object);
+    return node;
+}
+
+/* Gives QEMU the password of its VNC server, and learns the port when QEMU chose it. */
 static gboolean
-setup_vnc(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable, GError **error)
+setup_vnc(SeraiHost *host, guint domid, SeraiVfb *vfb, GCancellable *cancellable, GError **error)
 {
     g_autofree char *path = serai_device_model_qmp_path(host, domid);
+    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, cancellable, error);
+    g_autoptr(JsonNode) answer = NULL;
+    const char *service;
 
+    if (!qmp)
+        return FALSE;
+    if (vfb->password) {
+        g_autoptr(JsonNode) done =
+            serai_qmp_run(qmp, "set_password", password_arguments(vfb->password), cancellable, error);
+
+        if (!done)
+            return FALSE;
+    }
+    if (vfb->socket_path || vfb->port)
+        return TRUE;
+    answer = serai_qmp_run(qmp, "query-vnc", NULL, cancellable, error);
+    if (!answer)
+        return FALSE;
+    service = JSON_NODE_HOLDS_OBJECT(answer)
+                  ? json_object_get_string_member_with_default(json_node_get_object(answer), "service", "")
+                  : "";
+    vfb->port = CLAMP(atoi(service), 0, 65535);
+    return TRUE;
+}
+
+static gboolean
+setup_displays(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable, GError **error)
+{
     for (guint i = 0; i < config->devices->len; i++) {
         SeraiDevice *device = config->devices->pdata[i];
 
         if (device->kind == SERAI_DEVICE_VFB && device->vfb.vnc &&
-            !serai_qmp_setup_vnc(path, &device->vfb, cancellable, error)) {
+            !setup_vnc(host, domid, &device->vfb, cancellable, error)) {
             g_prefix_error(error, _("Cannot set up VNC: "));
             return FALSE;
         }
     }
     return TRUE;
 }
+
+/* --- death ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    GWeakRef host;
+    guint domid;
+    int fd;
+} Deathbed;
+
+static void
+deathbed_free(gpointer data)
+{
+    Deathbed *d = data;
+
+    g_weak_ref_clear(&d->host);
+    close(d->fd);
+    g_free(d);
+}
+
+static gboolean
+on_model_death(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer data)
+{
+    const Deathbed *d = data;
+    g_autoptr(SeraiHost) host = g_weak_ref_get((GWeakRef *)&d->host);
+
+    if (host)
+        serai_host_model_died(host, d->domid);
+    return G_SOURCE_REMOVE;
+}
+
+void
+serai_device_model_watch(SeraiHost *host, guint domid)
+{
+    pid_t pid = read_pid(host, domid);
+    int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    GSource *source;
+    Deathbed *d;
+
+    if (fd < 0)
+        return;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    d = g_new0(Deathbed, 1);
+    g_weak_ref_init(&d->host, host);
+    d->domid = domid;
+    d->fd = fd;
+    source = g_unix_fd_source_new(fd, G_IO_IN);
+    g_source_set_callback(source, G_SOURCE_FUNC(on_model_death), d, deathbed_free);
+    g_source_attach(source, host->context);
+    g_source_unref(source);
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
 
 gboolean
 serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable,
@@ -192,8 +314,8 @@ serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCan
     }
     args = command_line(host, domid, config, emulator);
     env = environment(config);
-    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &output,
-                      &status, &local) ||
+    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, drop_capabilities, NULL,
+                      NULL, &output, &status, &local) ||
         !g_spawn_check_wait_status(status, &local)) {
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s: %s"),
                     local->message, output ? g_strchomp(output) : "");
@@ -206,8 +328,10 @@ serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCan
         g_autofree char *state = serai_store_read(host->store, "%s", path);
 
         if (state && !strcmp(state, "running")) {
-            if (setup_vnc(host, domid, config, cancellable, error))
+            if (setup_displays(host, domid, config, cancellable, error)) {
+                serai_device_model_watch(host, domid);
                 return TRUE;
+            }
             serai_device_model_stop(host, domid);
             return FALSE;
         }

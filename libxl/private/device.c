@@ -4,12 +4,12 @@
  * /local/domain/0/backend/TYPE/GUEST/ID, whose "state" nodes step through the numbers of XenbusState
  * (<xen/io/xenbus.h>) as both sides get ready:
  *
- *   kind              class     type              served by     ready when
- *   disk, raw         vbd       vbd               blkback       state is InitWait and blkback has opened the
- * disk disk, else        vbd       qdisk             QEMU          state is InitWait NIC               vif
- * vif               netback       its link exists; we connect it and say so console, channel  console console
- * consoled      at once: it may come and go frame buffer      vfb       vfb               QEMU          at
- * once keyboard          vkbd      vkbd              QEMU          at once
+ *   - a raw disk: class vbd, type vbd, served by blkback; ready in InitWait once blkback has opened the disk
+ *   - any other disk: class vbd, type qdisk, served by QEMU, which is told by QMP; ready in InitWait
+ *   - a CD-ROM drive without a disc: no nodes at all, since a PV guest cannot see an empty drive
+ *   - a NIC: class vif, type vif, served by netback; ready when its link exists, which we then connect
+ *   - a console or channel: class console, type console, served by serai-consoled, which may come and go
+ *   - a frame buffer and a keyboard: classes and types vfb and vkbd, served by QEMU; ready at once
  *
  * Console 0 has no backend: it lies in /local/domain/GUEST/console.  All devices of a domain go into one
  * transaction, and one loop waits for all of them.  No locks: an attach belongs to one thread.
@@ -25,6 +25,19 @@
 
 #define READY_TIMEOUT (30 * G_USEC_PER_SEC)
 
+/* A drive without a disc, which a PV guest cannot see. */
+gboolean
+serai_device_is_empty(const SeraiDevice *device)
+{
+    return device->kind == SERAI_DEVICE_DISK && !device->disk.path;
+}
+
+gboolean
+serai_device_is_model_disk(const SeraiDevice *device)
+{
+    return device->kind == SERAI_DEVICE_DISK && serai_device_needs_model(device);
+}
+
 static gboolean
 is_kernel_disk(const SeraiDevice *device)
 {
@@ -32,13 +45,14 @@ is_kernel_disk(const SeraiDevice *device)
         return FALSE;
     if (device->disk.backend != SERAI_DISK_BACKEND_AUTO)
         return device->disk.backend == SERAI_DISK_BACKEND_KERNEL;
-    return device->disk.format == SERAI_DISK_RAW && device->disk.path;
+    return device->disk.format == SERAI_DISK_RAW && device->disk.path &&
+           !serai_disk_is_nbd(device->disk.path);
 }
 
 gboolean
 serai_device_needs_model(const SeraiDevice *device)
 {
-    return (device->kind == SERAI_DEVICE_DISK && !is_kernel_disk(device)) ||
+    return (device->kind == SERAI_DEVICE_DISK && !serai_device_is_empty(device) && !is_kernel_disk(device)) ||
            device->kind == SERAI_DEVICE_VFB || device->kind == SERAI_DEVICE_VKB;
 }
 
@@ -188,9 +202,12 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
     }
     if (device->kind != SERAI_DEVICE_DISK || !device->disk.path)
         return TRUE;
+    if (serai_disk_is_nbd(device->disk.path))
+        return TRUE;
     if (strstr(device->disk.path, "://")) {
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
-                    _("Disk '%s' is a network disk, which is not supported."), device->disk.target);
+                    _("Disk '%s' (%s): of network disks only NBD is supported."), device->disk.target,
+                    device->disk.path);
         return FALSE;
     }
     if (is_kernel_disk(device)) {
@@ -205,6 +222,14 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
         return FALSE;
     }
     return TRUE;
+}
+
+/* Whether nothing is in the way of the kernel's serving a file that it is to serve if it can. */
+static gboolean
+kernel_can(const SeraiDevice *device)
+{
+    return !is_kernel_disk(device) || device->disk.backend != SERAI_DISK_BACKEND_AUTO ||
+           !g_file_test(device->disk.path, G_FILE_TEST_IS_REGULAR) || access("/dev/loop-control", F_OK) == 0;
 }
 
 GPtrArray *
@@ -222,6 +247,8 @@ serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArra
             return NULL;
         }
         g_ptr_array_add(attaches, attach);
+        if (!host->fake && !kernel_can(attach->device))
+            attach->device->disk.backend = SERAI_DISK_BACKEND_QEMU;
         attach->frontend = serai_device_frontend_path(domid, attach->device);
         attach->backend = serai_device_backend_path(domid, attach->device);
         attach->bus_name = serai_device_bus_name(domid, attach->device);
@@ -252,7 +279,6 @@ leaf(SeraiBatch *batch, const char *dir, const char *name, const char *format, .
 static void
 disk_nodes(SeraiBatch *batch, const SeraiAttach *attach)
 {
-    static const char *const formats[] = {"aio", "qcow2", "qcow", "qed", "vmdk", "vhd", "vhdx", "vdi"};
     const SeraiDisk *disk = &attach->device->disk;
     gboolean kernel = is_kernel_disk(attach->device);
 
@@ -268,9 +294,6 @@ disk_nodes(SeraiBatch *batch, const SeraiAttach *attach)
     if (kernel) {
         leaf(batch, attach->backend, "params", "%s", disk->path);
         leaf(batch, attach->backend, "physical-device", "%x:%x", major(attach->node), minor(attach->node));
-    } else {
-        leaf(batch, attach->backend, "params", "%s:%s", formats[disk->format], disk->path ? disk->path : "");
-        leaf(batch, attach->backend, "direct-io-safe", "%d", !disk->cached);
     }
 }
 
@@ -347,6 +370,8 @@ serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBat
             serai_console_nodes(batch, domid, device, attach->frontend);
             continue;
         }
+        if (serai_device_is_empty(device))
+            continue;
         serai_batch_mkdir(batch, attach->frontend, domid, device->backend_domid);
         serai_batch_mkdir(batch, attach->backend, device->backend_domid, domid);
         leaf(batch, attach->frontend, "backend", "%s", attach->backend);
@@ -363,7 +388,9 @@ serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBat
         else
             vfb_nodes(batch, attach);
         leaf(batch, attach->frontend, "state", "%d", XenbusStateInitialising);
-        leaf(batch, attach->backend, "state", "%d", XenbusStateInitialising);
+        /* QEMU would take Initialising for an order to find the disk by itself. */
+        if (!serai_device_is_model_disk(device))
+            leaf(batch, attach->backend, "state", "%d", XenbusStateInitialising);
     }
     return TRUE;
 }
@@ -416,7 +443,8 @@ attach_step(SeraiHost *host, SeraiAttach *attach, gboolean *ret_poll, GError **e
     const SeraiDevice *device = attach->device;
     int state;
 
-    if (device->kind != SERAI_DEVICE_DISK && device->kind != SERAI_DEVICE_NIC) {
+    if ((device->kind != SERAI_DEVICE_DISK && device->kind != SERAI_DEVICE_NIC) ||
+        serai_device_is_empty(device)) {
         attach->ready = TRUE;
         return TRUE;
     }
@@ -437,9 +465,22 @@ attach_step(SeraiHost *host, SeraiAttach *attach, gboolean *ret_poll, GError **e
     return TRUE;
 }
 
+/* Has QEMU serve a disk; on the pretend host the pretend backend stands for QEMU too. */
+static gboolean
+tell_model(SeraiHost *host, guint domid, const SeraiAttach *attach, GCancellable *cancellable, GError **error)
+{
+    g_autofree char *state = attach->backend ? g_strdup_printf("%s/state", attach->backend) : NULL;
+
+    if (!serai_device_is_model_disk(attach->device))
+        return TRUE;
+    if (host->fake)
+        return serai_store_write(host->store, error, state, "%d", XenbusStateInitialising);
+    return serai_model_add_disk(host, domid, attach->device, cancellable, error);
+}
+
 gboolean
-serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress, GCancellable *cancellable,
-                   GError **error)
+serai_devices_wait(SeraiHost *host, guint domid, GPtrArray *attaches, SeraiProgress *progress,
+                   GCancellable *cancellable, GError **error)
 {
     g_auto(SeraiWaiter) waiter = {0};
     gint64 deadline = g_get_monotonic_time() + READY_TIMEOUT;
@@ -451,9 +492,12 @@ serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress
         g_autofree char *path = attach->backend ? g_strdup_printf("%s/state", attach->backend) : NULL;
 
         if ((attach->device->kind == SERAI_DEVICE_DISK || attach->device->kind == SERAI_DEVICE_NIC) &&
-            !serai_waiter_add(&waiter, path, error))
+            !serai_device_is_empty(attach->device) && !serai_waiter_add(&waiter, path, error))
             return FALSE;
     }
+    for (guint i = 0; i < attaches->len; i++)
+        if (!tell_model(host, domid, attaches->pdata[i], cancellable, error))
+            return FALSE;
     for (;;) {
         guint ready = 0;
         gboolean poll = FALSE;

@@ -26,11 +26,14 @@ GPtrArray *serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *device
 /* Adds the nodes of all devices, and their records. */
 gboolean serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch,
                              GError **error);
-/* Once the nodes are there: waits for all backends at once and connects the NICs. */
-gboolean serai_devices_wait(SeraiHost *host, GPtrArray *attaches, SeraiProgress *progress,
+/* Once the nodes are there: tells QEMU of its disks, waits for all backends at once and connects the NICs. */
+gboolean serai_devices_wait(SeraiHost *host, guint domid, GPtrArray *attaches, SeraiProgress *progress,
                             GCancellable *cancellable, GError **error);
 /* Whether a device is served by QEMU. */
 gboolean serai_device_needs_model(const SeraiDevice *device);
+gboolean serai_device_is_model_disk(const SeraiDevice *device);
+/* Whether it is a CD-ROM drive without a disc, which has no nodes. */
+gboolean serai_device_is_empty(const SeraiDevice *device);
 gboolean serai_devices_need_model(GPtrArray *devices);
 
 /* Adds the removal of everything that the store has of a device, its record included. */

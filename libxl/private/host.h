@@ -29,6 +29,9 @@ struct _SeraiDomain {
 SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
 /* Emits a signal of the host in its main context; @detail is the reason, or the device. */
 void serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domid, SeraiDeviceKind kind, int devid);
+/* The device model of a domain is gone; tells so of each device that it served, unless the domain goes too.
+ */
+void serai_host_model_died(SeraiHost *host, guint domid);
 gboolean serai_host_scheduler(SeraiHost *host, uint32_t *ret_id, GError **error);
 void serai_info_fill(SeraiDomainInfo *info, const xen_domctl_getdomaininfo_t *raw);
 

@@ -1,38 +1,85 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The little that is said to QEMU once it runs: the password of its VNC server, and the question which port
- * it took. One connection, one command after the other, each answered by one line with "return" or "error";
- * events in between are skipped.  Nothing is kept, so there is no lock.
+ * QEMU answers each command by one line with "return" or "error".  What it says is read with bounds: it may
+ * have been taken over by a guest.
  */
-#include "private/system.h"
+#include "private/qmp.h"
 
 #include <gio/gio.h>
 #include <gio/gunixsocketaddress.h>
-#include <stdlib.h>
 
-#define TIMEOUT_SECONDS 10
+#define TIMEOUT_SECONDS 30
 #define LINES_MAX       100
 
-static char *
-ask(GIOStream *stream, GDataInputStream *input, const char *command, GCancellable *cancellable,
-    GError **error)
-{
-    GOutputStream *output = g_io_stream_get_output_stream(stream);
+struct SeraiQmp {
+    GSocketConnection *connection;
+    GDataInputStream *input;
+};
 
-    if (!g_output_stream_write_all(output, command, strlen(command), NULL, cancellable, error))
+static char *
+read_line(SeraiQmp *qmp, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    char *line = g_data_input_stream_read_line_utf8(qmp->input, NULL, cancellable, &local);
+
+    if (!line && local)
+        g_propagate_error(error, g_steal_pointer(&local));
+    else if (!line)
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU ended."));
+    return line;
+}
+
+/* The answer in a line, or NULL when it is something else; a refusal sets @error. */
+static JsonNode *
+parse_answer(const char *line, GError **error)
+{
+    g_autoptr(JsonParser) parser = json_parser_new();
+    JsonObject *object, *refusal;
+    JsonNode *root;
+
+    if (!json_parser_load_from_data(parser, line, -1, NULL))
+        return NULL;
+    root = json_parser_get_root(parser);
+    if (!root || !JSON_NODE_HOLDS_OBJECT(root))
+        return NULL;
+    object = json_node_get_object(root);
+    if (json_object_has_member(object, "return"))
+        return json_node_copy(json_object_get_member(object, "return"));
+    if (!json_object_has_member(object, "error"))
+        return NULL;
+    root = json_object_get_member(object, "error");
+    refusal = JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU refuses: %s"),
+                refusal ? json_object_get_string_member_with_default(refusal, "desc", line) : line);
+    return NULL;
+}
+
+JsonNode *
+serai_qmp_run(SeraiQmp *qmp, const char *command, JsonNode *arguments, GCancellable *cancellable,
+              GError **error)
+{
+    GOutputStream *output = g_io_stream_get_output_stream(G_IO_STREAM(qmp->connection));
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    JsonObject *object = json_object_new();
+    g_autofree char *text = NULL, *whole = NULL;
+    g_autoptr(GError) local = NULL;
+
+    json_object_set_string_member(object, "execute", command);
+    if (arguments)
+        json_object_set_member(object, "arguments", arguments);
+    json_node_take_object(node, object);
+    text = json_to_string(node, FALSE);
+    whole = g_strconcat(text, "\n", NULL);
+    if (!g_output_stream_write_all(output, whole, strlen(whole), NULL, cancellable, error))
         return NULL;
     for (int i = 0; i < LINES_MAX; i++) {
-        g_autofree char *line = g_data_input_stream_read_line_utf8(input, NULL, cancellable, error);
+        g_autofree char *line = read_line(qmp, cancellable, error);
+        JsonNode *answer = line ? parse_answer(line, &local) : NULL;
 
-        if (!line) {
-            if (error && !*error)
-                g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU ended."));
-            return NULL;
-        }
-        if (g_str_has_prefix(line, "{\"return\"") || strstr(line, "\"return\":"))
-            return g_steal_pointer(&line);
-        if (strstr(line, "\"error\":")) {
-            g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU refuses: %s"), line);
+        if (answer || !line)
+            return answer;
+        if (local) {
+            g_propagate_error(error, g_steal_pointer(&local));
             return NULL;
         }
     }
@@ -40,46 +87,31 @@ ask(GIOStream *stream, GDataInputStream *input, const char *command, GCancellabl
     return NULL;
 }
 
-gboolean
-serai_qmp_setup_vnc(const char *path, SeraiVfb *vfb, GCancellable *cancellable, GError **error)
+SeraiQmp *
+serai_qmp_open(const char *path, GCancellable *cancellable, GError **error)
 {
+    g_autoptr(SeraiQmp) qmp = g_new0(SeraiQmp, 1);
     g_autoptr(GSocketClient) client = g_socket_client_new();
     g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
-    g_autoptr(GSocketConnection) connection = NULL;
-    g_autoptr(GDataInputStream) input = NULL;
-    g_autoptr(GMatchInfo) match = NULL;
-    g_autoptr(GRegex) regex = g_regex_new("\"service\": *\"(\\d{1,5})\"", 0, 0, NULL);
-    g_autofree char *reply = NULL;
+    g_autoptr(JsonNode) answer = NULL;
 
     g_socket_client_set_timeout(client, TIMEOUT_SECONDS);
-    connection = g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address), cancellable, error);
-    if (!connection)
-        return FALSE;
-    input = g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
-    reply = ask(G_IO_STREAM(connection), input, "{\"execute\":\"qmp_capabilities\"}\n", cancellable, error);
-    if (!reply)
-        return FALSE;
-    if (vfb->password) {
-        /* serai_device_check() let nothing through that JSON would have to escape. */
-        g_autofree char *command = g_strdup_printf(
-            "{\"execute\":\"set_password\",\"arguments\":{\"protocol\":\"vnc\",\"password\":\"%s\"}}\n",
-            vfb->password);
-
-        g_free(g_steal_pointer(&reply));
-        reply = ask(G_IO_STREAM(connection), input, command, cancellable, error);
-        if (!reply)
-            return FALSE;
+    qmp->connection = g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address), cancellable, error);
+    if (!qmp->connection) {
+        g_prefix_error(error, _("Cannot talk to QEMU: "));
+        return NULL;
     }
-    if (vfb->socket_path || vfb->port)
-        return TRUE;
-    g_free(g_steal_pointer(&reply));
-    reply = ask(G_IO_STREAM(connection), input, "{\"execute\":\"query-vnc\"}\n", cancellable, error);
-    if (!reply)
-        return FALSE;
-    if (g_regex_match(regex, reply, 0, &match)) {
-        g_autofree char *port = g_match_info_fetch(match, 1);
+    qmp->input = g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(qmp->connection)));
+    answer = serai_qmp_run(qmp, "qmp_capabilities", NULL, cancellable, error);
+    return answer ? g_steal_pointer(&qmp) : NULL;
+}
 
-        vfb->port = atoi(port);
-    }
-    return TRUE;
+void
+serai_qmp_close(SeraiQmp *qmp)
+{
+    if (!qmp)
+        return;
+    g_clear_object(&qmp->input);
+    g_clear_object(&qmp->connection);
+    g_free(qmp);
 }

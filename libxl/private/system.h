@@ -40,10 +40,20 @@ gboolean serai_device_model_runs(SeraiHost *host, guint domid);
 /* Where it listens for QMP. */
 char *serai_device_model_qmp_path(SeraiHost *host, guint domid);
 
-/* --- private/qmp.c --- */
+/* Has the host tell when it dies. */
+void serai_device_model_watch(SeraiHost *host, guint domid);
 
-/* Gives QEMU, which listens at @path, the password of its VNC server, and fills in the port when QEMU chose
- * it. */
-gboolean serai_qmp_setup_vnc(const char *path, SeraiVfb *vfb, GCancellable *cancellable, GError **error);
+/* --- private/model-disk.c --------------------------------------------------------------------- */
+
+gboolean serai_disk_is_nbd(const char *path);
+/* Has QEMU serve a disk whose frontend is in the store; afterwards its backend is in InitWait. */
+gboolean serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device,
+                              GCancellable *cancellable, GError **error);
+/* Waits until QEMU has let go of a disk whose guest has; FALSE when it does not. */
+gboolean serai_model_remove_disk(SeraiHost *host, guint domid, const SeraiDevice *device);
+gboolean serai_model_resize_disk(SeraiHost *host, guint domid, const SeraiDevice *device, guint64 bytes,
+                                 GError **error);
+gboolean serai_model_disk_stats(SeraiHost *host, guint domid, const SeraiDevice *device,
+                                SeraiDiskStats *ret_stats, GError **error);
 
 #endif

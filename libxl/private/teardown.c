@@ -3,10 +3,10 @@
  * Taking a domain apart.  Each step may have been done before, by us or by somebody who died in the middle:
  *
  *   1  the record says "destroying", and who does it
- *   2  the vCPUs stop
+ *   2  the vCPUs stop, and the device model ends
  *   3  all its nodes go, in one transaction: backends see their frontends vanish and let go
  *   4  the hypervisor destroys it
- *   5  the device model ends, ports of Open vSwitch go, the kernel's backends have let go
+ *   5  ports of Open vSwitch go, the kernel's backends have let go
  *   6  the record goes, and with it the name
  *
  * Until 6 the record is there, so that recovery can start over.
@@ -50,7 +50,6 @@ release_devices(SeraiHost *host, GPtrArray *devices, int domid)
 {
     if (host->fake)
         return;
-    serai_device_model_stop(host, domid);
     serai_devices_wait_gone(devices, domid, GONE_TIMEOUT);
     for (guint i = 0; i < devices->len; i++) {
         const SeraiDevice *device = devices->pdata[i];
@@ -78,6 +77,9 @@ serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cance
     devices = serai_record_devices(host, uuid);
     if (domid > 0)
         serai_hv_pause_domain(host->hv, domid, NULL);
+    /* Before the nodes: QEMU writes to those of a disk that vanishes, and so would bring them back. */
+    if (domid > 0 && !host->fake)
+        serai_device_model_stop(host, domid);
     remove_nodes(nodes, uuid, domid);
     if (!serai_batch_commit(nodes, cancellable, error))
         return FALSE;

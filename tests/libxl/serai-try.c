@@ -325,6 +325,14 @@ on_event(SeraiHost *h, SeraiDomain *domain, gpointer loop)
     g_main_loop_quit(loop);
 }
 
+static void
+on_device(SeraiHost *h, SeraiDomain *domain, guint kind, int devid, gpointer loop)
+{
+    (void)h;
+    printf("EVENT device-failed %u kind %u id %d\n", serai_domain_get_id(domain), kind, devid);
+    g_main_loop_quit(loop);
+}
+
 static gboolean
 on_timeout(gpointer loop)
 {
@@ -348,6 +356,7 @@ cmd_wait(char **a)
     g_signal_connect(host, "domain-shutdown", G_CALLBACK(on_stop), loop);
     g_signal_connect(host, "domain-crashed", G_CALLBACK(on_event), loop);
     g_signal_connect(host, "domain-died", G_CALLBACK(on_event), loop);
+    g_signal_connect(host, "device-failed", G_CALLBACK(on_device), loop);
     info = serai_domain_get_info(domain, &error);
     if (!info)
         return fail("wait", error);

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Disks that QEMU serves.  QEMU can find them in the store by itself, but then it locks nothing, knows files
+ * only, and tells nobody why it refuses; so each is added by QMP: a block node named after the disk's number,
+ * and a device upon it, which writes the backend's nodes and makes it InitWait.
+ *
+ * QEMU's locks on the image stand: a second writer is refused unless both disks are shareable.
+ */
+#include "private/host.h"
+#include "private/qmp.h"
+#include "private/system.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How long the last requests of a disk may take once the guest has let go of it. */
+#define RELEASE_TIMEOUT (30 * G_USEC_PER_SEC)
+
+static JsonNode *
+take_builder(JsonBuilder *builder)
+{
+    JsonNode *node = json_builder_get_root(builder);
+
+    g_object_unref(builder);
+    return node;
+}
+
+static void
+add_string(JsonBuilder *builder, const char *name, const char *value)
+{
+    json_builder_set_member_name(builder, name);
+    json_builder_add_string_value(builder, value);
+}
+
+static void
+add_boolean(JsonBuilder *builder, const char *name, gboolean value)
+{
+    json_builder_set_member_name(builder, name);
+    json_builder_add_boolean_value(builder, value);
+}
+
+static void
+add_cache(JsonBuilder *builder, gboolean direct)
+{
+    json_builder_set_member_name(builder, "cache");
+    json_builder_begin_object(builder);
+    add_boolean(builder, "direct", direct);
+    json_builder_end_object(builder);
+}
+
+gboolean
+serai_disk_is_nbd(const char *path)
+{
+    return g_str_has_prefix(path, "nbd://") || g_str_has_prefix(path, "nbd+unix://");
+}
+
+/* nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, as the NBD project defines them. */
+static gboolean
+add_nbd(JsonBuilder *builder, const SeraiDisk *disk, GError **error)
+{
+    g_autoptr(GUri) uri = g_uri_parse(disk->path, G_URI_FLAGS_NONE, NULL);
+    g_autoptr(GHashTable) query =
+        uri && g_uri_get_query(uri) ? g_uri_parse_params(g_uri_get_query(uri), -1, "&", 0, NULL) : NULL;
+    const char *path = uri ? g_uri_get_path(uri) : "";
+    const char *socket = query ? g_hash_table_lookup(query, "socket") : NULL;
+    gboolean local = g_str_has_prefix(disk->path, "nbd+unix:");
+
+    if (!uri || (local ? !socket : !g_uri_get_host(uri) || !*g_uri_get_host(uri))) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                    _("'%s', the source of disk '%s', is no address of an NBD server."), disk->path,
+                    disk->target);
+        return FALSE;
+    }
+    add_string(builder, "driver", "nbd");
+    json_builder_set_member_name(builder, "server");
+    json_builder_begin_object(builder);
+    add_string(builder, "type", local ? "unix" : "inet");
+    if (local) {
+        add_string(builder, "path", socket);
+    } else {
+        g_autofree char *port = g_strdup_printf("%d", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : 10809);
+
+        add_string(builder, "host", g_uri_get_host(uri));
+        add_string(builder, "port", port);
+    }
+    json_builder_end_object(builder);
+    if (path[0] == '/' && path[1])
+        add_string(builder, "export", path + 1);
+    return TRUE;
+}
+
+/* Where the bytes are.  Direct I/O where the file system has it. */
+static gboolean
+add_file(JsonBuilder *builder, const SeraiDisk *disk, gboolean *ret_direct, GError **error)
+{
+    gboolean readonly = disk->readonly || disk->cdrom;
+    struct stat st;
+    int fd;
+
+    *ret_direct = FALSE;
+    if (serai_disk_is_nbd(disk->path))
+        return add_nbd(builder, disk, error);
+    fd = open(disk->path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | (disk->cached ? 0 : O_DIRECT));
+    *ret_direct = fd >= 0 && !disk->cached;
+    if (fd < 0 && errno == EINVAL && !disk->cached)
+        fd = open(disk->path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("Cannot open the source of disk '%s' (%s): %s."), disk->target, disk->path,
+                    g_strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return FALSE;
+    }
+    close(fd);
+    add_string(builder, "driver", S_ISBLK(st.st_mode) ? "host_device" : "file");
+    add_string(builder, "filename", disk->path);
+    add_string(builder, "aio", *ret_direct ? "native" : "threads");
+    add_cache(builder, *ret_direct);
+    return TRUE;
+}
+
+static JsonNode *
+block_node(const SeraiDisk *disk, const char *name, GError **error)
+{
+    static const char *const drivers[] = {"raw", "qcow2", "qcow", "qed", "vmdk", "vpc", "vhdx", "vdi"};
+    g_autoptr(JsonBuilder) builder = json_builder_new();
+    const char *discard = disk->discard ? "unmap" : "ignore";
+    gboolean readonly = disk->readonly || disk->cdrom, direct;
+
+    json_builder_begin_object(builder);
+    add_string(builder, "driver", drivers[disk->format]);
+    add_string(builder, "node-name", name);
+    add_boolean(builder, "read-only", readonly);
+    add_string(builder, "discard", discard);
+    json_builder_set_member_name(builder, "file");
+    json_builder_begin_object(builder);
+    if (!add_file(builder, disk, &direct, error))
+        return NULL;
+    add_boolean(builder, "read-only", readonly);
+    add_string(builder, "discard", discard);
+    json_builder_end_object(builder);
+    add_cache(builder, direct);
+    json_builder_end_object(builder);
+    return json_builder_get_root(builder);
+}
+
+static JsonNode *
+device_node(const SeraiDisk *disk, const char *name)
+{
+    JsonBuilder *builder = json_builder_new();
+
+    json_builder_begin_object(builder);
+    add_string(builder, "driver", disk->cdrom ? "xen-cdrom" : "xen-disk");
+    add_string(builder, "id", name);
+    add_string(builder, "vdev", disk->target);
+    add_string(builder, "drive", name);
+    add_boolean(builder, "share-rw", disk->shareable);
+    json_builder_end_object(builder);
+    return take_builder(builder);
+}
+
+static JsonNode *
+one_member(const char *name, const char *value)
+{
+    JsonBuilder *builder = json_builder_new();
+
+    json_builder_begin_object(builder);
+    add_string(builder, name, value);
+    json_builder_end_object(builder);
+    return take_builder(builder);
+}
+
+static gboolean
+run(SeraiQmp *qmp, const char *command, JsonNode *arguments, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(JsonNode) answer = serai_qmp_run(qmp, command, arguments, cancellable, error);
+
+    return answer != NULL;
+}
+
+gboolean
+serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GCancellable *cancellable,
+                     GError **error)
+{
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
+    JsonNode *block = block_node(&device->disk, name, error);
+    g_autoptr(SeraiQmp) qmp = block ? serai_qmp_open(path, cancellable, error) : NULL;
+
+    if (!qmp) {
+        if (block)
+            g_prefix_error(error, _("Cannot serve disk '%s' (%s): "), device->disk.target, device->disk.path);
+        g_clear_pointer(&block, json_node_unref);
+        return FALSE;
+    }
+    if (!run(qmp, "blockdev-add", block, cancellable, error)) {
+        g_prefix_error(error, _("Cannot open the source of disk '%s' (%s): "), device->disk.target,
+                       device->disk.path);
+        return FALSE;
+    }
+    if (run(qmp, "device_add", device_node(&device->disk, name), cancellable, error))
+        return TRUE;
+    run(qmp, "blockdev-del", one_member("node-name", name), NULL, NULL);
+    g_prefix_error(error, _("Cannot serve disk '%s' (%s): "), device->disk.target, device->disk.path);
+    return FALSE;
+}
+
+/* Whether QEMU has a block node of that name, or does not answer. */
+static gboolean
+has_node(SeraiQmp *qmp, const char *name)
+{
+    JsonObject *object = json_object_new();
+    JsonNode *arguments = json_node_new(JSON_NODE_OBJECT);
+    g_autoptr(JsonNode) answer = NULL;
+    JsonArray *list;
+
+    json_object_set_boolean_member(object, "flat", TRUE);
+    json_node_take_object(arguments, object);
+    answer = serai_qmp_run(qmp, "query-named-block-nodes", arguments, NULL, NULL);
+    list = answer && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
+    for (guint i = 0; list && i < json_array_get_length(list); i++) {
+        JsonNode *node = json_array_get_element(list, i);
+
+        if (JSON_NODE_HOLDS_OBJECT(node) &&
+            !strcmp(json_object_get_string_member_with_default(json_node_get_object(node), "node-name", ""),
+                    name))
+            return TRUE;
+    }
+    return list == NULL;
+}
+
+/* The device goes when the guest has let go, or when its nodes are gone; the block node cannot go before it.
+ */
+gboolean
+serai_model_remove_disk(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
+    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, NULL);
+    gint64 deadline = g_get_monotonic_time() + RELEASE_TIMEOUT;
+    gulong pause = 1000;
+
+    if (!qmp)
+        return !serai_device_model_runs(host, domid);
+    while (!run(qmp, "blockdev-del", one_member("node-name", name), NULL, NULL)) {
+        if (!has_node(qmp, name))
+            return TRUE;
+        if (g_get_monotonic_time() > deadline || !serai_device_model_runs(host, domid))
+            return FALSE;
+        g_usleep(pause);
+        pause = MIN(pause * 2, 50000);
+    }
+    return TRUE;
+}
+
+gboolean
+serai_model_resize_disk(SeraiHost *host, guint domid, const SeraiDevice *device, guint64 bytes,
+                        GError **error)
+{
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
+    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
+    JsonBuilder *builder;
+
+    if (!qmp)
+        return FALSE;
+    builder = json_builder_new();
+    json_builder_begin_object(builder);
+    add_string(builder, "node-name", name);
+    json_builder_set_member_name(builder, "size");
+    json_builder_add_int_value(builder, bytes);
+    json_builder_end_object(builder);
+    return run(qmp, "block_resize", take_builder(builder), NULL, error);
+}
+
+/* Adds one of QEMU's counters of a block node. */
+static guint64
+counter(JsonObject *stats, const char *name)
+{
+    return MAX(0, json_object_get_int_member_with_default(stats, name, 0));
+}
+
+gboolean
+serai_model_disk_stats(SeraiHost *host, guint domid, const SeraiDevice *device, SeraiDiskStats *ret_stats,
+                       GError **error)
+{
+    g_autofree char *path = serai_device_model_qmp_path(host, domid),
+                    *name = g_strdup_printf("disk%d", device->devid);
+    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
+    g_autoptr(JsonNode) answer = qmp ? serai_qmp_run(qmp, "query-blockstats", NULL, NULL, error) : NULL;
+    JsonArray *list = answer && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
+
+    for (guint i = 0; list && i < json_array_get_length(list); i++) {
+        JsonNode *node = json_array_get_element(list, i);
+        JsonObject *entry = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL, *stats;
+
+        if (!entry || g_strcmp0(json_object_get_string_member_with_default(entry, "node-name", ""), name) ||
+            !json_object_has_member(entry, "stats") ||
+            !JSON_NODE_HOLDS_OBJECT(json_object_get_member(entry, "stats")))
+            continue;
+        stats = json_object_get_object_member(entry, "stats");
+        *ret_stats = (SeraiDiskStats){
+            .read_requests = counter(stats, "rd_operations"),
+            .read_bytes = counter(stats, "rd_bytes"),
+            .write_requests = counter(stats, "wr_operations"),
+            .write_bytes = counter(stats, "wr_bytes"),
+            .flush_requests = counter(stats, "flush_operations"),
+            .discard_requests = counter(stats, "unmap_operations"),
+        };
+        return TRUE;
+    }
+    if (answer)
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE, _("QEMU does not serve disk '%s'."),
+                    device->disk.target);
+    return FALSE;
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is told to QEMU about disks, told to a real QEMU without a machine: images are opened, locked and
+ * refused as on a host, and only the device upon them, which needs Xen, is missing.
+ */
+#include "common.h"
+#include "private/host.h"
+#include "private/qmp.h"
+#include "private/system.h"
+
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
+#define IMG  "/usr/bin/qemu-img"
+
+typedef struct {
+    char *dir;
+    SeraiHost *host;
+    GPid pid;
+} Model;
+
+static GPid
+start_qemu(const char *dir, int number)
+{
+    g_autofree char *qmp = g_strdup_printf("unix:%s/qmp-%d.sock,server=on,wait=off", dir, number);
+    g_autofree char *socket = g_strdup_printf("%s/qmp-%d.sock", dir, number);
+    const char *argv[] = {QEMU, "-M", "none", "-nodefaults", "-display", "none", "-qmp", qmp, NULL};
+    g_autoptr(GError) error = NULL;
+    GPid pid;
+
+    g_assert_true(
+        g_spawn_async(NULL, (char **)argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, &error));
+    for (int i = 0; i < 6000 && access(socket, F_OK); i++)
+        g_usleep(10000);
+    return pid;
+}
+
+static void
+make_image(const char *dir, const char *name, const char *format)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+    const char *argv[] = {IMG, "create", "-q", "-f", format, path, "1M", NULL};
+
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL));
+}
+
+static gboolean
+setup(Model *m)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (access(QEMU, X_OK) || access(IMG, X_OK)) {
+        g_test_skip("QEMU is not installed");
+        return FALSE;
+    }
+    m->dir = g_dir_make_tmp("serai-model-XXXXXX", NULL);
+    m->host = serai_host_open("fake", &error);
+    g_assert_no_error(error);
+    g_strlcpy(m->host->run_dir, m->dir, sizeof(m->host->run_dir));
+    m->pid = start_qemu(m->dir, 1);
+    return TRUE;
+}
+
+static void
+teardown(Model *m)
+{
+    const char *argv[] = {"rm", "-rf", m->dir, NULL};
+
+    kill(m->pid, SIGKILL);
+    g_spawn_close_pid(m->pid);
+    g_object_unref(m->host);
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
+    g_free(m->dir);
+}
+
+static SeraiDevice *
+disk(Model *m, const char *target, const char *name, SeraiDiskFormat format)
+{
+    SeraiDevice *device = serai_device_new(SERAI_DEVICE_DISK);
+
+    device->devid = serai_disk_target_to_devid(target);
+    device->disk.target = g_strdup(target);
+    device->disk.path = strstr(name, "://") ? g_strdup(name) : g_build_filename(m->dir, name, NULL);
+    device->disk.format = format;
+    device->disk.backend = SERAI_DISK_BACKEND_QEMU;
+    return device;
+}
+
+/* What QEMU says to a disk; everything that it can say here is a refusal. */
+static char *
+refusal(Model *m, guint domid, SeraiDevice *device)
+{
+    g_autoptr(SeraiDevice) owned = device;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(serai_model_add_disk(m->host, domid, owned, NULL, &error));
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(error->message, owned->disk.target));
+    return g_strdup(error->message);
+}
+
+static void
+expect(Model *m, guint domid, SeraiDevice *device, const char *words)
+{
+    g_autofree char *text = refusal(m, domid, device);
+
+    g_test_message("%s", text);
+    g_assert_nonnull(strstr(text, words));
+}
+
+static void
+each_format_is_opened(void)
+{
+    static const struct {
+        const char *name;
+        SeraiDiskFormat format;
+    } kinds[] = {{"qcow2", SERAI_DISK_QCOW2}, {"vmdk", SERAI_DISK_VMDK}, {"vpc", SERAI_DISK_VHD},
+                 {"vhdx", SERAI_DISK_VHDX},   {"vdi", SERAI_DISK_VDI},   {"qed", SERAI_DISK_QED},
+                 {"raw", SERAI_DISK_RAW}};
+    Model m;
+
+    if (!setup(&m))
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        SeraiDevice *device = disk(&m, "xvda", kinds[i].name, kinds[i].format);
+
+        make_image(m.dir, kinds[i].name, kinds[i].name);
+        device->disk.discard = i & 1;
+        device->disk.cached = i & 2;
+        /* The image is open; the device is what this QEMU has not. */
+        expect(&m, 1, device, "'xen-disk' is not a valid device model name");
+    }
+    teardown(&m);
+}
+
+static void
+what_is_no_image_is_refused(void)
+{
+    Model m;
+
+    if (!setup(&m))
+        return;
+    make_image(m.dir, "raw", "raw");
+    expect(&m, 1, disk(&m, "xvdb", "raw", SERAI_DISK_QCOW2), "not in qcow2 format");
+    expect(&m, 1, disk(&m, "xvdb", "missing", SERAI_DISK_QCOW2), "No such file");
+    expect(&m, 1, disk(&m, "xvdb", "nbd:///x", SERAI_DISK_RAW), "no address of an NBD server");
+    expect(&m, 1, disk(&m, "xvdb", "nbd+unix:///x", SERAI_DISK_RAW), "no address of an NBD server");
+    expect(&m, 1, disk(&m, "xvdb", "nbd+unix:///x?socket=/nonexistent", SERAI_DISK_RAW), "/nonexistent");
+    expect(&m, 2, disk(&m, "xvdb", "raw", SERAI_DISK_RAW), "Cannot talk to QEMU");
+    teardown(&m);
+}
+
+/* Another QEMU has the image: a node stays when a test adds it by hand. */
+static void
+image_in_use_is_refused(void)
+{
+    g_autofree char *socket = NULL, *json = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonNode) answer = NULL, args = NULL;
+    SeraiQmp *qmp;
+    Model m;
+    GPid other;
+
+    if (!setup(&m))
+        return;
+    make_image(m.dir, "shared", "qcow2");
+    other = start_qemu(m.dir, 2);
+    socket = g_strdup_printf("%s/qmp-2.sock", m.dir);
+    qmp = serai_qmp_open(socket, NULL, &error);
+    g_assert_no_error(error);
+    json = g_strdup_printf(
+        "{'driver':'qcow2','node-name':'n','file':{'driver':'file','filename':'%s/shared'}}", m.dir);
+    g_strdelimit(json, "'", '"');
+    args = json_from_string(json, &error);
+    g_assert_no_error(error);
+    answer = serai_qmp_run(qmp, "blockdev-add", json_node_copy(args), NULL, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(answer);
+    expect(&m, 1, disk(&m, "xvdc", "shared", SERAI_DISK_QCOW2), "lock");
+    serai_qmp_close(qmp);
+    kill(other, SIGKILL);
+    g_spawn_close_pid(other);
+    teardown(&m);
+}
+
+static void
+disk_that_was_never_added_is_gone(void)
+{
+    g_autoptr(SeraiDevice) device = NULL;
+    Model m;
+
+    if (!setup(&m))
+        return;
+    device = disk(&m, "xvdd", "none", SERAI_DISK_QCOW2);
+    g_assert_true(serai_model_remove_disk(m.host, 1, device));
+    g_assert_true(serai_model_remove_disk(m.host, 3, device));
+    teardown(&m);
+}
+
+/* --- on the pretend host ---------------------------------------------------------------------- */
+
+static void
+count_events(SeraiHost *host, SeraiDomain *domain, guint kind, int devid, gpointer data)
+{
+    (void)host;
+    (void)domain;
+    g_assert_cmpuint(kind, ==, SERAI_DEVICE_DISK);
+    g_assert_cmpint(devid, ==, serai_disk_target_to_devid("xvdb"));
+    (*(int *)data)++;
+}
+
+static SeraiDevice *
+other_disk(const char *target, const char *path)
+{
+    SeraiDevice *device = serai_device_new(SERAI_DEVICE_DISK);
+
+    device->disk.target = g_strdup(target);
+    device->disk.path = g_strdup(path);
+    return device;
+}
+
+static gboolean
+has_backend(Fixture *f, SeraiDomain *domain, const char *type, const char *target)
+{
+    g_autofree char *state =
+        serai_store_read(f->host->store, "/local/domain/0/backend/%s/%u/%d/state", type,
+                         serai_domain_get_id(domain), serai_disk_target_to_devid(target));
+
+    return state && !strcmp(state, "2");
+}
+
+static void
+death_of_the_model_is_told_of_its_disks(Fixture *f, gconstpointer data)
+{
+    SeraiDevice *device = other_disk("xvdb", f->config->ramdisk);
+    g_autoptr(GError) error = NULL;
+    SeraiDomain *domain;
+    int events = 0;
+
+    (void)data;
+    device->disk.format = SERAI_DISK_QCOW2;
+    serai_config_add_device(f->config, device);
+    domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_true(has_backend(f, domain, "qdisk", "xvdb"));
+    g_signal_connect(f->host, "device-failed", G_CALLBACK(count_events), &events);
+    serai_host_model_died(f->host, serai_domain_get_id(domain));
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_cmpint(events, ==, 1);
+    /* It ends with the domain, and nobody is told. */
+    g_assert_true(serai_domain_destroy_sync(domain, NULL, &error));
+    serai_host_model_died(f->host, serai_domain_get_id(domain));
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_cmpint(events, ==, 1);
+    g_signal_handlers_disconnect_by_data(f->host, &events);
+    g_object_unref(domain);
+}
+
+static void
+disc_comes_and_goes(Fixture *f, gconstpointer data)
+{
+    g_autoptr(SeraiDevice) drive = other_disk("xvdc", NULL);
+    g_autoptr(GPtrArray) devices = NULL;
+    g_autoptr(GError) error = NULL;
+    SeraiDomain *domain;
+    int removed = 0;
+
+    (void)data;
+    drive->disk.cdrom = TRUE;
+    serai_config_add_device(f->config, serai_device_copy(drive));
+    domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_signal_connect(f->host, "device-removed", G_CALLBACK(count_events), &removed);
+    g_assert_false(has_backend(f, domain, "vbd", "xvdc"));
+    for (int i = 0; i < 2; i++) {
+        g_free(drive->disk.path);
+        drive->disk.path = g_strdup(i ? f->config->kernel : f->config->ramdisk);
+        serai_domain_update_device_sync(domain, drive, NULL, &error);
+        g_assert_no_error(error);
+        g_assert_true(has_backend(f, domain, "vbd", "xvdc"));
+    }
+    g_clear_pointer(&drive->disk.path, g_free);
+    serai_domain_update_device_sync(domain, drive, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_false(has_backend(f, domain, "vbd", "xvdc"));
+    devices = serai_domain_list_devices(domain, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(devices->len, ==, 4); /* disk, NIC, drive, console */
+    /* The drive was there all the time. */
+    while (g_main_context_iteration(NULL, FALSE))
+        ;
+    g_assert_cmpint(removed, ==, 0);
+    g_signal_handlers_disconnect_by_data(f->host, &removed);
+    g_assert_true(serai_domain_destroy_sync(domain, NULL, &error));
+    g_object_unref(domain);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/model/each-format-is-opened", each_format_is_opened);
+    g_test_add_func("/model/what-is-no-image-is-refused", what_is_no_image_is_refused);
+    g_test_add_func("/model/image-in-use-is-refused", image_in_use_is_refused);
+    g_test_add_func("/model/disk-that-was-never-added-is-gone", disk_that_was_never_added_is_gone);
+    g_test_add("/model/death-of-the-model-is-told-of-its-disks", Fixture, NULL, fixture_set_up,
+               death_of_the_model_is_told_of_its_disks, fixture_tear_down);
+    g_test_add("/model/disc-comes-and-goes", Fixture, NULL, fixture_set_up, disc_comes_and_goes,
+               fixture_tear_down);
+    return g_test_run();
+}
