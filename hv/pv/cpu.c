@@ -17,6 +17,7 @@
 #include "x86/entry-offsets.h"
 #include "x86/paging.h"
 #include "x86/softirq.h"
+#include "x86/spec-ctrl.h"
 #include "x86/tlb.h"
 #include "x86/upcalls.h"
 
@@ -343,6 +344,8 @@ context_switch(struct vcpu *prev, struct vcpu *next)
     }
     if (prev->domain != next->domain) {
         tlb_flush_local();
+        if (!next->is_idle)
+            spec_ctrl_domain_switch();
         if (!prev->is_idle)
             cpumask_clear(&prev->domain->dirty_cpus, cpu->id);
     }
@@ -525,6 +528,7 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     ctx->user_regs.fs = pv->fs;
     ctx->user_regs.gs = pv->gs;
     ctx->user_regs.entry_vector = 0;
+    ctx->user_regs.error_code = 0;
     memcpy(ctx->trap_ctxt, pv->traps, sizeof(ctx->trap_ctxt));
     ctx->ldt_base = pv->ldt_base;
     ctx->ldt_ents = pv->ldt_entries;

@@ -143,7 +143,11 @@ syscall_entry:
     test    $0x10100, %r11d
     jnz     .Liret
     mov     REGS_rsp(%rsp), %rsp
+    .globl guest_sysret
+guest_sysret:                           /* five bytes, which spec-ctrl.c may make a jump; so at guest_iret */
     sysretq
+    int3
+    int3
 .Liret:
     mov     REGS_rcx(%rsp), %rcx
     mov     REGS_r11(%rsp), %r11
@@ -151,6 +155,9 @@ syscall_entry:
     .globl guest_iret
 guest_iret:
     iretq
+    int3
+    int3
+    int3
 
 .Luser_syscall:
     mov     %r11, %rdi

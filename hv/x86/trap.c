@@ -14,7 +14,7 @@
 #include "x86/tlb.h"
 #include "x86/upcalls.h"
 
-extern const char guest_iret[];
+extern const char guest_iret[], guest_iret_after_verw[];
 
 u32 nmi_reason; /* 0x100 + port 0x61 when an NMI came that nobody sent */
 
@@ -110,7 +110,7 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
         write_dr7(0); /* a guest's breakpoint on something that it made us touch */
         return;
     }
-    if (regs->rip == (u64)guest_iret)
+    if (regs->rip == (u64)guest_iret || regs->rip == (u64)guest_iret_after_verw)
         iret_fault(regs);
     if (vector == 14 && pv_page_fault_in_hypervisor(read_cr2(), regs->error_code))
         return;
