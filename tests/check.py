@@ -220,8 +220,22 @@ class Checker:
             self.pytest('tiny', 'tests/system', '-m', 'tiny')
 
     def tier_packages(self):
-        """the Debian packages: they build, lintian is content"""
-        self.pytest('packages', 'tests/packages')
+        """the Debian packages: they build, lintian is content, install and purge in a chroot"""
+        self.pytest('packages', 'tests/packages', '-m', 'not booted')
+
+    def tier_install(self):
+        """a fresh Debian machine gets the packages, boots, is upgraded, and is purged"""
+        if os.geteuid():
+            self.tally.add('install', 'all', 'skipped', 'making the disk needs root')
+        else:
+            self.pytest('install', 'tests/packages/test_install.py', '-m', 'booted')
+
+    def tier_try(self):
+        """scripts/try on a terminal: interrupted at each step, and to the guest's prompt"""
+        if os.geteuid():
+            self.tally.add('try', 'all', 'skipped', 'making the disk needs root')
+        else:
+            self.pytest('try', 'tests/packages/test_try.py')
 
     def tier_system(self):
         """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
@@ -249,7 +263,6 @@ class Checker:
             print(log.read_text(errors='replace')[-600:], flush=True)
             self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
 
-
     def tier_tidy(self):
         """clang-tidy on every source, one case each"""
         if not self.configure('tidy', BUILD):
@@ -272,7 +285,7 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
-BY_NAME = ['system', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():

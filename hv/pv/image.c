@@ -75,7 +75,7 @@ image_payload(const void *data, u64 size, u64 *ret_size, const char **ret_reason
         return NULL;
     }
     if (load(image + BZ_VERSION, 2) < 0x208) {
-        *ret_reason = "The kernel is too old: its boot protocol is below 2.08.";
+        *ret_reason = "The kernel is too old, its boot protocol is below 2.08: install another.";
         return NULL;
     }
 
@@ -229,13 +229,13 @@ check_header(const u8 *elf, u64 size, Elf64_Ehdr *ret_header)
     Elf64_Ehdr h;
 
     if (size < sizeof(h) || size > IMAGE_SIZE_MAX || memcmp(elf, ELFMAG, SELFMAG))
-        return "The kernel is not an ELF file.";
+        return "The kernel is not an ELF file: install it again, or choose another.";
     memcpy(&h, elf, sizeof(h));
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_X86_64)
         return "The kernel is not for 64-bit x86; 32-bit PV kernels are not supported.";
     if (h.e_phentsize != sizeof(Elf64_Phdr) || !h.e_phnum ||
         !inside(h.e_phoff, (u64)h.e_phnum * sizeof(Elf64_Phdr), size))
-        return "The kernel's ELF program headers are broken.";
+        return "The kernel's ELF program headers are cut short or broken: install it again.";
     *ret_header = h;
     return NULL;
 }
@@ -269,7 +269,7 @@ collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offse
         kernel->segment_count++;
     }
     if (!kernel->segment_count)
-        return "The kernel has nothing to load.";
+        return "The kernel has nothing to load: install it again.";
     if (end - start > IMAGE_SIZE_MAX)
         return "The kernel's ELF segments lie too far apart.";
     kernel->load_start = start;

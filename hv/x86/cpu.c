@@ -59,11 +59,12 @@ struct descriptor_pointer {
     u64 base;
 } __packed;
 
-enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK };
+enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
-extern const char entry_stubs[], entry_page_fault[], entry_nmi[], entry_double_fault[], entry_machine_check[];
-extern const char scrub_entry_stubs[], scrub_entry_page_fault[], scrub_entry_nmi[], scrub_entry_double_fault[],
-    scrub_entry_machine_check[], scrub_syscall_entry[];
+extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
+    entry_machine_check[];
+extern const char scrub_entry_stubs[], scrub_entry_debug[], scrub_entry_page_fault[], scrub_entry_nmi[],
+    scrub_entry_double_fault[], scrub_entry_machine_check[], scrub_syscall_entry[];
 extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
 extern const char syscall_stub_target[], syscall_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
@@ -88,6 +89,47 @@ extable_find(u64 rip)
         if ((*e)[0] == rip)
             return (*e)[1];
     return 0;
+}
+
+static u8
+bits_for(u32 count)
+{
+    return count > 1 ? (u8)(32 - __builtin_clz(count - 1)) : 0;
+}
+
+/* How an APIC ID is made up of thread, core and socket. */
+static void
+topology_init(u32 max, u32 max_ext)
+{
+    u32 thread[4] = {0}, core[4] = {0}, r[4], threads, cores;
+
+    /* SDM vol. 3, 9.9: leaf 0xb gives the shifts; type 1 is the thread level, type 2 the core level. */
+    if (max >= 0xb) {
+        cpuid_count(0xb, 0, thread);
+        cpuid_count(0xb, 1, core);
+    }
+    if ((thread[2] >> 8 & 0xff) == 1 && (core[2] >> 8 & 0xff) == 2) {
+        cpu_features.thread_bits = thread[0] & 0x1f;
+        cpu_features.core_bits = MAX(core[0] & 0x1f, thread[0] & 0x1f) - (thread[0] & 0x1f);
+        return;
+    }
+    cpuid_count(1, 0, r);
+    if (!(r[3] >> 28 & 1)) /* HTT: more than one to a package */
+        return;
+    threads = r[1] >> 16 & 0xff;
+    /* APM vol. 3, E.4.7, or SDM leaf 4: cores of a package. */
+    cores = 0;
+    if (max_ext >= 0x80000008) {
+        cpuid_count(0x80000008, 0, r);
+        cores = r[2] & 0xff;
+    }
+    if (!cores && max >= 4) {
+        cpuid_count(4, 0, r);
+        cores = r[0] >> 26;
+    }
+    cores++;
+    cpu_features.core_bits = bits_for(cores);
+    cpu_features.thread_bits = MAX(bits_for(threads), cpu_features.core_bits) - cpu_features.core_bits;
 }
 
 void
@@ -137,6 +179,7 @@ cpu_features_init(void)
         cpuid_count(0x80000008, 0, r);
         cpu_features.physical_bits = MIN(r[0] & 0xff, 52u);
     }
+    topology_init(max, max_ext);
 }
 
 void
@@ -180,6 +223,7 @@ idt_init(void)
 
     for (unsigned i = 0; i < 256; i++)
         idt_set(i, stubs + i * 16, 0, 0);
+    idt_set(1, scrub ? scrub_entry_debug : entry_debug, IST_DEBUG, 0);
     idt_set(2, scrub ? scrub_entry_nmi : entry_nmi, IST_NMI, 0);
     idt_set(8, scrub ? scrub_entry_double_fault : entry_double_fault, IST_DOUBLE_FAULT, 0);
     idt_set(14, scrub ? scrub_entry_page_fault : entry_page_fault, 0, 0);
@@ -210,6 +254,7 @@ gdt_init(struct cpu *cpu, u64 stack)
     cpu->tss->ist[IST_NMI - 1] = stack + 1 * PAGE_SIZE;
     cpu->tss->ist[IST_DOUBLE_FAULT - 1] = stack + 2 * PAGE_SIZE;
     cpu->tss->ist[IST_MACHINE_CHECK - 1] = stack + 3 * PAGE_SIZE;
+    cpu->tss->ist[IST_DEBUG - 1] = stack + 4 * PAGE_SIZE;
     cpu->tss->iobmp = sizeof(struct tss);
 
     __asm__ volatile("lgdt %0" : : "m"(gdtr));

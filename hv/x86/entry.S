@@ -213,6 +213,7 @@ common_entry:
     CLAC_IF_SMAP
     cld
     SAVE_GPRS
+.Lsaved:
     testb   $3, REGS_cs(%rsp)
     jz      .Lfrom_hypervisor
     mov     CPU_current - CPU_guest(%rsp), %rdi
@@ -252,8 +253,33 @@ entry_page_fault:
     iretq
 
 /*
- * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The stubs are the same;
- * cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was interrupted.
+ * #DB has a stack of its own, because a guest can have one come at the first instruction behind SYSCALL, while
+ * RSP is still the guest's: MOV SS holds a breakpoint's trap back until then (SDM vol. 3, 6.8.3).  One that
+ * came from a guest moves to the stack where it belongs; the hypervisor's own ends here.
+ */
+    .globl entry_debug
+entry_debug:
+    push    $0
+    movl    $1, 4(%rsp)
+    CLAC_IF_SMAP
+    cld
+    SAVE_GPRS
+    testb   $3, REGS_cs(%rsp)
+    jz      .List_saved
+    mov     %rsp, %rsi
+    mov     $-(1 << STACK_SHIFT), %rdi
+    and     %rsp, %rdi
+    add     $(1 << STACK_SHIFT) - CPU_SIZE + CPU_guest, %rdi
+    mov     %rdi, %rdx
+    mov     $REGS_es / 8, %ecx
+    rep movsq
+    mov     %rdx, %rsp
+    jmp     .Lsaved
+
+/*
+ * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The
+ * stubs are the same; cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was
+ * interrupted.
  */
 .macro IST_STUB name vector has_error
     .globl \name
@@ -265,6 +291,14 @@ entry_page_fault:
     CLAC_IF_SMAP
     cld
     SAVE_GPRS
+    jmp     .List_saved
+.endm
+
+    IST_STUB entry_nmi 2 0
+    IST_STUB entry_double_fault 8 1
+    IST_STUB entry_machine_check 18 0
+
+.List_saved:
     mov     %rsp, %rdi
     mov     %rsp, %rbp
     and     $~15, %rsp
@@ -273,11 +307,6 @@ entry_page_fault:
     RESTORE_GPRS
     add     $8, %rsp
     iretq
-.endm
-
-    IST_STUB entry_nmi 2 0
-    IST_STUB entry_double_fault 8 1
-    IST_STUB entry_machine_check 18 0
 
 /* stack_reset_and_jump(fn): forgets the stack and goes on with fn() on an empty one. */
     .globl stack_reset_and_jump

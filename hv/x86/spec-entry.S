@@ -4,7 +4,7 @@
  *
  * In: the same stubs as in entry.S, one for each of its entries, that scrub and go on there.  All registers and the
  * hardware's frame are kept; flags are not, and the CPU has saved those.  Below the frame the stack is free, as it is for
- * entry.S.  An NMI, double fault or machine check scrubs likewise, whomever it met.
+ * entry.S.  #DB, NMI, double fault and machine check scrub likewise, whomever it met.
  */
 #include "x86/entry-offsets.h"
 
@@ -54,6 +54,7 @@ scrub_\name:
 .endm
 
     SCRUBBED syscall_entry
+    SCRUBBED entry_debug
     SCRUBBED entry_page_fault
     SCRUBBED entry_nmi
     SCRUBBED entry_double_fault

@@ -35,6 +35,10 @@ void pv_iret_fault(struct vcpu *v);
 /* domain/evtchn.c side of interrupts that belong to dom0's devices: the vector fired on this CPU. */
 void irq_handle(unsigned vector);
 
+/* boot/nmi.c: on a stack of their own, at any instruction; they may take no lock. */
+void nmi_arrived(struct cpu_user_regs *regs);
+void machine_check_arrived(struct cpu_user_regs *regs);
+
 /* domain/timer.c, domain/sched.c by way of softirqs; nothing else. */
 
 #endif

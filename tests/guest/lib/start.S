@@ -47,6 +47,7 @@ start:
 
     TRAP entry_divide 0 0
     TRAP entry_debug 1 0
+    TRAP entry_nmi 2 0
     TRAP entry_breakpoint 3 0
     TRAP entry_invalid_opcode 6 0
     TRAP entry_no_fpu 7 0
