@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is done against attacks by speculation.  CPUs that need nothing pay nothing on the ways in and out: the IDT and
- * the SYSCALL stubs lead past spec-entry.S, and the two instructions that return to a guest stand as they are.  Where
- * something is needed, cpu.c makes the IDT with the stubs of spec-entry.S, and the returns are overwritten by jumps to it.
+ * What is done against attacks by speculation.  CPUs that need nothing pay nothing on the ways in and out:
+ * the IDT and the SYSCALL stubs lead past spec-entry.S, and the two instructions that return to a guest stand
+ * as they are.  Where something is needed, cpu.c makes the IDT with the stubs of spec-entry.S, and the
+ * returns are overwritten by jumps to it.
  */
 #include "x86/spec-ctrl.h"
 #include "base/log.h"
@@ -60,11 +61,13 @@ policy_log(const struct spec_policy *p)
 {
     log_info("speculation: on entry%s%s%s; on exit%s; between domains%s; always eager FPU%s%s%s%s",
              p->ibrs_entry ? " IBRS" : "", p->rsb_entry ? " RSB" : "", spec_scrubs_entry() ? "" : " nothing",
-             p->verw_exit ? " VERW" : " nothing", p->ibpb_switch ? " IBPB" : " nothing", p->auto_ibrs ? ", Auto IBRS" : "",
-             p->spec_ctrl & SPEC_CTRL_IBRS && !p->ibrs_entry ? ", IBRS" : "", p->spec_ctrl & SPEC_CTRL_STIBP ? ", STIBP" : "",
-             p->spec_ctrl & SPEC_CTRL_SSBD ? ", SSBD" : "");
+             p->verw_exit ? " VERW" : " nothing", p->ibpb_switch ? " IBPB" : " nothing",
+             p->auto_ibrs ? ", Auto IBRS" : "",
+             p->spec_ctrl & SPEC_CTRL_IBRS && !p->ibrs_entry ? ", IBRS" : "",
+             p->spec_ctrl & SPEC_CTRL_STIBP ? ", STIBP" : "", p->spec_ctrl & SPEC_CTRL_SSBD ? ", SSBD" : "");
     if (p->meltdown)
-        log_warn("speculation: this CPU may let PV guests read all memory (Meltdown, L1TF), and Serai has no XPTI: "
+        log_warn("speculation: this CPU may let PV guests read all memory (Meltdown, L1TF), and Serai has no "
+                 "XPTI: "
                  "run only guests here that may");
 }
 

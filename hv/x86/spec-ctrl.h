@@ -5,9 +5,10 @@
 
 #include "x86/spec-policy.h"
 
-extern struct spec_policy spec_policy;   /* never changes after spec_ctrl_init() */
+extern struct spec_policy spec_policy; /* never changes after spec_ctrl_init() */
 
-/* Boot CPU, before its IDT and SYSCALL stub are made: chooses, says so in the log, and readies the ways in and out. */
+/* Boot CPU, before its IDT and SYSCALL stub are made: chooses, says so in the log, and readies the ways in
+ * and out. */
 void spec_ctrl_init(void);
 /* On each CPU, as it starts. */
 void spec_ctrl_cpu_init(void);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The ways in and out on CPUs whose policy (spec-policy.c) asks for something there; all others never come here.
+ * The ways in and out on CPUs whose policy (spec-policy.c) asks for something there; all others never come
+ * here.
  *
- * In: the same stubs as in entry.S, one for each of its entries, that scrub and go on there.  All registers and the
- * hardware's frame are kept; flags are not, and the CPU has saved those.  Below the frame the stack is free, as it is for
- * entry.S.  #DB, NMI, double fault and machine check scrub likewise, whomever it met.
+ * In: the same stubs as in entry.S, one for each of its entries, that scrub and go on there.  All registers
+ * and the hardware's frame are kept; flags are not, and the CPU has saved those.  Below the frame the stack
+ * is free, as it is for entry.S.  #DB, NMI, double fault and machine check scrub likewise, whomever it met.
  */
 #include "x86/entry-offsets.h"
 
@@ -72,8 +73,8 @@ scrub_entry_stubs:
     .endr
 
 /*
- * Out: VERW, after all registers are the guest's.  It takes the selector of any writable data segment from memory; with a
- * register it would clear nothing (Intel, "Microarchitectural Data Sampling").
+ * Out: VERW, after all registers are the guest's.  It takes the selector of any writable data segment from
+ * memory; with a register it would clear nothing (Intel, "Microarchitectural Data Sampling").
  */
     .globl guest_sysret_verw
 guest_sysret_verw:

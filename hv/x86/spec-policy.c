@@ -2,13 +2,12 @@
 /*
  * The choice of what is done against attacks by speculation.  Which CPU needs what:
  *
- *   branch target injection   Auto IBRS or "enhanced" IBRS: set once.  Plain IBRS: written on each way in, for
- *                             the hypervisor's own indirect calls are not compiled as retpolines
- *   return stack              without SMEP a guest's return addresses, which are user pages, could be run; with it
- *                             they cannot, and a 64-bit guest leaves no others
- *   another guest's branches  IBPB between domains
- *   MDS, TAA, MMIO, RFDS      VERW on the way out, where it clears buffers and the CPU has not said that it need not
- *   lazy FPU                  nothing to choose: FPU registers are switched with the vCPU, always
+ *   branch target injection   Auto IBRS or "enhanced" IBRS: set once.  Plain IBRS: written on each way in,
+ * for the hypervisor's own indirect calls are not compiled as retpolines return stack              without
+ * SMEP a guest's return addresses, which are user pages, could be run; with it they cannot, and a 64-bit
+ * guest leaves no others another guest's branches  IBPB between domains MDS, TAA, MMIO, RFDS      VERW on the
+ * way out, where it clears buffers and the CPU has not said that it need not lazy FPU nothing to choose: FPU
+ * registers are switched with the vCPU, always
  */
 #include "x86/spec-policy.h"
 #include "base/string.h"
@@ -68,11 +67,8 @@ option_set(const char *word, size_t length, struct spec_options *options)
         const char *name;
         enum spec_want *want;
     } names[] = {
-        {"ibrs", &options->ibrs},
-        {"ibpb", &options->ibpb},
-        {"ssbd", &options->ssbd},
-        {"rsb", &options->rsb},
-        {"md-clear", &options->md_clear},
+        {"ibrs", &options->ibrs}, {"ibpb", &options->ibpb},         {"ssbd", &options->ssbd},
+        {"rsb", &options->rsb},   {"md-clear", &options->md_clear},
     };
     enum spec_want want = SPEC_ON;
     size_t end = 0;
@@ -106,8 +102,8 @@ spec_options_parse(const char *text, struct spec_options *options)
 {
     bool ok = true;
 
-    if (name_is(text, strlen(text), "no") || name_is(text, strlen(text), "off") || name_is(text, strlen(text), "false") ||
-        name_is(text, strlen(text), "0")) {
+    if (name_is(text, strlen(text), "no") || name_is(text, strlen(text), "off") ||
+        name_is(text, strlen(text), "false") || name_is(text, strlen(text), "0")) {
         *options = (struct spec_options){SPEC_OFF, SPEC_OFF, SPEC_OFF, SPEC_OFF, SPEC_OFF};
         return true;
     }

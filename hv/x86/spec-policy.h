@@ -37,7 +37,7 @@ struct spec_cpu {
     bool ibpb;        /* MSR_PRED_CMD */
     bool md_clear;    /* VERW overwrites the buffers that MDS reads */
     bool rtm;
-    u64 arch_caps;    /* 0 where there is no such MSR */
+    u64 arch_caps; /* 0 where there is no such MSR */
 };
 
 /* spec-ctrl=: each as wanted, or left to the CPU's needs. */
@@ -54,7 +54,7 @@ struct spec_policy {
     bool verw_exit;   /* VERW on each way out to a guest */
     bool ibpb_switch; /* a barrier for indirect branches between two domains */
     bool auto_ibrs;
-    bool meltdown;    /* what we have nothing against: a guest's reads of mapped memory */
+    bool meltdown; /* what we have nothing against: a guest's reads of mapped memory */
 };
 
 /* "no", or names with "no-" before or "=no" behind, separated by commas; false when a name is unknown. */

@@ -5,9 +5,9 @@
 
 #include <glib.h>
 
-#define ALL_NO                                                                                                          \
-    (ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO | ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO | \
-     ARCH_CAP_PSDP_NO)
+#define ALL_NO                                                                                          \
+    (ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO | ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO | \
+     ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO)
 
 static const struct {
     const char *name;
@@ -16,26 +16,66 @@ static const struct {
 } rows[] = {
     {"Core 2, no microcode", {.intel = true}, {.rsb_entry = true, .meltdown = true}},
     {"Broadwell",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .ssbd = true, .md_clear = true, .rtm = true},
-     {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .ibrs_entry = true, .verw_exit = true, .ibpb_switch = true, .meltdown = true}},
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .ssbd = true,
+      .md_clear = true,
+      .rtm = true},
+     {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP,
+      .ibrs_entry = true,
+      .verw_exit = true,
+      .ibpb_switch = true,
+      .meltdown = true}},
     {"Cascade Lake with TSX",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .ssbd = true, .md_clear = true, .rtm = true,
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .ssbd = true,
+      .md_clear = true,
+      .rtm = true,
       .arch_caps = ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO},
      {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .verw_exit = true, .ibpb_switch = true}},
     {"Cascade Lake, TSX off",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .md_clear = true,
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .md_clear = true,
       .arch_caps = ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO},
      {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .ibpb_switch = true}},
     {"Ice Lake server, MMIO stale data",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .md_clear = true,
-      .arch_caps = ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO | ARCH_CAP_TAA_NO | ARCH_CAP_FB_CLEAR},
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .md_clear = true,
+      .arch_caps =
+          ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_MDS_NO | ARCH_CAP_TAA_NO | ARCH_CAP_FB_CLEAR},
      {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .verw_exit = true, .ibpb_switch = true}},
     {"Gracemont, register file stale data",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .md_clear = true,
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .md_clear = true,
       .arch_caps = ALL_NO | ARCH_CAP_FB_CLEAR | ARCH_CAP_RFDS_CLEAR},
      {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .verw_exit = true, .ibpb_switch = true}},
     {"Sapphire Rapids",
-     {.intel = true, .smep = true, .ibrs = true, .ibpb = true, .stibp = true, .md_clear = true, .rtm = true,
+     {.intel = true,
+      .smep = true,
+      .ibrs = true,
+      .ibpb = true,
+      .stibp = true,
+      .md_clear = true,
+      .rtm = true,
       .arch_caps = ALL_NO | ARCH_CAP_FB_CLEAR | ARCH_CAP_RFDS_NO},
      {.spec_ctrl = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP, .ibpb_switch = true}},
     {"Zen 1, IBPB only", {.smep = true, .ibpb = true}, {.ibpb_switch = true}},
@@ -89,9 +129,14 @@ no_turns_all_off_on_each_cpu(void)
 static void
 options_add_and_take_away(void)
 {
-    const struct spec_cpu plain = {.smep = true},
-                          able = {.smep = true, .ibrs = true, .ibpb = true, .stibp = true, .ssbd = true, .md_clear = true, .intel = true,
-                                  .arch_caps = ARCH_CAP_RDCL_NO};
+    const struct spec_cpu plain = {.smep = true}, able = {.smep = true,
+                                                          .ibrs = true,
+                                                          .ibpb = true,
+                                                          .stibp = true,
+                                                          .ssbd = true,
+                                                          .md_clear = true,
+                                                          .intel = true,
+                                                          .arch_caps = ARCH_CAP_RDCL_NO};
     struct spec_options options = {0};
 
     g_assert_true(spec_options_parse("rsb,md-clear=yes,ssbd,eager-fpu", &options));
@@ -99,7 +144,8 @@ options_add_and_take_away(void)
                   (struct spec_policy){.rsb_entry = true, .verw_exit = true});
     options = (struct spec_options){0};
     g_assert_true(spec_options_parse("no-ibrs,ssbd=1,ibpb=false,no-md-clear", &options));
-    assert_policy("SSBD alone", spec_policy_choose(&able, &options), (struct spec_policy){.spec_ctrl = SPEC_CTRL_SSBD});
+    assert_policy("SSBD alone", spec_policy_choose(&able, &options),
+                  (struct spec_policy){.spec_ctrl = SPEC_CTRL_SSBD});
     /* What the CPU has not got cannot be forced on it. */
     options = (struct spec_options){0};
     g_assert_true(spec_options_parse("ibrs,ibpb,ssbd", &options));
@@ -126,6 +172,7 @@ main(int argc, char **argv)
     g_test_add_func("/each_cpu_gets_what_it_needs", each_cpu_gets_what_it_needs);
     g_test_add_func("/no_turns_all_off_on_each_cpu", no_turns_all_off_on_each_cpu);
     g_test_add_func("/options_add_and_take_away", options_add_and_take_away);
-    g_test_add_func("/unknown_names_are_refused_and_the_others_count", unknown_names_are_refused_and_the_others_count);
+    g_test_add_func("/unknown_names_are_refused_and_the_others_count",
+                    unknown_names_are_refused_and_the_others_count);
     return g_test_run();
 }

@@ -4,8 +4,8 @@
  *
  * A mark is the eight-byte NOP 0f 1f 84 00 <0x5e7a1000 + n>; n + 0x100 ends what n began.  The hypervisor is whatever runs at
  * 0xffff800000000000 to 0xffff87ffffffffff, the part of each address space that the Xen ABI gives it.  One CPU only.
- * With the argument trace=N it also writes the address of each instruction that the operation N executes, last run only.
- * Of QEMU's plugin API (version 1) only what is used is declared here; Debian ships no header.
+ * With the argument trace=N it also writes the address of each instruction that the operation N executes,
+ * last run only. Of QEMU's plugin API (version 1) only what is used is declared here; Debian ships no header.
  */
 #include <inttypes.h>
 #include <stdbool.h>

@@ -15,19 +15,19 @@ user_close(void)
 {
 }
 
-#define user_load(address, fault)                                          \
-    ({                                                                     \
-        u64 value__;                                                       \
+#define user_load(address, fault)                                            \
+    ({                                                                       \
+        u64 value__;                                                         \
         if (usercopy_in(&value__, (const void *)(address), sizeof(value__))) \
-            goto fault;                                                    \
-        value__;                                                           \
+            goto fault;                                                      \
+        value__;                                                             \
     })
 
-#define user_store(address, value, fault)                                  \
-    do {                                                                   \
-        u64 value__ = (value);                                             \
-        if (usercopy_out((void *)(address), &value__, sizeof(value__)))    \
-            goto fault;                                                    \
+#define user_store(address, value, fault)                               \
+    do {                                                                \
+        u64 value__ = (value);                                          \
+        if (usercopy_out((void *)(address), &value__, sizeof(value__))) \
+            goto fault;                                                 \
     } while (0)
 
 #endif
