@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/string.h"
 #include "x86/machine.h"
+#include "x86/spec-policy.h"
 
 #define UNKNOWN_MAX 16u
 
@@ -142,6 +143,12 @@ option_smt(const char *value)
 }
 
 static bool
+option_spec_ctrl(const char *value)
+{
+    return spec_options_parse(value, &spec_options);
+}
+
+static bool
 option_watchdog(const char *value)
 {
     cmdline.watchdog = !is_off(value);
@@ -165,6 +172,7 @@ static const struct {
     {"guest_loglvl", option_guest_loglvl},
     {"noreboot", option_noreboot},
     {"smt", option_smt},
+    {"spec-ctrl", option_spec_ctrl},
     {"watchdog", option_watchdog},
 };
 

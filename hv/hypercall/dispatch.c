@@ -67,13 +67,14 @@ hypercall_entry(struct cpu_user_regs *regs, u64 *arg)
 }
 
 #define MULTICALL_ARGS 6u
-static_assert(sizeof(((struct multicall_entry *)0)->args) == MULTICALL_ARGS * sizeof(u64), "as many as registers");
+static_assert(sizeof(((struct multicall_entry *)0)->args) == MULTICALL_ARGS * sizeof(u64),
+              "as many as registers");
 #define ENTRY_FIELD(entry, field) ((entry) + offsetof(struct multicall_entry, field))
 
 /*
  * HYPERVISOR_multicall(call_list, nr_calls).  Each entry is read once, called, and its result written.  A call that is
- * preempted leaves its new arguments in its entry, and the list goes on from there.  So it does after a call that ends
- * or stops the domain: that has raised a softirq here.
+ * preempted leaves its new arguments in its entry, and the list goes on from there.  So it does after a call
+ * that ends or stops the domain: that has raised a softirq here.
  */
 s64
 hypercall_multicall(u64 *arg)

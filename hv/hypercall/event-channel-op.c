@@ -172,7 +172,8 @@ hypercall_event_channel_op(u64 *arg)
         static_assert(sizeof(struct evtchn_unmask) == sizeof(u32), "nothing but the port");
         if (unlikely(port < 0))
             return -EFAULT;
-        return likely(cmd == EVTCHNOP_send) ? evtchn_send(current->domain, port) : evtchn_unmask(current->domain, port);
+        return likely(cmd == EVTCHNOP_send) ? evtchn_send(current->domain, port)
+                                            : evtchn_unmask(current->domain, port);
     }
     return subop_call(evtchn_ops, ARRAY_SIZE(evtchn_ops), cmd, arg[1]);
 }

@@ -13,7 +13,10 @@
 
 #define GUEST_LOW_HALF_END (1ull << 47)
 
-/* Whether a range is whole inside one of the two that are a guest's: kernel addresses above us, user addresses below. */
+/*
+ * Whether a range is whole inside one of the two that are a guest's: kernel addresses above us, user
+ * addresses below.
+ */
 static inline bool
 guest_range(u64 start, u64 size)
 {

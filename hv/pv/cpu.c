@@ -17,6 +17,7 @@
 #include "x86/entry-offsets.h"
 #include "x86/paging.h"
 #include "x86/softirq.h"
+#include "x86/spec-ctrl.h"
 #include "x86/tlb.h"
 #include "x86/upcalls.h"
 
@@ -43,13 +44,14 @@ pv_toggle_mode(struct vcpu *v)
 }
 
 /*
- * Enters the guest kernel at @rip.  The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP, what is extra (an error
- * code; GS FS ES DS), R11 RCX; the stack is aligned to 16 first, as the CPU does it.
+ * Enters the guest kernel at @rip.  The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP, what is
+ * extra (an error code; GS FS ES DS), R11 RCX; the stack is aligned to 16 first, as the CPU does it.
  */
 #define FRAME_WORDS 7u
 
 static inline __attribute__((always_inline)) void
-bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, const u64 *extra, unsigned extra_count)
+bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, const u64 *extra,
+       unsigned extra_count)
 {
     u64 masked = v->info->evtchn_upcall_mask & 1, from_cs = regs->cs, sp, f;
     const u64 size = (FRAME_WORDS + extra_count) * sizeof(u64);
@@ -73,7 +75,8 @@ bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_ev
         user_store(f += sizeof(u64), extra[i], fault);
     user_store(f += sizeof(u64), regs->rip, fault);
     user_store(f += sizeof(u64), from_cs | masked << 32, fault);
-    user_store(f += sizeof(u64), (regs->rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ^ 1) << RFLAGS_IF_SHIFT, fault);
+    user_store(f += sizeof(u64),
+               (regs->rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ^ 1) << RFLAGS_IF_SHIFT, fault);
     user_store(f += sizeof(u64), regs->rsp, fault);
     user_store(f += sizeof(u64), regs->ss, fault);
     user_close();
@@ -102,7 +105,8 @@ pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask
 }
 
 void
-pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code)
+pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events,
+                u32 error_code)
 {
     const u64 error = error_code;
 
@@ -154,7 +158,8 @@ pv_failsafe(struct vcpu *v)
         domain_crash(v->domain, "vCPU%u: its IRET names a segment it may not load, and it has no failsafe callback", v->id);
         return;
     }
-    bounce(v, guest_regs(), cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors, ARRAY_SIZE(selectors));
+    bounce(v, guest_regs(), cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors,
+           ARRAY_SIZE(selectors));
 }
 
 #define READ_SEL(reg, dst) __asm__ volatile("mov %%" #reg ", %0" : "=r"(dst))
@@ -343,6 +348,8 @@ context_switch(struct vcpu *prev, struct vcpu *next)
     }
     if (prev->domain != next->domain) {
         tlb_flush_local();
+        if (!next->is_idle)
+            spec_ctrl_domain_switch();
         if (!prev->is_idle)
             cpumask_clear(&prev->domain->dirty_cpus, cpu->id);
     }
@@ -525,6 +532,7 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     ctx->user_regs.fs = pv->fs;
     ctx->user_regs.gs = pv->gs;
     ctx->user_regs.entry_vector = 0;
+    ctx->user_regs.error_code = 0;
     memcpy(ctx->trap_ctxt, pv->traps, sizeof(ctx->trap_ctxt));
     ctx->ldt_base = pv->ldt_base;
     ctx->ldt_ents = pv->ldt_entries;

@@ -17,7 +17,8 @@ void pv_toggle_mode(struct vcpu *v);
  * A stack that cannot be written crashes the domain (or injects failsafe where the ABI says so).
  */
 void pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events);
-void pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code);
+void pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events,
+                     u32 error_code);
 /* Delivers what is pending and not masked: event upcall, NMI.  Called on the way out. */
 void pv_deliver_pending(struct vcpu *v);
 /* What a CPU does with nothing to run; never returns. */

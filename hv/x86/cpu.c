@@ -10,6 +10,7 @@
 #include "x86/fpu.h"
 #include "x86/paging.h"
 #include "x86/pte.h"
+#include "x86/spec-ctrl.h"
 
 #define CHECK_REGS(f) static_assert(offsetof(struct cpu_user_regs, f) == REGS_##f, #f)
 CHECK_REGS(r15);
@@ -62,9 +63,12 @@ enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
 extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
     entry_machine_check[];
+extern const char scrub_entry_stubs[], scrub_entry_debug[], scrub_entry_page_fault[], scrub_entry_nmi[],
+    scrub_entry_double_fault[], scrub_entry_machine_check[];
 extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[],
     syscall_stub_target[];
 extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
+extern const char scrub_syscall_entry[], scrub_syscall32_entry[], scrub_sysenter_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
 
 struct cpu_features cpu_features;
@@ -180,16 +184,22 @@ cpu_features_init(void)
     topology_init(max, max_ext);
 }
 
+void
+code_patch(void *at, const void *bytes, size_t size)
+{
+    write_cr0(read_cr0() & ~CR0_WP);
+    memcpy(at, bytes, size);
+    write_cr0(read_cr0() | CR0_WP);
+}
+
 /* Turns the NOPs before and after accesses to guest memory into STAC and CLAC. */
 static void
 smap_patch(void)
 {
     extern const u64 smap_patch_start[][2], smap_patch_end[][2];
 
-    write_cr0(read_cr0() & ~CR0_WP);
     for (const u64(*e)[2] = smap_patch_start; e < smap_patch_end; e++)
-        memcpy((void *)(*e)[0], &(*e)[1], 3);
-    write_cr0(read_cr0() | CR0_WP);
+        code_patch((void *)(*e)[0], &(*e)[1], 3);
 }
 
 static void
@@ -210,16 +220,19 @@ idt_set(unsigned vector, const void *entry, unsigned ist, unsigned dpl)
 static void
 idt_init(void)
 {
+    bool scrub = spec_scrubs_entry();
+    const char *stubs = scrub ? scrub_entry_stubs : entry_stubs;
+
     for (unsigned i = 0; i < 256; i++)
-        idt_set(i, entry_stubs + i * 16, 0, 0);
-    idt_set(1, entry_debug, IST_DEBUG, 0);
-    idt_set(2, entry_nmi, IST_NMI, 0);
-    idt_set(8, entry_double_fault, IST_DOUBLE_FAULT, 0);
-    idt_set(14, entry_page_fault, 0, 0);
-    idt_set(18, entry_machine_check, IST_MACHINE_CHECK, 0);
+        idt_set(i, stubs + i * 16, 0, 0);
+    idt_set(1, scrub ? scrub_entry_debug : entry_debug, IST_DEBUG, 0);
+    idt_set(2, scrub ? scrub_entry_nmi : entry_nmi, IST_NMI, 0);
+    idt_set(8, scrub ? scrub_entry_double_fault : entry_double_fault, IST_DOUBLE_FAULT, 0);
+    idt_set(14, scrub ? scrub_entry_page_fault : entry_page_fault, 0, 0);
+    idt_set(18, scrub ? scrub_entry_machine_check : entry_machine_check, IST_MACHINE_CHECK, 0);
     /* INT3 and INTO are the guest's own to execute. */
-    idt_set(3, entry_stubs + 3 * 16, 0, 3);
-    idt_set(4, entry_stubs + 4 * 16, 0, 3);
+    idt_set(3, stubs + 3 * 16, 0, 3);
+    idt_set(4, stubs + 4 * 16, 0, 3);
 }
 
 static void
@@ -273,9 +286,10 @@ syscall_init(struct cpu *cpu)
     u64 scratch = (u64)&cpu->scratch, stack = (u64)&cpu->guest.es, va;
     u64 stub32 = ROUND_UP((u64)(syscall_stub_end - syscall_stub), 64);
     char *stub = paging_stub_page(cpu, &va);
+    bool scrub = spec_scrubs_entry();
 
-    stub_write(stub, scratch, stack, syscall_entry);
-    stub_write(stub + stub32, scratch, stack, syscall32_entry);
+    stub_write(stub, scratch, stack, scrub ? scrub_syscall_entry : syscall_entry);
+    stub_write(stub + stub32, scratch, stack, scrub ? scrub_syscall32_entry : syscall32_entry);
 
     wrmsr(MSR_STAR, (u64)SEL_RING3_CS32 << 48 | (u64)SEL_CS << 32);
     wrmsr(MSR_LSTAR, va);
@@ -284,7 +298,7 @@ syscall_init(struct cpu *cpu)
     if (cpu_features.vendor[0] == 'G') { /* others have no SYSENTER in long mode */
         wrmsr(MSR_SYSENTER_CS, SEL_CS);
         wrmsr(MSR_SYSENTER_ESP, stack);
-        wrmsr(MSR_SYSENTER_EIP, (u64)sysenter_entry);
+        wrmsr(MSR_SYSENTER_EIP, (u64)(scrub ? scrub_sysenter_entry : sysenter_entry));
     }
 }
 
@@ -326,6 +340,7 @@ cpu_init(unsigned id)
     cpus[id] = cpu;
     list_init(&cpu->work);
     if (id == 0) {
+        spec_ctrl_init();
         idt_init();
         if (cpu_features.smap)
             smap_patch();
@@ -337,6 +352,7 @@ cpu_init(unsigned id)
     cpu->cr3 = read_cr3();
     gdt_init(cpu, stack);
     syscall_init(cpu);
+    spec_ctrl_cpu_init();
     fpu_cpu_init();
     cpu->is_up = true;
 }

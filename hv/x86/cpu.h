@@ -28,6 +28,9 @@ void cpu_init(unsigned id);
 /* A stack (with struct cpu) for a CPU that is about to be started; NULL when memory is short. */
 struct cpu *cpu_create(unsigned id, u32 apic_id);
 
+/* Writes over code that nobody runs at the moment: boot, before there is a second CPU. */
+void code_patch(void *at, const void *bytes, size_t size);
+
 void cpu_set_cr4(u64 cr4); /* writes it if it differs from what is loaded */
 
 /* Forgets the stack and goes on elsewhere; entry.S. */

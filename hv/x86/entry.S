@@ -92,8 +92,8 @@
 
 /*
  * SYSCALL: each CPU's stub (syscall_stub below, copied by cpu.c) has put the guest's RAX into the CPU's scratch
- * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.  MSR_SYSCALL_MASK has cleared DF
- * and AC.
+ * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.  MSR_SYSCALL_MASK has
+ * cleared DF and AC.
  */
     .globl syscall_entry
     .balign 64
@@ -143,7 +143,11 @@ syscall_entry:
     test    $0x10100, %r11d
     jnz     .Liret
     mov     REGS_rsp(%rsp), %rsp
+    .globl guest_sysret
+guest_sysret:                           /* five bytes, which spec-ctrl.c may make a jump; so at guest_iret */
     sysretq
+    int3
+    int3
 .Liret:
     mov     REGS_rcx(%rsp), %rcx
     mov     REGS_r11(%rsp), %r11
@@ -151,6 +155,9 @@ syscall_entry:
     .globl guest_iret
 guest_iret:
     iretq
+    int3
+    int3
+    int3
 
 .Luser_syscall:
     mov     %r11, %rdi
@@ -246,9 +253,9 @@ entry_page_fault:
     iretq
 
 /*
- * #DB has a stack of its own, because a guest can have one come at the first instruction behind SYSCALL, while
- * RSP is still the guest's: MOV SS holds a breakpoint's trap back until then (SDM vol. 3, 6.8.3).  One that
- * came from a guest moves to the stack where it belongs; the hypervisor's own ends here.
+ * #DB has a stack of its own, because a guest can have one come at the first instruction behind SYSCALL,
+ * while RSP is still the guest's: MOV SS holds a breakpoint's trap back until then (SDM vol. 3, 6.8.3).  One
+ * that came from a guest moves to the stack where it belongs; the hypervisor's own ends here.
  */
     .globl entry_debug
 entry_debug:

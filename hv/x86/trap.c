@@ -14,7 +14,7 @@
 #include "x86/tlb.h"
 #include "x86/upcalls.h"
 
-extern const char guest_iret[];
+extern const char guest_iret[], guest_iret_after_verw[];
 
 static const char *const trap_names[32] = {
     "divide error",     "debug",           "NMI",          "breakpoint",       "overflow",
@@ -104,7 +104,7 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
         trap_interrupt(regs);
         return;
     }
-    if (regs->rip == (u64)guest_iret)
+    if (regs->rip == (u64)guest_iret || regs->rip == (u64)guest_iret_after_verw)
         iret_fault(regs);
     if (vector == 14 && pv_page_fault_in_hypervisor(read_cr2(), regs->error_code))
         return;

@@ -6,9 +6,9 @@
 #include "x86/percpu.h"
 
 /*
- * hypercall/dispatch.c: the guest kernel executed SYSCALL; number in RAX, arguments in RDI RSI RDX R10 R8 R9 and, in that
- * order, in @arg, which is the callee's to change.  All of the three that a SYSCALL leads to leave RBX, RBP and R12 to
- * R15 of @regs as they are.
+ * hypercall/dispatch.c: the guest kernel executed SYSCALL; number in RAX, arguments in RDI RSI RDX R10 R8 R9
+ * and, in that order, in @arg, which is the callee's to change.  All of the three that a SYSCALL leads to
+ * leave RBX, RBP and R12 to R15 of @regs as they are.
  */
 void hypercall_entry(struct cpu_user_regs *regs, u64 *arg);
 /* pv/cpu.c: the same with HYPERVISOR_iret in RAX; and SYSCALL in guest user mode. */

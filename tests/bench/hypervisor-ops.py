@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Instructions per hypervisor operation and the hypervisor's own memory, Serai beside Debian's Xen, counted exactly.
+"""Instructions per hypervisor operation and the hypervisor's own memory, Serai beside Debian's Xen, by count.
 
-Usage: hypervisor-ops.py --serai IMAGE --kernel GUEST-BENCH --memory-kernel GUEST-OWN-MEMORY --plugin PLUGIN.so
-                         [--xen XEN] [--cpu MODEL]
+Usage: hypervisor-ops.py --serai IMAGE --kernel GUEST-BENCH --memory-kernel GUEST-OWN-MEMORY
+                         --plugin PLUGIN.so [--xen XEN] [--cpu MODEL]
 
 Boots each hypervisor in QEMU (TCG, -icount) with the bench kernel as its dom0 and prints one table; then in a
 machine of 4 GiB with a kernel that adds up what neither dom0 nor the free lists have.
@@ -22,12 +22,14 @@ NAMES = {
     1: "null hypercall", 2: "event send to self", 3: "yield", 4: "update_va_mapping (2)", 5: "mmu_update, 1 entry",
     6: "mmu_update, 32 entries", 7: "trapped PTE write", 8: "unpin and pin an L1 of 512", 9: "page fault to the guest kernel",
     10: "system call and back", 11: "iret", 12: "grant map", 13: "grant unmap", 14: "populate one page",
-    15: "multicall of 32 null calls", 16: "page fault and back (with iret)", 17: "event channel unmask", 18: "set_timer",
+    15: "multicall of 32 null calls", 16: "page fault and back (with iret)", 17: "event channel unmask",
+    18: "set_timer",
     19: "wake another vCPU and wait, twice", 20: "grant copy of 64 bytes", 21: "pin and unpin a 4-level tree",
 }
 
 
-MEMORY_NAMES = {"own": "the hypervisor's own, of 4 GiB (KiB)", "table": "  frame table (KiB)", "rest": "  the rest (KiB)"}
+MEMORY_NAMES = {"own": "the hypervisor's own, of 4 GiB (KiB)", "table": "  frame table (KiB)",
+                "rest": "  the rest (KiB)"}
 
 
 def boot(hypervisor, kernel, cpu, options, memory, extra=()):
@@ -105,7 +107,8 @@ def main():
             print(f"the bench kernel did not end well on {name}:\n{console[-3000:]}", file=sys.stderr)
             failed = True
         columns.append(counts)
-        kib, console = own_memory(image, arguments.memory_kernel, arguments.cpu, f"console=com1 {options} dom0_mem=64M")
+        kib, console = own_memory(image, arguments.memory_kernel, arguments.cpu,
+                                  f"console=com1 {options} dom0_mem=64M")
         if not kib:
             print(f"the memory of {name} was not told:\n{console[-3000:]}", file=sys.stderr)
             failed = True

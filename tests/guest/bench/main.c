@@ -11,7 +11,8 @@
 
 enum {
     OP_NULL = 1, OP_EVENT, OP_YIELD, OP_VA_MAPPING, OP_MMU_1, OP_MMU_32, OP_TRAPPED_PTE, OP_PIN_L1, OP_PAGE_FAULT,
-    OP_SYSCALL, OP_IRET, OP_GRANT_MAP, OP_GRANT_UNMAP, OP_POPULATE, OP_MULTICALL_32, OP_FAULT_AND_BACK, OP_UNMASK,
+    OP_SYSCALL, OP_IRET, OP_GRANT_MAP, OP_GRANT_UNMAP, OP_POPULATE, OP_MULTICALL_32, OP_FAULT_AND_BACK,
+    OP_UNMASK,
     OP_SET_TIMER, OP_SWITCH, OP_GRANT_COPY, OP_PIN_TREE,
 };
 #define MARK_END 0x100 /* added to the operation's number */
@@ -147,7 +148,10 @@ bench_switch(void)
 
 /* --- page tables --- */
 
-/* As fork and exit see it: a process's whole tree of four levels, with two full L1 tables, is made one and taken apart. */
+/*
+ * As fork and exit see it: a process's whole tree of four levels, with two full L1 tables, is made one and
+ * taken apart.
+ */
 static void
 bench_pin_tree(void)
 {
@@ -285,8 +289,10 @@ bench_grants(void)
             ERROR("grant unmap: %d", unmap.status);
     }
     for (unsigned i = 0; i < 2; i++) {
-        struct gnttab_copy copy = {.source = {.u.ref = 8, .domid = 0}, .dest = {.u.gmfn = mfn_of(page_new()), .domid = DOMID_SELF},
-                                   .len = 64, .flags = GNTCOPY_source_gref};
+        struct gnttab_copy copy = {.source = {.u.ref = 8, .domid = 0},
+                                   .dest = {.u.gmfn = mfn_of(page_new()), .domid = DOMID_SELF},
+                                   .len = 64,
+                                   .flags = GNTCOPY_source_gref};
 
         MARK(OP_GRANT_COPY);
         HYPERCALL(grant_table_op, GNTTABOP_copy, &copy, 1);

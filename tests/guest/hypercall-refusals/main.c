@@ -16,7 +16,8 @@ check_list_with_an_end(void)
     last->args[0] = XENVER_pagesize;
     EXPECT_RC(HYPERCALL(update_va_mapping, gap, 0, UVMF_INVLPG | UVMF_LOCAL), 0);
     EXPECT_RC(HYPERCALL(multicall, last, 2), -EFAULT);
-    CHECK(page + 4096 == gap && last->result == 4096, "the entry before the gap gave %ld", (long)last->result);
+    CHECK(page + 4096 == gap && last->result == 4096, "the entry before the gap gave %ld",
+          (long)last->result);
 }
 
 void

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A hypercall changes RAX, RCX and R11 of its caller and nothing else, whatever happens on its way out: nothing, an event that
- * is delivered first, or a time off the CPU.  (Linux counts on it for all but the argument registers.)
+ * A hypercall changes RAX, RCX and R11 of its caller and nothing else, whatever happens on its way out:
+ * nothing, an event that is delivered first, or a time off the CPU.  (Linux counts on it for all but the
+ * argument registers.)
  */
 #include "guest.h"
 #include "base/string.h"
@@ -14,17 +15,22 @@ void call_with_registers(const void *entry, const u64 *in, u64 *out);
 __asm__(".text; call_with_registers:"
         "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rdx; push %rdi;"
         "mov %rsi, %rax;"
-        "mov 8(%rax), %rbx; mov 16(%rax), %rdx; mov 24(%rax), %rsi; mov 32(%rax), %rdi; mov 40(%rax), %rbp; mov 48(%rax), %r8;"
-        "mov 56(%rax), %r9; mov 64(%rax), %r10; mov 72(%rax), %r12; mov 80(%rax), %r13; mov 88(%rax), %r14; mov 96(%rax), %r15;"
+        "mov 8(%rax), %rbx; mov 16(%rax), %rdx; mov 24(%rax), %rsi; mov 32(%rax), %rdi; mov 40(%rax), %rbp; "
+        "mov 48(%rax), %r8;"
+        "mov 56(%rax), %r9; mov 64(%rax), %r10; mov 72(%rax), %r12; mov 80(%rax), %r13; mov 88(%rax), %r14; "
+        "mov 96(%rax), %r15;"
         "mov (%rax), %rax;"
         "call *(%rsp);"
         "add $8, %rsp; xchg %rax, (%rsp);"
-        "mov %rbx, 8(%rax); mov %rdx, 16(%rax); mov %rsi, 24(%rax); mov %rdi, 32(%rax); mov %rbp, 40(%rax); mov %r8, 48(%rax);"
-        "mov %r9, 56(%rax); mov %r10, 64(%rax); mov %r12, 72(%rax); mov %r13, 80(%rax); mov %r14, 88(%rax); mov %r15, 96(%rax);"
+        "mov %rbx, 8(%rax); mov %rdx, 16(%rax); mov %rsi, 24(%rax); mov %rdi, 32(%rax); mov %rbp, 40(%rax); "
+        "mov %r8, 48(%rax);"
+        "mov %r9, 56(%rax); mov %r10, 64(%rax); mov %r12, 72(%rax); mov %r13, 80(%rax); mov %r14, 88(%rax); "
+        "mov %r15, 96(%rax);"
         "mov %rax, %rcx; pop %rax; mov %rax, (%rcx);"
         "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret");
 
-static const char *const names[COUNT] = {"RAX", "RBX", "RDX", "RSI", "RDI", "RBP", "R8", "R9", "R10", "R12", "R13", "R14", "R15"};
+static const char *const names[COUNT] = {"RAX", "RBX", "RDX", "RSI", "RDI", "RBP", "R8",
+                                         "R9",  "R10", "R12", "R13", "R14", "R15"};
 static unsigned events;
 
 void
