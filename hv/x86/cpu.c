@@ -60,8 +60,8 @@ struct descriptor_pointer {
 enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK };
 
 extern const char entry_stubs[], entry_nmi[], entry_double_fault[], entry_machine_check[];
-extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[], syscall_stub_target[];
-extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
+extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
+extern const char syscall_stub_target[], syscall_entry[], syscall32_entry[], sysenter_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
 
 struct cpu_features cpu_features;
@@ -260,7 +260,7 @@ stub_write(char *stub, u64 scratch, u64 stack, const void *target)
     memcpy(stub + (syscall_stub_target - syscall_stub), &address, 8);
 }
 
-/* SYSCALL's landings: stubs that know this CPU's stack, in its window.  One is for programs in 32-bit mode (AMD). */
+/* SYSCALL's landings: stubs that know this CPU's stack, in its window; one is for 32-bit programs (AMD). */
 static void
 syscall_init(struct cpu *cpu)
 {
