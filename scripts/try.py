@@ -39,7 +39,8 @@ with the log.'''
 class Step:
     """Something that takes a while, as lines that a person follows: what, since when, where the log is.
 
-    On a terminal one line moves, with the last words of the log; elsewhere a plain line now and then.
+    A line says what begins; on a terminal another one moves below it, with the last words of the log, elsewhere
+    there is a plain line now and then; in the end it tells how long it took.
     """
 
     PLAIN_EVERY = 30
@@ -66,18 +67,19 @@ class Step:
         except OSError:
             return ''
         lines = [re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]|[^ -~]', '', line).strip() for line in lines]
-        return next((line for line in reversed(lines) if line), '')
+        last = next((line for line in reversed(lines) if line), '')
+        # Of a compiler's command line the source at its end tells the most.
+        return re.sub(r'^(\[\d+/\d+\]) .* (\S+)$', r'\1 \2', last)
 
-    def _line(self, detail, end):
-        log = f'  (log: {os.path.relpath(self.log)})' if self.log else ''
-        head = f'[{time.monotonic() - self.started:4.0f} s] {self.what}'
-        room = shutil.get_terminal_size().columns - len(head) - len(log) - 3
-        words = f': {detail[:room]}' if detail and (room > 10 or not self.moving) else ''
-        sys.stdout.write(('\r\x1b[K' if self.moving else '') + head + words + log + end)
+    def _line(self, words, end):
+        line = f'[{time.monotonic() - self.started:4.0f} s] {words}'
+        if self.moving:
+            line = '\r\x1b[K' + line[:shutil.get_terminal_size().columns - 1]
+        sys.stdout.write(line + end)
         sys.stdout.flush()
 
     def _plain(self):
-        self._line(self.detail, '\n')
+        self._line(f'{self.what}: {self._last_words()}'.rstrip(': ')[:200], '\n')
 
     def _tick(self):
         while not self.over.wait(0.5 if self.moving else self.PLAIN_EVERY):
@@ -87,8 +89,7 @@ class Step:
                 self._plain()
 
     def __enter__(self):
-        if not self.moving:
-            print(f'{self.what} ...', flush=True)
+        print(f'{self.what} ...' + (f'  (log: {os.path.relpath(self.log)})' if self.log else ''), flush=True)
         self.thread = threading.Thread(target=self._tick, daemon=True)
         self.thread.start()
         return self
@@ -96,7 +97,8 @@ class Step:
     def __exit__(self, kind, error, trace):
         self.over.set()
         self.thread.join()
-        self._line('' if kind is None else 'interrupted' if issubclass(kind, KeyboardInterrupt) else 'failed', '\n')
+        how = 'done' if kind is None else 'interrupted' if issubclass(kind, KeyboardInterrupt) else 'failed'
+        self._line(how if self.moving else f'{self.what}: {how}', '\n')
 
 
 def build_debs():
@@ -157,7 +159,13 @@ def watch_console(argv, pattern, timeout, shown):
 
 def explain(host, name):
     """How to reach the host with the tools one already has."""
-    key, known = host.image / 'key', host.image / 'known_hosts'
+    key, known = BUILD / 'try-key', BUILD / 'try-known-hosts'
+    # The image belongs to root; who called through sudo is to use these without it.
+    for target, source in ((key, host.image / 'key'), (known, host.image / 'known_hosts')):
+        target.unlink(missing_ok=True)
+        shutil.copy(source, target)
+        target.chmod(0o600)
+    give_back()
     uri = f'xen+ssh://root@127.0.0.1:{host.ssh_port}/system?keyfile={key}&no_verify=1'
     print(f'''
 The host is up.  In another terminal, as long as this one stays:
@@ -169,7 +177,8 @@ The host is up.  In another terminal, as long as this one stays:
 kernel_args=console=hvc0 \\
                   --disk none --network bridge=br0 --osinfo linux2022 --import --noautoconsole
   Ansible       ansible-playbook -i 'localhost,' -e 'libvirt_uri={uri}' examples/playbook.yml
-  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} -o HostKeyAlias=serai-host root@127.0.0.1
+  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} \\
+                  -o HostKeyAlias=serai-host root@127.0.0.1
 
 Below is virsh on that host.  `console {name}` shows the guest (leave with ^]), `quit` ends everything.
 ''', flush=True)
@@ -208,7 +217,8 @@ def check_room(options):
         if free < gib:
             raise Refusal(f'{where} has {free} GiB free and about {gib} are needed.  Make room, or set '
                           'XDG_CACHE_HOME to a directory with more.')
-    available = int(re.search(r'MemAvailable: +(\d+)', pathlib.Path('/proc/meminfo').read_text()).group(1)) >> 10
+    memory = pathlib.Path('/proc/meminfo').read_text()
+    available = int(re.search(r'MemAvailable: +(\d+)', memory).group(1)) >> 10
     if available < options.memory:
         raise Refusal(f'{available} MiB of memory are available and the machine wants {options.memory}.  End '
                       'something, or try with --memory 1536.')

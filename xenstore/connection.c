@@ -56,6 +56,7 @@ static void
 journal_count(struct server *server, enum journal_type type, struct client *client, uint64_t count)
 {
     journal_append(&server->journal, type, client->id, &count, sizeof(count));
+    journal_settle(&server->journal, &server->store);
 }
 
 static void
@@ -87,10 +88,13 @@ socket_read(struct server *server, struct connection *connection)
 {
     struct client *client = connection->client;
     struct iovec part = {.iov_len = JOURNAL_READ_BYTES};
-    struct journal_transfer *transfer =
-        journal_begin_transfer(&server->journal, JOURNAL_INPUT, client->id, &part);
+    struct journal_transfer *transfer;
     size_t got;
 
+    /* Without room the bytes stay with the kernel, and epoll tells of them again. */
+    if (buf_reserve(&client->in, JOURNAL_READ_BYTES))
+        return;
+    transfer = journal_begin_transfer(&server->journal, JOURNAL_INPUT, client->id, &part);
     part.iov_base = transfer->data;
     if (recvmmsg(connection->watched.fd, &transfer->message, 1, MSG_DONTWAIT, NULL) != 1) {
         if (errno != EAGAIN && errno != EINTR)

@@ -10,9 +10,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +99,29 @@ keep_descriptors(struct server *server, bool keep, struct buf *description)
     }
 }
 
+/* Whether @binary says that it can take up the state just written; an older one may know another format. */
+static bool
+takes_up(struct server *server, const char *binary)
+{
+    char directory[64];
+    const char *const arguments[] = {binary, "--check", "--state-dir", directory, NULL};
+    pid_t child;
+    int status, rc;
+
+    snprintf(directory, sizeof(directory), "/proc/%d/fd/%d", (int)getpid(), server->journal.directory);
+    rc = posix_spawn(&child, binary, NULL, NULL, (char *const *)arguments, environ);
+    if (rc) {
+        server_log(server, "No live update, because the program cannot be executed: %s.", strerror(rc));
+        return false;
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status) && !WEXITSTATUS(status))
+        return true;
+    server_log(server, "No live update, because %s cannot take up the state.", binary);
+    return false;
+}
+
 void
 control_daemon_update(struct server *server)
 {
@@ -115,6 +140,8 @@ control_daemon_update(struct server *server)
         return;
     }
     server->update_wanted = false;
+    if (!takes_up(server, binary))
+        return;
     keep_descriptors(server, true, &description);
     if (!buf_append(&description, "", 1)) {
         setenv(UPDATE_FDS, buf_head(&description), 1);

@@ -133,6 +133,13 @@ journal_append(struct journal *journal, enum journal_type type, uint32_t client,
 }
 
 void
+journal_settle(struct journal *journal, struct store *store)
+{
+    if (__builtin_expect(journal->failures != mem_failures(), 0))
+        journal_checkpoint(journal, store);
+}
+
+void
 journal_append_step(struct journal *journal, const struct store *store, uint32_t client)
 {
     const struct outcome *outcome = &store->outcome;
@@ -188,6 +195,7 @@ begin_file(struct journal *journal, const char *name, uint64_t generation)
         close(fresh.fd);
         return rc;
     }
+    fresh.failures = journal->failures;
     fresh.tail = RECORDS_AT;
     fresh.state_bytes = journal->state_bytes;
     journal_head(&fresh)->magic = JOURNAL_MAGIC;
@@ -220,6 +228,7 @@ int
 journal_checkpoint(struct journal *journal, struct store *store)
 {
     uint64_t generation = journal->generation + 1;
+    unsigned long failures = mem_failures();
     int rc;
 
     if (journal->directory < 0)
@@ -238,6 +247,8 @@ journal_checkpoint(struct journal *journal, struct store *store)
     if (!rc && renameat(journal->directory, "journal.new", journal->directory, "journal"))
         rc = -errno;
     journal->failed = rc != 0;
+    if (!rc)
+        journal->failures = failures;
     return rc;
 }
 
@@ -380,6 +391,11 @@ set_aside(struct journal *journal, const char *name, const char *reason, void (*
     char aside[64], text[512];
     int i;
 
+    if (journal->look) {
+        snprintf(text, sizeof(text), "The file '%s' is damaged: %s", name, reason);
+        log(text);
+        return;
+    }
     for (i = 0; i < 100; i++) {
         snprintf(aside, sizeof(aside), "%s.damaged.%d", name, i);
         if (faccessat(journal->directory, aside, F_OK, 0))
@@ -406,33 +422,56 @@ recover_transfer(struct store *store, const struct journal_header *header)
         client_received(client, transfer->data, length);
 }
 
-static void
+/* The file stays as it is: who knows its version can still use it. */
+static int
+refuse_version(const char *name, const char *reason, void (*log)(const char *text))
+{
+    char text[512];
+
+    snprintf(
+        text, sizeof(text),
+        "The file '%s' was written by another version of this program.  %s  Start the version that wrote it, "
+        "or move the file away, and with it all that the store holds.",
+        name, reason);
+    log(text);
+    return -EPROTONOSUPPORT;
+}
+
+static int
 recover_journal(struct journal *journal, struct store *store, void (*log)(const char *text))
 {
     const struct journal_header *header;
     const char *reason = NULL;
     size_t size, end;
     char *map = map_file(journal, "journal", &size);
+    unsigned long failures = mem_failures();
+    int rc = 0;
 
     if (!map)
-        return;
+        return 0;
     header = (const struct journal_header *)map;
     if (size < RECORDS_AT) {
         reason = "It is too short.";
     } else {
         end = header->end;
-        if (header->magic != JOURNAL_MAGIC || header->version != JOURNAL_VERSION)
-            reason = "It is not a journal of this version.";
+        if (header->magic != JOURNAL_MAGIC)
+            reason = "It is not a journal of this store.";
+        else if (header->version != JOURNAL_VERSION && header->generation == journal->generation)
+            rc = refuse_version("journal", "Its format is not known here.", log);
         else if (end < RECORDS_AT || end > size)
             reason = "Its end lies outside of it.";
         else if (header->generation == journal->generation)
             journal_replay(store, map + RECORDS_AT, end - RECORDS_AT, &reason);
-        if (!reason && header->generation == journal->generation)
+        if (!rc && !reason && header->generation == journal->generation)
             recover_transfer(store, header);
     }
     munmap(map, size);
+    /* Nothing is wrong with the file: who tries again finds it as it was. */
+    if (failures != mem_failures())
+        return -ENOMEM;
     if (reason)
         set_aside(journal, "journal", reason, log);
+    return rc ? rc : reason && journal->look ? -EBADMSG : 0;
 }
 
 int
@@ -443,13 +482,20 @@ journal_recover(struct journal *journal, struct store *store, void (*log)(const 
     void *map;
     int rc;
 
+    journal->failures = mem_failures();
     map = journal->directory >= 0 ? map_file(journal, "state", &size) : NULL;
     if (!map)
         return store_init(store);
     rc = state_read(store, map, size, &journal->generation, &reason);
     munmap(map, size);
+    if (rc == -EPROTONOSUPPORT)
+        return refuse_version("state", reason, log);
     if (rc == -ENOMEM)
         return rc;
+    if (rc && journal->look) {
+        set_aside(journal, "state", reason, log);
+        return rc;
+    }
     if (rc) {
         set_aside(journal, "state", reason, log);
         /* What the journal says is about that state only. */
@@ -457,6 +503,25 @@ journal_recover(struct journal *journal, struct store *store, void (*log)(const 
             set_aside(journal, "journal", "Its state was refused.", log);
         return store_init(store);
     }
-    recover_journal(journal, store, log);
-    return 0;
+    rc = recover_journal(journal, store, log);
+    if (rc)
+        store_fini(store);
+    return rc;
+}
+
+int
+journal_check(const char *path, void (*log)(const char *text))
+{
+    struct journal journal = {.lock = -1, .fd = -1, .failed = true, .look = true};
+    struct store store;
+    int rc;
+
+    journal.directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (journal.directory < 0)
+        return -errno;
+    rc = journal_recover(&journal, &store, log);
+    if (!rc)
+        store_fini(&store);
+    journal_close(&journal);
+    return rc;
 }

@@ -54,7 +54,9 @@ struct journal {
     uint64_t allocated;
     uint64_t generation;
     uint64_t state_bytes;
-    bool failed; /* nothing is kept until a checkpoint succeeds */
+    bool failed;            /* nothing is kept until a checkpoint succeeds */
+    bool look;              /* for journal_check(): no file is changed */
+    unsigned long failures; /* mem_failures() up to which state and journal tell the truth */
 };
 
 /* Takes the directory for this process.  -EBUSY if another one has it. */
@@ -63,9 +65,19 @@ void journal_close(struct journal *journal);
 
 /*
  * Brings the store back, or begins an empty one when there is nothing.  A damaged file is renamed to
- * NAME.damaged and named in @log; of a damaged journal the part before the damage is used.
+ * NAME.damaged and named in @log; of a damaged journal the part before the damage is used.  Files of another
+ * version are left as they are, with -EPROTONOSUPPORT: a program that knows them loses nothing.
  */
 int journal_recover(struct journal *journal, struct store *store, void (*log)(const char *text));
+
+/* Whether journal_recover() would bring everything back: 0, or -errno; what is wrong goes to @log. */
+int journal_check(const char *path, void (*log)(const char *text));
+
+/*
+ * A replay would not fail where an allocation failed.  So if one did since the last record, the whole state
+ * is written instead; to be called before anything of it can be seen outside.
+ */
+void journal_settle(struct journal *journal, struct store *store);
 
 /* Appends one record: visible to who comes after us as soon as this returns, also if we are killed. */
 void journal_append(struct journal *journal, enum journal_type type, uint32_t client, const void *data,

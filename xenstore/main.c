@@ -20,7 +20,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define TICK_SECONDS 10
+#define TICK_SECONDS       10
+#define EXIT_OTHER_VERSION 78 /* EX_CONFIG: to start again helps nothing, see the unit */
 
 static struct {
     gboolean foreground;
@@ -28,6 +29,8 @@ static struct {
     gboolean supervise;
     gboolean version;
     gboolean no_state;
+    gboolean check;
+    char **quotas;
     char *run_directory;
     char *state_directory;
     char *pid_file;
@@ -42,6 +45,10 @@ static const GOptionEntry option_entries[] = {
     {"state-dir", 's', 0, G_OPTION_ARG_FILENAME, &options.state_directory,
      "Directory of the state (/run/serai-xenstored)", "DIR"},
     {"no-state", 0, 0, G_OPTION_ARG_NONE, &options.no_state, "Keep no state: a restart begins empty", NULL},
+    {"check", 0, 0, G_OPTION_ARG_NONE, &options.check,
+     "Say whether the state in the directory can be taken up, and exit", NULL},
+    {"quota", 'Q', 0, G_OPTION_ARG_STRING_ARRAY, &options.quotas,
+     "Limit for each domain except the initial one, from now on; 0 is none", "NAME=NUMBER"},
     {"pid-file", 'F', 0, G_OPTION_ARG_FILENAME, &options.pid_file, "Write the process number to FILE",
      "FILE"},
     {"bare", 'D', 0, G_OPTION_ARG_NONE, &options.bare, "Serve sockets only, without a hypervisor", NULL},
@@ -276,6 +283,30 @@ parse_options(int *argc, char ***argv)
     return true;
 }
 
+/* Puts the limits of the command line in force, over those of the state. */
+static bool
+set_quotas(struct quota *quota)
+{
+    char **item;
+
+    for (item = options.quotas; item && *item; item++) {
+        g_auto(GStrv) parts = g_strsplit(*item, "=", 2);
+        enum quota_kind kind;
+        guint64 number;
+
+        if (!parts[0] || !quota_find(parts[0], &kind)) {
+            g_printerr("There is no limit called '%s'; the manual page lists them.\n", *item);
+            return false;
+        }
+        if (!parts[1] || !g_ascii_string_to_unsigned(parts[1], 10, 0, UINT32_MAX, &number, NULL)) {
+            g_printerr("'%s' gives no number for the limit, as %s=1000 would.\n", *item, parts[0]);
+            return false;
+        }
+        quota->limit[kind] = number;
+    }
+    return true;
+}
+
 /* Many connections mean many descriptors. */
 static void
 raise_limits(void)
@@ -288,11 +319,23 @@ raise_limits(void)
     }
 }
 
+static int
+check_state(void)
+{
+    int rc = journal_check(options.state_directory, log_message);
+
+    if (!rc)
+        return 0;
+    g_printerr("The state in %s cannot be taken up: %s.\n", options.state_directory, g_strerror(-rc));
+    return 1;
+}
+
 int
 main(int argc, char **argv)
 {
     g_auto(GStrv) own_argv = g_strdupv(argv);
     g_autofree char *program = g_file_read_link("/proc/self/exe", NULL);
+    struct quota ignored;
     struct xen *xen = NULL;
     int ready = -1;
     bool listening;
@@ -304,6 +347,10 @@ main(int argc, char **argv)
         puts("serai-xenstored " VERSION);
         return 0;
     }
+    if (!set_quotas(&ignored))
+        return 2;
+    if (options.check)
+        return check_state();
     signal(SIGPIPE, SIG_IGN);
     raise_limits();
     if (!options.foreground && !g_getenv(UPDATE_FDS) && !go_to_background(&ready)) {
@@ -328,8 +375,9 @@ main(int argc, char **argv)
         /* A start script that finds the daemon running already has got what it wanted. */
         if (rc == -EBUSY && ready >= 0)
             rc = write(ready, "", 1) == 1 ? 0 : rc;
-        return rc ? 1 : 0;
+        return rc == -EPROTONOSUPPORT ? EXIT_OTHER_VERSION : rc ? 1 : 0;
     }
+    set_quotas(&server.store.quota);
     server.argv = own_argv;
     server.program = program;
     server.fd_store = g_getenv("NOTIFY_SOCKET") != NULL;

@@ -11,6 +11,7 @@
 
 static long fail_countdown = -1;
 static bool fail_happened;
+static unsigned long failures;
 
 static bool
 must_fail(void)
@@ -36,22 +37,36 @@ mem_failed(void)
     return fail_happened;
 }
 
+unsigned long
+mem_failures(void)
+{
+    return failures;
+}
+
+static void *
+counted(void *memory)
+{
+    if (__builtin_expect(!memory, 0))
+        failures++;
+    return memory;
+}
+
 void *
 mem_alloc(size_t size)
 {
-    return must_fail() ? NULL : malloc(size);
+    return counted(must_fail() ? NULL : malloc(size));
 }
 
 void *
 mem_zalloc(size_t size)
 {
-    return must_fail() ? NULL : calloc(1, size);
+    return counted(must_fail() ? NULL : calloc(1, size));
 }
 
 void *
 mem_resize(void *old, size_t size)
 {
-    return must_fail() ? NULL : realloc(old, size);
+    return counted(must_fail() ? NULL : realloc(old, size));
 }
 
 char *

@@ -15,6 +15,9 @@ void *mem_resize(void *old, size_t size);
 char *mem_strndup(const char *text, size_t length);
 void mem_free(void *memory);
 
+/* How many allocations have failed so far: what came of each was not what a replay would make. */
+unsigned long mem_failures(void);
+
 /* For tests: the allocation after the next @count ones fails, once.  Negative turns it off. */
 void mem_fail_after(long count);
 bool mem_failed(void);

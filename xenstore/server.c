@@ -278,6 +278,7 @@ server_init(struct server *server, const char *state_directory, struct xen *xen,
     if (!rc)
         rc = journal_recover(&server->journal, &server->store, log);
     if (rc) {
+        journal_close(&server->journal);
         close(server->epoll);
         return rc;
     }
@@ -407,6 +408,7 @@ take_turn(struct server *server, struct connection *connection)
             return;
         }
         journal_append_step(&server->journal, store, client->id);
+        journal_settle(&server->journal, store);
     }
     if (client_ready(store, client))
         connection_ready(server, connection);
@@ -440,6 +442,7 @@ server_turn(struct server *server)
         link_remove(item);
         take_turn(server, link_entry(item, struct connection, in_ready));
     }
+    journal_settle(&server->journal, store);
     link_init(&round);
     while (!link_empty(&store->dirty)) {
         struct link *item = store->dirty.next;

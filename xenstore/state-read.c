@@ -11,6 +11,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <xen/io/xs_wire.h>
@@ -592,10 +593,18 @@ state_read(struct store *store, const void *data, size_t size, uint64_t *ret_gen
         return -EBADMSG;
     }
     memcpy(&header, data, sizeof(header));
-    if (header.magic != STATE_MAGIC || header.version != STATE_VERSION || header.quota_count != QUOTA_COUNT) {
-        *ret_reason = header.magic != STATE_MAGIC ? "The file is not a state of this store."
-                                                  : "The file is of another version.";
+    if (header.magic != STATE_MAGIC) {
+        *ret_reason = "The file is not a state of this store.";
         return -EBADMSG;
+    }
+    if (header.version != STATE_VERSION || header.quota_count != QUOTA_COUNT) {
+        static char other[100];
+
+        snprintf(other, sizeof(other),
+                 "It is of format %u with %u limits; this program knows format %d with %d.", header.version,
+                 header.quota_count, STATE_VERSION, QUOTA_COUNT);
+        *ret_reason = other;
+        return -EPROTONOSUPPORT;
     }
     rc = store_init(store);
     if (rc) {

@@ -12,7 +12,8 @@
  * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel
  * from its user programs by giving them different L4 tables.  A granted page is mapped by pv/grant-map.c,
  * with the references of the first two rows; no update can make or copy such an entry, since the page is
- * another domain's, nor clear its accessed bit, by which pv_grant_unmap() knows whether to flush.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
+ * another domain's, nor clear its accessed bit, by which pv_grant_unmap() knows whether to flush.  PTE_G is
+ * dropped: loading CR3 then leaves nothing of one address space to the next.
  *
  * Domains that drive devices choose how they cache memory.  A page mapped otherwise than write-back is marked
  * FRAME_UNCACHED, so that the type machine flushes the caches before it trusts what the page holds.
@@ -87,9 +88,9 @@ l1_get(const struct domain *d, u16 owner, pte_t *pte)
 }
 
 /*
- * Before another domain's page loses the reference that an entry of @d held: its owner's TLB flushes do not
- * reach the CPUs that ran @d, so none of them may be left with the translation.  Dom0 is trusted to flush what
- * it maps of others by itself.
+ * Before another domain's page loses the reference that an entry of @d held: its owner's TLB flushes do
+ * not reach the CPUs that ran @d, so none of them may be left with the translation.  Dom0 is trusted to
+ * flush what it maps of others by itself.
  */
 static void __attribute__((noinline)) flush_foreign(const struct domain *d)
 {

@@ -52,6 +52,7 @@
 #define CR4_SMAP       (1ull << 21)
 
 #define RFLAGS_TF   (1ull << 8)
+#define RFLAGS_IF_SHIFT 9
 #define RFLAGS_IF   (1ull << 9)
 #define RFLAGS_DF   (1ull << 10)
 #define RFLAGS_IOPL (3ull << 12)

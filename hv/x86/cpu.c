@@ -34,6 +34,7 @@ static_assert(offsetof(struct vcpu, info) == VCPU_info, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, nmi_pending) == VCPU_nmi_mce_pending, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, mce_pending) == VCPU_nmi_mce_pending + 1, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, pv.kernel_mode) == VCPU_kernel_mode, "entry-offsets.h");
+static_assert(HYPERCALL_IRET == __HYPERVISOR_iret, "entry-offsets.h");
 static_assert(STACK_SIZE == 1ull << STACK_SHIFT, "entry-offsets.h");
 
 struct tss {
@@ -57,11 +58,13 @@ struct descriptor_pointer {
     u64 base;
 } __packed;
 
-enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK };
+enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
-extern const char entry_stubs[], entry_nmi[], entry_double_fault[], entry_machine_check[];
-extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
-extern const char syscall_stub_target[], syscall_entry[], syscall32_entry[], sysenter_entry[];
+extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
+    entry_machine_check[];
+extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[],
+    syscall_stub_target[];
+extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
 
 struct cpu_features cpu_features;
@@ -209,8 +212,10 @@ idt_init(void)
 {
     for (unsigned i = 0; i < 256; i++)
         idt_set(i, entry_stubs + i * 16, 0, 0);
+    idt_set(1, entry_debug, IST_DEBUG, 0);
     idt_set(2, entry_nmi, IST_NMI, 0);
     idt_set(8, entry_double_fault, IST_DOUBLE_FAULT, 0);
+    idt_set(14, entry_page_fault, 0, 0);
     idt_set(18, entry_machine_check, IST_MACHINE_CHECK, 0);
     /* INT3 and INTO are the guest's own to execute. */
     idt_set(3, entry_stubs + 3 * 16, 0, 3);
@@ -238,6 +243,7 @@ gdt_init(struct cpu *cpu, u64 stack)
     cpu->tss->ist[IST_NMI - 1] = stack + 1 * PAGE_SIZE;
     cpu->tss->ist[IST_DOUBLE_FAULT - 1] = stack + 2 * PAGE_SIZE;
     cpu->tss->ist[IST_MACHINE_CHECK - 1] = stack + 3 * PAGE_SIZE;
+    cpu->tss->ist[IST_DEBUG - 1] = stack + 4 * PAGE_SIZE;
     cpu->tss->iobmp = sizeof(struct tss);
 
     __asm__ volatile("lgdt %0" : : "m"(gdtr));

@@ -37,6 +37,9 @@
 #define CPU_scratch 224
 #define CPU_SIZE 768
 
+/* HYPERVISOR_iret, which has a way of its own. */
+#define HYPERCALL_IRET 23
+
 /* struct vcpu */
 #define VCPU_info 8
 #define VCPU_nmi_mce_pending 26
@@ -61,7 +64,7 @@
 #define SEL_TSS 0xe040
 #define SEL_LDT 0xe050
 
-/* In entry_vector's upper bits: the guest came by SYSCALL, so RCX and R11 are its to lose. */
+/* In entry_vector's upper bits: the guest goes back by SYSRET if it can, so RCX and R11 are its to lose. */
 #define ENTRY_SYSCALL 0x100
 
 #endif

@@ -104,11 +104,6 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
         trap_interrupt(regs);
         return;
     }
-    if (vector == 1) {
-        write_dr7(0); /* a guest's breakpoint on something that it made us touch */
-        regs->rflags &= ~RFLAGS_TF; /* a guest's SYSENTER with the trap flag set */
-        return;
-    }
     if (regs->rip == (u64)guest_iret)
         iret_fault(regs);
     if (vector == 14 && pv_page_fault_in_hypervisor(read_cr2(), regs->error_code))
@@ -126,6 +121,11 @@ void
 trap_ist(struct cpu_user_regs *regs)
 {
     switch ((u8)regs->entry_vector) {
+    case 1:
+        /* A guest's breakpoint on what it made us touch, or held back by MOV SS: nobody's concern. */
+        write_dr6(0xffff0ff0);
+        regs->rflags &= ~RFLAGS_TF; /* SYSENTER leaves the caller's as it is */
+        break;
     case 2:
         nmi_arrived(regs);
         break;

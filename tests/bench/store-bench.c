@@ -5,6 +5,8 @@
  *     case nodes requests-per-second daemon-microseconds-per-request
  *
  * Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE NODES...
+ *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so many rounds, for counting
+ *        store-bench SOCKET DAEMON-PID domains COUNT          bytes of the daemon for one introduced domain
  *
  * Requests go out in batches of DEPTH, as a kernel with several waiting threads sends them, except in the
  * cases named sync-.  The daemon's own time comes from its scheduler statistics.
@@ -28,6 +30,7 @@
 static const char *socket_path;
 static int daemon_pid;
 static double seconds;
+static unsigned long rounds; /* if not 0: how many, instead of how long */
 
 struct peer {
     int fd;
@@ -163,8 +166,8 @@ static unsigned long nodes;
 static size_t
 node_path(char *path, unsigned long index)
 {
-    return snprintf(path, NODE_PATH_MAX, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100, index / PER_DIR % 100,
-                    index % PER_DIR) +
+    return snprintf(path, NODE_PATH_MAX, "/bench/d%lu/e%lu/n%lu", index / PER_DIR / 100,
+                    index / PER_DIR % 100, index % PER_DIR) +
            1;
 }
 
@@ -223,18 +226,39 @@ payload_list(char *payload)
     return strlen(payload) + 1;
 }
 
-static void
-report(const char *name, unsigned long count, double time, double cpu)
+/* One case under way: what it costs from case_begin() to case_end(). */
+struct run {
+    double start, cpu;
+    unsigned long count, round;
+};
+
+static struct run
+case_begin(void)
 {
-    printf("%s %lu %.0f %.3f\n", name, nodes, count / time, cpu / count * 1e6);
+    return (struct run){.start = now(), .cpu = daemon_time()};
+}
+
+static int
+case_goes_on(struct run *run)
+{
+    run->round++;
+    return rounds ? run->round < rounds : now() - run->start < seconds;
+}
+
+static void
+case_end(const struct run *run, const char *name)
+{
+    double time = now() - run->start;
+
+    printf("%s %lu %.0f %.3f\n", name, nodes, run->count / time,
+           (daemon_time() - run->cpu) / run->count * 1e6);
     fflush(stdout);
 }
 
 static void
 run_requests(const char *name, struct peer *peer, uint32_t type, size_t (*make)(char *payload), int depth)
 {
-    double start = now(), cpu = daemon_time(), time;
-    unsigned long count = 0;
+    struct run run = case_begin();
     char payload[128];
     int i;
 
@@ -244,49 +268,50 @@ run_requests(const char *name, struct peer *peer, uint32_t type, size_t (*make)(
         push(peer);
         for (i = 0; i < depth; i++)
             reply(peer);
-        count += depth;
-        time = now() - start;
-    } while (time < seconds);
-    report(name, count, time, daemon_time() - cpu);
+        run.count += depth;
+    } while (case_goes_on(&run));
+    case_end(&run, name);
 }
 
 static void
-run_transactions(struct peer *peer)
+run_transactions(const char *name, struct peer *peer, int depth)
 {
-    double start = now(), cpu = daemon_time(), time;
-    unsigned long count = 0;
+    struct run run = case_begin();
+    uint32_t tx[DEPTH];
+    int i;
 
     do {
-        uint32_t tx;
-
-        put(peer, XS_TRANSACTION_START, 0, "", 1);
+        for (i = 0; i < depth; i++)
+            put(peer, XS_TRANSACTION_START, 0, "", 1);
         push(peer);
-        tx = strtoul(reply(peer), NULL, 10);
-        put(peer, XS_TRANSACTION_END, tx, "T", 2);
+        for (i = 0; i < depth; i++)
+            tx[i] = strtoul(reply(peer), NULL, 10);
+        for (i = 0; i < depth; i++)
+            put(peer, XS_TRANSACTION_END, tx[i], "T", 2);
         push(peer);
-        reply(peer);
-        count++;
-        time = now() - start;
-    } while (time < seconds);
-    report("tx-empty", count, time, daemon_time() - cpu);
+        for (i = 0; i < depth; i++)
+            reply(peer);
+        run.count += depth;
+    } while (case_goes_on(&run));
+    case_end(&run, name);
 }
 
 /*
  * Four clients each build a device of ten nodes in a transaction, all at once, in directories of their own
- * below a common one.  Only commits count.
+ * below a common one; each sends its writes one by one or all together.  Only commits count.
  */
 static void
-run_contended(void)
+run_contended(const char *name, int together)
 {
     struct peer *peers[4];
     uint32_t tx[4];
-    double start = now(), cpu = daemon_time(), time;
-    unsigned long count = 0, round = 0;
+    struct run run;
     char payload[128];
-    int i, j;
+    int i, j, k;
 
     for (i = 0; i < 4; i++)
         peers[i] = peer_new();
+    run = case_begin();
     do {
         for (i = 0; i < 4; i++) {
             put(peers[i], XS_TRANSACTION_START, 0, "", 1);
@@ -294,40 +319,41 @@ run_contended(void)
         }
         for (i = 0; i < 4; i++)
             tx[i] = strtoul(reply(peers[i]), NULL, 10);
-        for (j = 0; j < 10; j++) {
+        for (j = 0; j < 10; j += together) {
             for (i = 0; i < 4; i++) {
-                size_t length = sprintf(payload, "/bench/contended/%d/k%d", i, j) + 1;
+                for (k = j; k < j + together; k++) {
+                    size_t length = sprintf(payload, "/bench/contended/%d/k%d", i, k) + 1;
 
-                length += sprintf(payload + length, "%lu", round);
-                put(peers[i], XS_WRITE, tx[i], payload, length);
+                    length += sprintf(payload + length, "%lu", run.round);
+                    put(peers[i], XS_WRITE, tx[i], payload, length);
+                }
                 push(peers[i]);
             }
-            for (i = 0; i < 4; i++)
-                reply(peers[i]);
+            for (i = 0; i < 4; i++) {
+                for (k = 0; k < together; k++)
+                    reply(peers[i]);
+            }
         }
         for (i = 0; i < 4; i++) {
             put(peers[i], XS_TRANSACTION_END, tx[i], "T", 2);
             push(peers[i]);
         }
         for (i = 0; i < 4; i++)
-            count += !strcmp(reply(peers[i]), "OK");
-        round++;
-        time = now() - start;
-    } while (time < seconds);
-    report("tx-contended", count, time, daemon_time() - cpu);
+            run.count += !strcmp(reply(peers[i]), "OK");
+    } while (case_goes_on(&run));
+    case_end(&run, name);
     for (i = 0; i < 4; i++) {
         close(peers[i]->fd);
         free(peers[i]);
     }
 }
 
-/* One event while ten thousand other watches are set elsewhere. */
+/* Events of one watch while @watches other watches are set elsewhere. */
 static void
-run_watches(struct peer *writer, int watches, const char *name)
+run_watches(const char *name, struct peer *writer, int watches, int depth)
 {
     struct peer *others = peer_new(), *watcher = peer_new();
-    double start, cpu, time;
-    unsigned long count = 0;
+    struct run run;
     char payload[128];
     int i;
 
@@ -343,22 +369,51 @@ run_watches(struct peer *writer, int watches, const char *name)
     push(watcher);
     reply(watcher);
     take(watcher, NULL);
-    start = now();
-    cpu = daemon_time();
+    run = case_begin();
     do {
-        put(writer, XS_WRITE, 0, "/bench/target\0x", 15);
+        for (i = 0; i < depth; i++) {
+            size_t length = sprintf(payload, "/bench/target/%d", i) + 1;
+
+            payload[length] = 'x';
+            put(writer, XS_WRITE, 0, payload, length + 1);
+        }
         push(writer);
-        reply(writer);
-        while (take(watcher, NULL).type != XS_WATCH_EVENT)
-            ;
-        count++;
-        time = now() - start;
-    } while (time < seconds);
-    report(name, count, time, daemon_time() - cpu);
+        for (i = 0; i < depth; i++)
+            reply(writer);
+        for (i = 0; i < depth; i++) {
+            while (take(watcher, NULL).type != XS_WATCH_EVENT)
+                ;
+        }
+        run.count += depth;
+    } while (case_goes_on(&run));
+    case_end(&run, name);
     close(others->fd);
     close(watcher->fd);
     free(others);
     free(watcher);
+}
+
+static void
+run_case(const char *only, struct peer *peer)
+{
+#define CASE(name, call)              \
+    if (!only || !strcmp(only, name)) \
+    call
+    CASE("sync-read", run_requests("sync-read", peer, XS_READ, payload_read, 1));
+    CASE("sync-write", run_requests("sync-write", peer, XS_WRITE, payload_write, 1));
+    CASE("sync-list", run_requests("sync-list", peer, XS_DIRECTORY, payload_list, 1));
+    CASE("sync-tx-empty", run_transactions("sync-tx-empty", peer, 1));
+    CASE("sync-tx-contended", run_contended("sync-tx-contended", 1));
+    CASE("sync-watch", run_watches("sync-watch", peer, 0, 1));
+    CASE("sync-watch-10000", run_watches("sync-watch-10000", peer, WATCHES, 1));
+    CASE("read", run_requests("read", peer, XS_READ, payload_read, DEPTH));
+    CASE("write", run_requests("write", peer, XS_WRITE, payload_write, DEPTH));
+    CASE("list", run_requests("list", peer, XS_DIRECTORY, payload_list, DEPTH));
+    CASE("tx-empty", run_transactions("tx-empty", peer, DEPTH));
+    CASE("tx-contended", run_contended("tx-contended", 10));
+    CASE("watch", run_watches("watch", peer, 0, DEPTH));
+    CASE("watch-10000", run_watches("watch-10000", peer, WATCHES, DEPTH));
+#undef CASE
 }
 
 /* Memory of its own; a mapped journal lies in /run and is bounded apart from the nodes. */
@@ -379,36 +434,63 @@ daemon_memory(void)
     return kilobytes * 1024;
 }
 
+/* Domains that are introduced and do nothing. */
+static void
+run_domains(struct peer *peer, unsigned long count)
+{
+    unsigned long memory, i;
+    char payload[64];
+
+    memory = 0;
+    /* The first few make tables and pools that the others share. */
+    for (i = 1; i <= count + 8; i++) {
+        size_t length = sprintf(payload, "%lu", i) + 1;
+
+        if (i == 9)
+            memory = daemon_memory();
+        length += sprintf(payload + length, "%lu", i + 1000) + 1;
+        length += sprintf(payload + length, "1") + 1;
+        put(peer, XS_INTRODUCE, 0, payload, length);
+        push(peer);
+        reply(peer);
+    }
+    printf("idle-domain %lu %.0f 0\n", count, (double)(daemon_memory() - memory) / count);
+}
+
 int
 main(int argc, char **argv)
 {
+    const char *only = NULL;
     unsigned long memory, before;
     struct peer *peer;
     int i;
 
     if (argc < 5) {
-        fprintf(stderr, "Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE NODES...\n");
+        fprintf(stderr, "Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE|-CASE|domains NUMBER...\n");
         return 2;
     }
     socket_path = argv[1];
     daemon_pid = atoi(argv[2]);
-    seconds = atof(argv[3]);
     peer = peer_new();
-    for (i = 4; i < argc; i++) {
+    if (!strcmp(argv[3], "domains")) {
+        run_domains(peer, strtoul(argv[4], NULL, 10));
+        return 0;
+    }
+    i = 4;
+    if (argv[3][0] == '-') {
+        only = argv[3] + 1;
+        rounds = strtoul(argv[i++], NULL, 10);
+    } else {
+        seconds = atof(argv[3]);
+    }
+    for (; i < argc; i++) {
         before = nodes;
         memory = daemon_memory();
         nodes = strtoul(argv[i], NULL, 10);
         make_nodes(peer);
-        if (nodes - before > 50000)
+        if (!only && nodes - before > 50000)
             printf("memory %lu %.0f 0\n", nodes, (double)(daemon_memory() - memory) / (nodes - before));
-        run_requests("sync-read", peer, XS_READ, payload_read, 1);
-        run_requests("read", peer, XS_READ, payload_read, DEPTH);
-        run_requests("write", peer, XS_WRITE, payload_write, DEPTH);
-        run_requests("list", peer, XS_DIRECTORY, payload_list, DEPTH);
-        run_transactions(peer);
-        run_contended();
-        run_watches(peer, 0, "watch");
-        run_watches(peer, WATCHES, "watch-10000");
+        run_case(only, peer);
     }
     return 0;
 }

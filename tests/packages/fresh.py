@@ -17,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / 'system'))
 import cache                                                            # noqa: E402
 import image                                                            # noqa: E402
+import linux                                                            # noqa: E402
 
 PACKAGES = ['systemd-sysv', 'udev', 'dbus', 'openssh-server', 'iproute2', 'kmod', 'procps', 'e2fsprogs',
             'linux-image-amd64', 'initramfs-tools', 'zstd', 'busybox-static', 'grub-pc-bin',
@@ -26,8 +27,8 @@ NEEDED = ['libjson-glib-1.0-0', 'libnl-route-3-200', 'libyajl2', 'gir1.2-glib-2.
           'libxencall1', 'libxenevtchn1', 'libxengnttab1', 'libxenforeignmemory1', 'libxendevicemodel1',
           'liblz4-1', 'libzstd1', 'liblzma5']
 
-# The directory that is named stands for an archive: apt takes what it needs of Debian's besides.
-INSTALL = 'apt-get install -y --no-install-recommends --no-download'
+# Files that are named stand for an archive of their own: apt takes what it needs of Debian's besides.
+INSTALL = 'apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0'
 
 
 def base():
@@ -49,7 +50,9 @@ def base():
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb',
                        '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED),
-                       image.SUITE, part, '-'], input=image.sources(), env={**os.environ, 'TMPDIR': work})
+                       image.SUITE, part, '-'], input=image.sources(),
+                      # Its initial ramdisk takes long to make, and disk() puts the test bed's in its place.
+                      env={**os.environ, 'TMPDIR': work, 'INITRD': 'No'})
 
     cache.prune('fresh-*.tar', 2)
     return cache.entry(f'fresh-{key}.tar', make)
@@ -136,7 +139,9 @@ def disk(out):
                      'getty@tty1.service'):
             (root / 'etc/systemd/system' / unit).symlink_to('/dev/null')
         image._chroot(root, ['systemctl', 'enable', 'ssh', 'testbed-network', 'testbed-console'])
+        (root / f'boot/initrd.img-{linux.Kernel().version}').touch()
         image._boot_files(root, identity)
+        next((root / 'boot').glob('debian-initrd*')).unlink()
         image._guest_files(root)
         image._disk(root, out / 'disk.raw', identity, work)
 

@@ -42,5 +42,6 @@ def test_lintian_is_content(debs):
     changes = list((TOP / 'build/debs').glob('*.changes'))
     assert len(changes) == 1
     result = subprocess.run(['lintian', '--allow-root', '--tag-display-limit', '0', '--pedantic', '--fail-on',
-                             'error,warning,info,pedantic', changes[0]], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                             'error,warning,info,pedantic', changes[0]], capture_output=True, text=True,
+                            stdin=subprocess.DEVNULL)
     assert result.returncode == 0, result.stdout + result.stderr

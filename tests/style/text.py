@@ -3,6 +3,7 @@
 """Rules on text alone: license lines, line and file lengths, paths of somebody's machine, spelling.
 
 With --shrink it writes tests/style/long-known anew: nothing is added, what became shorter counts from now on.
+With --begin it writes there what is so now, as was done when the rule came in.
 """
 
 import re
@@ -36,11 +37,11 @@ def known_lengths():
     return {path: (int(wide), int(length)) for path, wide, length in rows}
 
 
-def lengths():
-    known, kept, wide, long = known_lengths(), {}, [], []
+def lengths(known):
+    kept, wide, long = {}, [], []
     for path in tap.files('.c', '.h', '.S', '.py', '.sh'):
         name, text = tap.relative(path), path.read_text(errors='replace').splitlines()
-        may_wide, may_long = known.get(name, (0, FILE))
+        may_wide, may_long = known.get(name, (0, FILE)) if known is not None else (len(text), len(text))
         over = [f'{name}:{n}: {len(t.expandtabs(8))} columns' for n, t in enumerate(text, 1)
                 if len(t.expandtabs(8)) > LINE]
         if len(over) > may_wide:
@@ -50,17 +51,16 @@ def lengths():
         now = (min(len(over), may_wide), max(FILE, min(len(text), may_long)))
         if now != (0, FILE):
             kept[name] = now
-    if known:
-        print(f'# {sum(w for w, _ in kept.values())} wide lines and {sum(n > FILE for _, n in kept.values())} '
-              f'long files are known in {len(kept)} of {len(known)} listed files')
+    print(f'# {sum(w for w, _ in kept.values())} wide lines and {sum(n > FILE for _, n in kept.values())} '
+          f'long files are known, in {len(kept)} files')
     tap.result(f'lines_have_at_most_{LINE}_columns', wide)
     tap.result(f'files_have_at_most_{FILE}_lines', long)
     return kept
 
 
-def shrink():
+def write(known):
     head = [line for line in KNOWN.read_text().splitlines() if line.startswith('#')]
-    rows = [f'{name} {wide} {length}' for name, (wide, length) in sorted(lengths().items())]
+    rows = [f'{name} {wide} {length}' for name, (wide, length) in sorted(lengths(known).items())]
     KNOWN.write_text('\n'.join(head + rows) + '\n')
 
 
@@ -85,11 +85,11 @@ def spelling():
     tap.result('words_are_spelled_right', [line.replace(f'{tap.TOP}/', '') for line in result.stdout.splitlines()])
 
 
-if sys.argv[1:] == ['--shrink']:
-    shrink()
+if sys.argv[1:] in (['--shrink'], ['--begin']):
+    write(known_lengths() if sys.argv[1] == '--shrink' else None)
     sys.exit()
 licenses()
-lengths()
+lengths(known_lengths())
 machines()
 spelling()
 tap.done()

@@ -125,7 +125,15 @@ def finish(argv, input=None, patience=60, **kwargs):
 
 def candidates(packages):
     """The versions of PACKAGES that apt would install: a list of (name, version)."""
-    text = run(['apt-cache', 'policy', *packages], env={**os.environ, 'LC_ALL': 'C'})
+    for attempt in range(3):
+        try:
+            text = run(['apt-cache', 'policy', *packages], env={**os.environ, 'LC_ALL': 'C'})
+            break
+        except RuntimeError as error:
+            # Somebody else's apt-get update goes on right now.
+            if 'out of sync' not in str(error) or attempt == 2:
+                raise
+            time.sleep(10)
     found, name = {}, None
     for line in text.splitlines():
         if line and not line.startswith(' '):

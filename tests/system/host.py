@@ -64,8 +64,9 @@ class Host(qemu.Qemu):
     """
 
     def __init__(self, kind='serai', cpus=1, memory=2048, machine='pc', firmware='bios', disk='virtio',
-                 nic='virtio-net-pci', full=False, stock=None, hypervisor='', linux='', files=None, image=None,
-                 qemu_args=(), cpu=qemu.CPU, log=None, dom0_memory=1024, accel='tcg', reboots=False, ssh_port=None):
+                 nic='virtio-net-pci', full=False, stock=None, hypervisor='', linux='', files=None,
+                 image=None, qemu_args=(), cpu=qemu.CPU, log=None, dom0_memory=1024, accel='tcg',
+                 reboots=False, ssh_port=None):
         self.kind = kind
         self.image = image or host_image.build(packages())
         self._directory = tempfile.TemporaryDirectory(prefix='serai-host-')
@@ -86,9 +87,8 @@ class Host(qemu.Qemu):
         linux = ' '.join([linux, *(f'testbed.{seam}=stock' for seam in stock)]).strip()
         if nic != 'virtio-net-pci':
             linux += f' modules_load={NIC_MODULES.get(nic, nic)}'
-        if full:
-            # The machine below may be busy: a device that is late is not a device that is missing.
-            linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
+        # The machine below may be busy: what is late is not what is missing.
+        linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
         if kind != 'bare':
             hypervisor = f'dom0_mem={dom0_memory}M,max:{dom0_memory}M {hypervisor}'.strip()
         else:
@@ -286,7 +286,7 @@ class Host(qemu.Qemu):
 
 @functools.cache
 def _run_libvirt_events():
-    """Serve libvirt's event loop from a thread: without it nothing arrives on a stream that does not block."""
+    """Serve libvirt's event loop from a thread: a stream that does not block gets nothing without it."""
     import libvirt
 
     def serve():

@@ -361,8 +361,8 @@ def _grub_efi(modules, early, disk, work):
 def as_installed():
     """The debugfs commands that undo on a disk what makes the test bed quick: Debian as it comes.
 
-    Its own initramfs with udev, nothing masked, all generators, udev's whole walk, the usual login prompt.  Only
-    apt's timers stay away: at the first boot they would hold its lock.
+    Its own initramfs with udev, nothing masked, all generators, udev's whole walk, the usual login prompt.
+    Only apt's timers stay away: at the first boot they would hold its lock.
     """
     version = linux.Kernel().version
     units = '/etc/systemd/system'

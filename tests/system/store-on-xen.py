@@ -31,19 +31,23 @@ mount -t devtmpfs dev /dev
 for m in $(cat /etc/module-order); do insmod /lib/modules/$m; done
 i=0
 while [ $i -lt 100 ] && ! { [ -b /dev/xvda ] && [ -e /sys/class/net/eth0 ]; }; do usleep 100000; i=$((i + 1)); done
-ip addr add 192.168.200.2/24 dev eth0
+address=192.168.200.2
+for word in $(cat /proc/cmdline); do case $word in guest.ip=*) address=${word#guest.ip=} ;; esac; done
+ip addr add $address/24 dev eth0
 ip link set eth0 up
+httpd -h /tmp
 mkdir -p /dev/xen
 [ -e /dev/xen/xenbus ] || mknod /dev/xen/xenbus c 10 $(awk '$2 == "xen/xenbus" { print $1 }' /proc/misc)
-store-client /dev/xen/xenbus data/client &
+store-client /dev/xen/xenbus data/client 2>&1 | tee /tmp/client.log &
+say() { echo "guest: $*"; echo "$*" >> /tmp/disk.log; }
 round=0
 while :; do
     round=$((round + 1))
     dd if=/dev/urandom of=/tmp/block bs=64k count=4 2>/dev/null
-    dd if=/tmp/block of=/dev/xvda bs=64k count=4 seek=$((round % 16 * 4)) oflag=direct 2>/dev/null || echo "guest: disk write FAILED"
-    dd if=/dev/xvda of=/tmp/back bs=64k count=4 skip=$((round % 16 * 4)) iflag=direct 2>/dev/null || echo "guest: disk read FAILED"
-    cmp -s /tmp/block /tmp/back || echo "guest: disk DIFFERS"
-    echo "guest: disk round $round"
+    dd if=/tmp/block of=/dev/xvda bs=64k count=4 seek=$((round % 16 * 4)) oflag=direct 2>/dev/null || say "disk write FAILED"
+    dd if=/dev/xvda of=/tmp/back bs=64k count=4 skip=$((round % 16 * 4)) iflag=direct 2>/dev/null || say "disk read FAILED"
+    cmp -s /tmp/block /tmp/back || say "disk DIFFERS"
+    say "disk round $round"
     usleep 100000
 done
 '''
@@ -93,8 +97,9 @@ SCRIPT = '''\
 fail() { echo "FAILURE: $*"; cat /tmp/*.log; grep -v "disk round" /var/log/xen/console/guest-guest.log; exit 1; }
 count() { xenstore-ls -f / | wc -l; }
 rounds() { grep -c "disk round" /var/log/xen/console/guest-guest.log; }
-daemon() { # the child of the two
+daemon() { # the child of the two; another one looks at the state before an update
     for p in $(pidof serai-xenstored); do
+        grep -q -e --check /proc/$p/cmdline && continue
         parent=$(awk '/^PPid/ { print $2 }' /proc/$p/status)
         [ "$(cat /proc/$parent/comm)" = serai-xenstored ] && echo $p
     done

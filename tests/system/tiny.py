@@ -195,7 +195,8 @@ def guest_initramfs(kernel):
 def guest_overlay(script, programs=()):
     """What makes a guest do more, to be appended to its initramfs.
 
-    SCRIPT is taken in by its init once the devices are there; PROGRAMS is {path in the guest: static program here}.
+    SCRIPT is taken in by its init once the devices are there; PROGRAMS is
+    {path in the guest: static program here}.
     """
     tree = linux.Initramfs()
     tree.file('etc/guest-run', script)

@@ -349,7 +349,8 @@ grant_entries_move_and_go_with_their_references(void)
     frame = frame_of(_mfn(SPACE_OTHER));
     g_assert_cmpint(page_get_writable(frame, space_other), ==, 0);
     g_assert_cmpint(pv_grant_map(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
-    g_assert_cmphex(space_table(SPACE_L1)[7], ==, pte_make(_mfn(SPACE_OTHER), PTE_P | PTE_RW | PTE_D | PTE_US));
+    g_assert_cmphex(space_table(SPACE_L1)[7], ==,
+                    pte_make(_mfn(SPACE_OTHER), PTE_P | PTE_RW | PTE_D | PTE_US));
     /* An entry that no CPU used needs no flush; one that was used, or that took another's place, does. */
     g_assert_cmpint(pv_grant_unmap(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
     g_assert_cmpint(pv_grant_map(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);

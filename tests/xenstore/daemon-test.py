@@ -26,7 +26,7 @@ class Client:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
-        self.socket.settimeout(10)
+        self.socket.settimeout(100)
         self.next = 1
         self.events = []
 
@@ -125,7 +125,7 @@ class Manager:
 
     def wait_for(self, what):
         """Waits for a message that was not waited for before."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 100
         while time.monotonic() < end:
             while self.heard < len(self.said):
                 self.heard += 1
@@ -267,11 +267,63 @@ def damaged_state_is_kept_and_said(daemon, directory):
         assert os.path.exists(f'{directory}/state/state.damaged.0')
 
 
+def state_of_another_version_is_refused_and_left(daemon, directory):
+    with Manager(daemon, directory) as manager:
+        manager.start()
+        manager.client().ask(WRITE, b'/a\x001')
+        manager.stop(signal.SIGTERM)
+        state = f'{directory}/state/state'
+        with open(state, 'rb') as file:
+            good = file.read()
+        command = [daemon, '-f', '-D', '-r', directory, '-s', f'{directory}/state']
+        assert subprocess.run([*command, '--check'], timeout=100).returncode == 0
+        newer = good[:8] + struct.pack('<I', 99) + good[12:]
+        with open(state, 'wb') as file:
+            file.write(newer)
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        # The unit does not start it again after this status.
+        assert refused.returncode == 78, refused
+        assert 'format 99' in refused.stderr and 'Start the version that wrote it' in refused.stderr, refused.stderr
+        with open(state, 'rb') as file:
+            assert file.read() == newer
+        assert subprocess.run([*command, '--check'], capture_output=True, timeout=100).returncode == 1
+        with open(state, 'wb') as file:
+            file.write(good)
+        manager.start()
+        assert manager.client().ask(READ, b'/a\0') == b'1'
+
+
+def update_to_one_that_cannot_go_on_changes_nothing(daemon, directory):
+    with Manager(daemon, directory) as manager:
+        manager.start()
+        state = prepared(manager)
+        other = manager.client()
+        older = f'{directory}/older'
+        with open(older, 'w') as file:
+            file.write('#!/bin/sh\nexit 1\n')
+        os.chmod(older, 0o755)
+        assert other.ask(CONTROL, b'live-update\0-f\0' + older.encode() + b'\0') == b'OK\0'
+        assert other.ask(CONTROL, b'live-update\0-s\0') == b'OK\0'
+        goes_on(*state)
+        manager.stop(signal.SIGTERM)
+
+
+def limits_come_from_the_command_line(daemon, directory):
+    with Manager(daemon, directory) as manager:
+        manager.start('--quota', 'nodes=77', '-Q', 'watch-nb=0')
+        client = manager.client()
+        said = client.ask(CONTROL, b'quota\0').decode()
+        assert 'nodes              77\n' in said and 'watches            0\n' in said, said
+    for wrong in ('nonsense=1', 'nodes=many', 'nodes'):
+        refused = subprocess.run([daemon, '-f', '-D', '--quota', wrong], capture_output=True, timeout=100)
+        assert refused.returncode == 2 and wrong.split('=')[0].encode() in refused.stderr, refused
+
+
 def two_daemons_do_not_share_a_state(daemon, directory):
     with Manager(daemon, directory) as manager:
         manager.start()
         second = subprocess.run([daemon, '-f', '-D', '-r', f'{directory}/other', '-s', f'{directory}/state'],
-                                capture_output=True, timeout=10)
+                                capture_output=True, timeout=100)
         assert second.returncode == 1 and b'busy' in second.stderr.lower(), second
         assert manager.client().ask(READ, b'/tool\0') == b''
 
@@ -303,7 +355,7 @@ def tools_of_debian(daemon, directory):
         environment = {**os.environ, 'XENSTORED_PATH': f'{directory}/socket', 'XENSTORED_RUNDIR': directory}
 
         def tool(*words):
-            return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=10, check=True).stdout
+            return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100, check=True).stdout
         tool('xenstore-write', '/a/b', 'one', '/a/c', 'two')
         assert tool('xenstore-read', '/a/b', '/a/c') == 'one\ntwo\n'
         assert tool('xenstore-list', '/a') == 'b\nc\n'
@@ -323,7 +375,8 @@ def main():
         sys.exit(__doc__)
     tests = [clients_outlive_a_kill, clients_outlive_a_restart, clients_outlive_an_update,
              update_to_nothing_changes_nothing, closed_clients_are_forgotten, watchdog_is_fed,
-             damaged_state_is_kept_and_said, two_daemons_do_not_share_a_state, supervisor_brings_it_back,
+             damaged_state_is_kept_and_said, state_of_another_version_is_refused_and_left,
+             update_to_one_that_cannot_go_on_changes_nothing, limits_come_from_the_command_line, two_daemons_do_not_share_a_state, supervisor_brings_it_back,
              tools_of_debian]
     print(f'1..{len(tests)}')
     failed = 0
