@@ -184,7 +184,8 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
         return true;
     }
     if (packing == IMAGE_UNKNOWN) {
-        *ret_reason = "The first module is not a Linux kernel (bzImage) and not an ELF file: let the module2 line name one.";
+        *ret_reason = "The first module is not a Linux kernel (bzImage) and not an ELF file: "
+                      "let the module2 line name one.";
         return false;
     }
 

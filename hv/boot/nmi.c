@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * NMIs and machine checks come at any instruction, with any lock held, so their handlers only note what they saw;
- * SOFTIRQ_NMI tells it.  What cannot wait panics, which breaks the log's lock.
+ * NMIs and machine checks come at any instruction, with any lock held, so their handlers only note what they
+ * saw; SOFTIRQ_NMI tells it.  What cannot wait panics, which breaks the log's lock.
  *
- * The watchdog: each CPU has a timer that beats once a second.  NMIs come whatever the CPU does, and look whether it beat.
- * They come from the CPU's own cycle counter; or, where that does not count (in most virtual machines), from the PIT to the
- * boot CPU, which passes them on once a second.  Which of them works is tried, not looked up.
+ * The watchdog: each CPU has a timer that beats once a second.  NMIs come whatever the CPU does, and look
+ * whether it beat. They come from the CPU's own cycle counter; or, where that does not count (in most virtual
+ * machines), from the PIT to the boot CPU, which passes them on once a second.  Which of them works is tried,
+ * not looked up.
  */
 #include "boot/nmi.h"
 #include "base/log.h"
@@ -22,25 +23,25 @@
 
 #define BEAT_NS       1000000000ull
 #define WATCHDOG_NS   5000000000ull
-#define WATCHDOG_NMIS 5u            /* and that many NMIs saw no beat: a CPU that did not run at all is not stuck */
+#define WATCHDOG_NMIS 5u /* and that many NMIs saw no beat: a CPU that did not run at all is not stuck */
 #define POLL_NS       10000000000ull
 
-#define PIT_DIVISOR   59659u        /* 20 NMIs a second */
-#define PIT_HZ        20u
+#define PIT_DIVISOR 59659u /* 20 NMIs a second */
+#define PIT_HZ      20u
 
-#define MSR_MCG_CAP    0x179u
-#define MSR_MCG_STATUS 0x17au
-#define MSR_MCG_CTL    0x17bu
+#define MSR_MCG_CAP      0x179u
+#define MSR_MCG_STATUS   0x17au
+#define MSR_MCG_CTL      0x17bu
 #define MSR_MC_CTL(n)    (0x400u + 4 * (n))
 #define MSR_MC_STATUS(n) (0x401u + 4 * (n))
 #define MSR_MC_ADDR(n)   (0x402u + 4 * (n))
-#define MCG_CTL_P      (1ull << 8)
-#define MCG_RIPV       (1ull << 0)
-#define MC_VALID       (1ull << 63)
-#define MC_OVERFLOW    (1ull << 62)
-#define MC_UNCORRECTED (1ull << 61)
-#define MC_ADDRESS     (1ull << 58)
-#define MC_CORRUPT     (1ull << 57) /* of the CPU's state */
+#define MCG_CTL_P        (1ull << 8)
+#define MCG_RIPV         (1ull << 0)
+#define MC_VALID         (1ull << 63)
+#define MC_OVERFLOW      (1ull << 62)
+#define MC_UNCORRECTED   (1ull << 61)
+#define MC_ADDRESS       (1ull << 58)
+#define MC_CORRUPT       (1ull << 57) /* of the CPU's state */
 
 #define PORT_61_SERR    0x80u
 #define PORT_61_IOCHK   0x40u
@@ -48,10 +49,10 @@
 
 struct nmi_cpu {
     struct timer beat, poll;
-    u32 beats;           /* (a) counted by the timer */
-    u32 seen, missed;    /* by its own NMIs only */
+    u32 beats;        /* (a) counted by the timer */
+    u32 seen, missed; /* by its own NMIs only */
     u64 missed_since_ns;
-    u32 nmis;            /* (a) */
+    u32 nmis; /* (a) */
 };
 
 static struct nmi_cpu *nmi_cpus[CPU_MAX];
@@ -143,8 +144,8 @@ machine_check_arrived(struct cpu_user_regs *regs)
         machine_stop_others();
         log_break_lock();
         mc_tell();
-        panic("machine check at %04x:%lx that cannot be corrected: replace the part that the bank stands for", regs->cs,
-              regs->rip);
+        panic("machine check at %04x:%lx that cannot be corrected: replace the part that the bank stands for",
+              regs->cs, regs->rip);
     }
     wrmsr(MSR_MCG_STATUS, 0);
     softirq_raise(cpu_id(), SOFTIRQ_NMI);
@@ -223,9 +224,7 @@ nmi_arrived(struct cpu_user_regs *regs)
     if (!watchdog_relays) {
         (void)counter_restart();
     } else if (cpu_id() == 0 && cpu->nmis % PIT_HZ == 0) {
-        for_each_online_cpu(other)
-            if (other)
-                apic_send_nmi_from_nmi(other);
+        for_each_online_cpu(other) if (other) apic_send_nmi_from_nmi(other);
     }
 }
 
@@ -255,9 +254,11 @@ nmi_tell(void)
     if (count == atomic_xchg(&nmi_told, count))
         return;
     if (count <= 16 || !(count & (count - 1)))
-        log_err("NMI %u: %s%s%s", count, reason & PORT_61_SERR ? "a device or memory reported an error (SERR#) " : "",
+        log_err("NMI %u: %s%s%s", count,
+                reason & PORT_61_SERR ? "a device or memory reported an error (SERR#) " : "",
                 reason & PORT_61_IOCHK ? "an ISA device reported an error (IOCHK#) " : "",
-                reason ? "" : "the chipset gives no reason; a button or a management controller may have sent it");
+                reason ? ""
+                       : "the chipset gives no reason; a button or a management controller may have sent it");
     if (reason) {
         /* The chipset is silent until its latches are cleared. */
         port = inb(0x61) & PORT_61_SOURCES;
@@ -364,11 +365,10 @@ watchdog_start(void)
             return;
         }
     }
-    log_info("watchdog: on, by NMIs of %s",
-             watchdog_relays ? "the PIT; the CPU's cycle counter makes none here" : "the CPUs' cycle counters");
-    for_each_online_cpu(other)
-        if (nmi_cpus[other])
-            timer_set(&nmi_cpus[other]->beat, time_now_ns());
+    log_info("watchdog: on, by NMIs of %s", watchdog_relays
+                                                ? "the PIT; the CPU's cycle counter makes none here"
+                                                : "the CPUs' cycle counters");
+    for_each_online_cpu(other) if (nmi_cpus[other]) timer_set(&nmi_cpus[other]->beat, time_now_ns());
 }
 
 /* --- start --- */

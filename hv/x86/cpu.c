@@ -279,7 +279,7 @@ stub_write(char *stub, u64 scratch, u64 stack, const void *target)
     memcpy(stub + (syscall_stub_target - syscall_stub), &address, 8);
 }
 
-/* SYSCALL's landings: stubs that know this CPU's stack, in its window.  One is for programs in 32-bit mode (AMD). */
+/* SYSCALL's landings: stubs that know this CPU's stack, in its window; one is for 32-bit programs (AMD). */
 static void
 syscall_init(struct cpu *cpu)
 {

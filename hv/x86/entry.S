@@ -277,9 +277,9 @@ entry_debug:
     jmp     .Lsaved
 
 /*
- * SYSCALL and SYSENTER of a user program in 32-bit mode: exceptions by numbers that the CPU does not use.  The
- * first comes by the CPU's stub, as above.  The second comes with nothing saved, on the stack of the MSR; NT is the
- * caller's, and no IRET works with it.
+ * SYSCALL and SYSENTER of a user program in 32-bit mode: exceptions by numbers that the CPU does not use.
+ * The first comes by the CPU's stub, as above.  The second comes with nothing saved, on the stack of the MSR;
+ * NT is the caller's, and no IRET works with it.
  */
     .globl syscall32_entry
     .balign 16

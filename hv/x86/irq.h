@@ -49,7 +49,7 @@ u32 irq_number(const struct irq *irq);
 /* Whether the hypervisor uses it itself. */
 bool irq_is_ours(u32 number);
 
-/* Takes a pin for the hypervisor, and lets its edges arrive on the boot CPU as NMIs; false when there is no such pin or it is in use. */
+/* Takes a pin for the hypervisor; its edges reach the boot CPU as NMIs.  False: no such pin, or in use. */
 bool irq_deliver_as_nmi(u32 gsi);
 
 /* The GSI of an ISA interrupt, by the firmware's overrides. */

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Boots that must be refused: one sentence that says what to do, then a reboot, or a halt under noreboot; as TAP.
+"""Boots that must be refused, as TAP: one sentence that says what to do, then a reboot or a halt.
 
-Usage: refused.py HYPERVISOR KERNEL [CASE...].  KERNEL is a test kernel, from which the broken modules are made.
+Usage: refused.py HYPERVISOR KERNEL [CASE...].  From KERNEL, a test kernel, the broken modules are made.
 """
 
 import concurrent.futures
@@ -44,7 +44,7 @@ def cases(kernel, directory):
     return [
         ('no-module', None, 'add a module2 line with the kernel', []),
         ('empty-module', b'', 'add a module2 line with the kernel', []),
-        ('text-file', b'this is not a kernel\n' * 100, 'not a Linux kernel (bzImage) and not an ELF file', []),
+        ('text-file', b'not a kernel\n' * 100, 'not a Linux kernel (bzImage) and not an ELF file', []),
         ('xz-cut-short', bzimage(xz)[:-len(xz) // 2], 'cut short or broken: install it again', []),
         ('xz-cut-short-inside', bzimage(xz[:len(xz) // 2]), 'install it again', []),
         ('xz-with-flipped-bytes', bzimage(flipped(xz, len(xz) // 2)), 'install it again', []),
@@ -67,8 +67,8 @@ def boot(hypervisor, directory, name, module, text, more):
         path = directory / name
         path.write_bytes(module)
     ends = [] if text.startswith('starting') else ['--ends', 'halt' if len(name) % 2 else 'reset']
-    return subprocess.run([sys.executable, HERE / 'run.py', name, hypervisor, path, '--expect', text, *ends, *more],
-                          capture_output=True, text=True)
+    words = [name, hypervisor, path, '--expect', text, *ends, *more]
+    return subprocess.run([sys.executable, HERE / 'run.py', *words], capture_output=True, text=True)
 
 
 def main():

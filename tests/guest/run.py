@@ -8,7 +8,8 @@ Usage: run.py NAME HYPERVISOR KERNEL|- [--options TEXT] [--expect TEXT] [--cpu M
 The kernel ends with "Test result: WORD"; SUCCESS passes, SKIP skips, all else fails.  With --expect it is enough, and needed, that
 the console shows that text: for boots that are meant to be refused.  A kernel of - boots without a module.
 
-When the kernel says "resting", --monitor gives QEMU a command, and --stick makes a function of the hypervisor an endless loop.
+When the kernel says "resting", --monitor gives QEMU a command, and --stick makes a function of the hypervisor
+an endless loop.
 --ends checks what comes after the expected text: without noreboot a reset, with it a halt.
 """
 

@@ -39,8 +39,8 @@ MODULES = ['xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs', 'xen-privcmd', '
            'bridge', 'loop', 'tun']
 GUEST_MODULES = ['xen-blkfront', 'xen-netfront']
 TOOLS = ['xl', 'xenstored', 'oxenstored', 'xenconsoled', 'xenconsole', 'xen-init-dom0', 'libxl-save-helper',
-         'xenstore-control', 'xenperf', 'xentop', 'readnotes', 'xen-cpuid', 'xen-hvmctx', 'xen-hptool', 'lsevtchn',
-         'xen-diag']
+         'xenstore-control', 'xenperf', 'xentop', 'readnotes', 'xen-cpuid', 'xen-hvmctx', 'xen-hptool',
+         'lsevtchn', 'xen-diag']
 # Xen's hotplug scripts use options of these that busybox does not have.
 GNU_PROGRAMS = ['/usr/bin/stat', '/usr/bin/flock', '/usr/sbin/losetup']
 
@@ -158,8 +158,8 @@ exit 1
 '''
 
 
-# For scripts in dom0: in-guest NAME COMMAND types COMMAND at the console of a guest that has guest.shell on its
-# command line, shows what came, and ends with the command's status.
+# For scripts in dom0: in-guest NAME COMMAND types COMMAND at the console of a guest that has guest.shell on
+# its command line, shows what came, and ends with the command's status.
 IN_GUEST = '''\
 #!/bin/sh
 log=/var/log/xen/console/guest-$1.log

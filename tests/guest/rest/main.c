@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Not a test of its own: a domain that goes on for ever, waking ten times a second, for tests of what happens to the machine below it.
- * It says when an NMI arrives.
+ * Not a test of its own: a domain that goes on for ever, waking ten times a second, for tests of what happens
+ * to the machine below it. It says when an NMI arrives.
  */
 #include "guest.h"
 
@@ -11,7 +11,8 @@ void
 trap_handler(struct guest_frame *frame)
 {
     if (frame->vector == 2)
-        print("the domain got an NMI, reason %lx\n", __atomic_exchange_n(&shared_info->arch.nmi_reason, 0, __ATOMIC_SEQ_CST));
+        print("the domain got an NMI, reason %lx\n",
+              __atomic_exchange_n(&shared_info->arch.nmi_reason, 0, __ATOMIC_SEQ_CST));
     else
         FAIL("unexpected trap %lu at %lx", frame->vector, frame->rip);
 }

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A user program in 32-bit mode reaches the guest kernel by INT, by SYSCALL (on AMD's CPUs) and by SYSENTER (on Intel's), each at the
- * entry that the kernel registered for it; the one that the CPU does not have is an invalid opcode (callback.h; SDM vol. 2; APM vol. 3).
- * QEMU has SYSCALL on Intel's too, and #GP for SYSENTER on AMD's.
- * SYSENTER with the nested-task flag set must not spoil anybody's IRET.
+ * A user program in 32-bit mode reaches the guest kernel by INT, by SYSCALL (on AMD's CPUs) and by SYSENTER
+ * (on Intel's), each at the entry that the kernel registered for it; the one that the CPU does not have is an
+ * invalid opcode (callback.h; SDM vol. 2; APM vol. 3). QEMU has SYSCALL on Intel's too, and #GP for SYSENTER
+ * on AMD's. SYSENTER with the nested-task flag set must not spoil anybody's IRET.
  */
 #include "guest.h"
 #include "base/string.h"
 
 extern char entry_syscall32[], entry_sysenter[];
 
-#define CODE 0x400000ull
+#define CODE  0x400000ull
 #define STACK (CODE + 0x2000)
 
 static const u8 program[] = {
-    0xb8, 0x11, 0x00, 0x00, 0x00, /*  0 mov $0x11, %eax */
-    0xcd, 0x80,                   /*  5 int $0x80 */
-    0xb8, 0x22, 0x00, 0x00, 0x00, /*  7 mov $0x22, %eax */
-    0x0f, 0x05,                   /* 12 syscall */
-    0x9c,                         /* 14 pushf */
+    0xb8, 0x11, 0x00, 0x00, 0x00,             /*  0 mov $0x11, %eax */
+    0xcd, 0x80,                               /*  5 int $0x80 */
+    0xb8, 0x22, 0x00, 0x00, 0x00,             /*  7 mov $0x22, %eax */
+    0x0f, 0x05,                               /* 12 syscall */
+    0x9c,                                     /* 14 pushf */
     0x81, 0x0c, 0x24, 0x00, 0x40, 0x00, 0x00, /* 15 orl $NT, (%esp) */
-    0x9d,                         /* 22 popf */
-    0xb8, 0x33, 0x00, 0x00, 0x00, /* 23 mov $0x33, %eax */
-    0x0f, 0x34,                   /* 28 sysenter */
-    0xb8, 0x44, 0x00, 0x00, 0x00, /* 30 mov $0x44, %eax */
-    0xcd, 0x80,                   /* 35 int $0x80 */
+    0x9d,                                     /* 22 popf */
+    0xb8, 0x33, 0x00, 0x00, 0x00,             /* 23 mov $0x33, %eax */
+    0x0f, 0x34,                               /* 28 sysenter */
+    0xb8, 0x44, 0x00, 0x00, 0x00,             /* 30 mov $0x44, %eax */
+    0xcd, 0x80,                               /* 35 int $0x80 */
 };
 
 static int step;
@@ -62,10 +62,12 @@ map_user(void)
 static void
 expect(const struct guest_frame *frame, u64 vector, u64 rax, u64 rip)
 {
-    CHECK(frame->vector == vector && (u32)frame->rax == rax, "step %d: vector %lx, error %lx, RAX %lx, at %lx:%lx", step,
-          frame->vector, frame->error, frame->rax, frame->cs, frame->rip);
+    CHECK(frame->vector == vector && (u32)frame->rax == rax,
+          "step %d: vector %lx, error %lx, RAX %lx, at %lx:%lx", step, frame->vector, frame->error,
+          frame->rax, frame->cs, frame->rip);
     CHECK(frame->rip == rip, "step %d: RIP %lx", step, frame->rip);
-    CHECK((frame->cs & 3) == 3 && (frame->ss & 3) == 3, "step %d: selectors %lx %lx", step, frame->cs, frame->ss);
+    CHECK((frame->cs & 3) == 3 && (frame->ss & 3) == 3, "step %d: selectors %lx %lx", step, frame->cs,
+          frame->ss);
     CHECK(frame->rflags & 0x200, "step %d: the user's RFLAGS are %lx", step, frame->rflags);
 }
 
@@ -84,7 +86,8 @@ trap_handler(struct guest_frame *frame)
     case 1:
         expect(frame, 0x80, 0x11, CODE + 7);
         step++;
-        CHECK(frame->cs == FLAT_USER_CS32 && frame->rsp == STACK, "INT came from %lx:%lx", frame->cs, frame->rsp);
+        CHECK(frame->cs == FLAT_USER_CS32 && frame->rsp == STACK, "INT came from %lx:%lx", frame->cs,
+              frame->rsp);
         return;
     case 2:
         if (is_intel && frame->vector != 0x103) {
@@ -95,7 +98,8 @@ trap_handler(struct guest_frame *frame)
         }
         expect(frame, 0x103, 0x22, CODE + 14);
         step++;
-        CHECK(frame->cs == FLAT_USER_CS32 && frame->rsp == STACK, "SYSCALL came from %lx:%lx", frame->cs, frame->rsp);
+        CHECK(frame->cs == FLAT_USER_CS32 && frame->rsp == STACK, "SYSCALL came from %lx:%lx", frame->cs,
+              frame->rsp);
         return;
     case 3:
         if (is_intel)
@@ -119,7 +123,8 @@ trap_handler(struct guest_frame *frame)
 static void
 call_in(unsigned type, void *address)
 {
-    struct callback_register reg = {.type = type, .flags = CALLBACKF_mask_events, .address = (xen_callback_t)address};
+    struct callback_register reg = {
+        .type = type, .flags = CALLBACKF_mask_events, .address = (xen_callback_t)address};
 
     EXPECT_RC(HYPERCALL(callback_op, CALLBACKOP_register, &reg), 0);
 }
