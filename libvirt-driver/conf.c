@@ -164,6 +164,9 @@ xenConfDisk(const virDomainDiskDef *disk)
         backendDomain(disk->domain_name, "disk", &device->backend_domid) < 0)
         return NULL;
 
+    /* The kernel's backend limits nothing. */
+    if (virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune))
+        device->disk.backend = SERAI_DISK_BACKEND_QEMU;
     device->disk.cdrom = disk->device == VIR_DOMAIN_DISK_DEVICE_CDROM;
     device->disk.readonly = disk->src->readonly || device->disk.cdrom;
     device->disk.shareable = disk->src->shared;

@@ -84,3 +84,55 @@ cleanup:
     virDomainObjEndAPI(&vm);
     return ret;
 }
+
+/* A channel of the domain, by its alias or by the name that the guest knows it by. */
+static virDomainChrDef *
+findChannel(virDomainDef *def, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < def->nchannels; i++) {
+        if (!name || STREQ_NULLABLE(def->channels[i]->info.alias, name) ||
+            STREQ_NULLABLE(def->channels[i]->target.name, name))
+            return def->channels[i];
+    }
+    virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no channel '%s'"), def->name, name ? name : "0");
+    return NULL;
+}
+
+int
+xenDomainOpenChannel(virDomainPtr dom, const char *name, virStreamPtr st, unsigned int flags)
+{
+    virDomainChrDef *chr;
+    virDomainObj *vm;
+    int opened;
+    int ret = -1;
+
+    virCheckFlags(VIR_DOMAIN_CHANNEL_FORCE, -1);
+
+    vm = xenDomainObjFromDomain(dom);
+    if (!vm)
+        return -1;
+    if (virDomainOpenChannelEnsureACL(dom->conn, vm->def) < 0 || xenDomainCheckActive(vm) < 0)
+        goto cleanup;
+    chr = findChannel(vm->def, name);
+    if (!chr)
+        goto cleanup;
+    if (chr->source->type != VIR_DOMAIN_CHR_TYPE_PTY && chr->source->type != VIR_DOMAIN_CHR_TYPE_UNIX) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("channel '%s' of domain '%s' has neither a pty nor a socket"),
+                       NULLSTR(chr->target.name), vm->def->name);
+        goto cleanup;
+    }
+    opened = virChrdevOpen(XEN_PRIVATE(vm)->devs, chr->source, st, flags & VIR_DOMAIN_CHANNEL_FORCE);
+    if (opened == 1) {
+        virReportError(VIR_ERR_OPERATION_FAILED, _("somebody else uses channel '%s' of domain '%s'"),
+                       NULLSTR(chr->target.name), vm->def->name);
+        goto cleanup;
+    }
+    ret = opened;
+
+cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}

@@ -344,7 +344,7 @@ xenDomainSetLifecycleAction(virDomainPtr dom, unsigned int type, unsigned int ac
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     if (live) {

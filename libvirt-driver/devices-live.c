@@ -8,6 +8,7 @@
  */
 #include "conf.h"
 #include "devices.h"
+#include "disk-limits.h"
 #include "error.h"
 #include "process.h"
 
@@ -119,6 +120,13 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         return -1;
 
     attached = call(vm, device, XEN_CALL_ATTACH, "disk");
+    if (attached == 0 && xenDiskLimitsApply(driver, vm, disk) < 0) {
+        virErrorPreserveLast(&error);
+        if (call(vm, device, XEN_CALL_DETACH, "disk") < 0)
+            VIR_WARN("%s", virGetLastErrorMessage());
+        virErrorRestore(&error);
+        attached = -1;
+    }
     virDomainAuditDisk(vm, NULL, disk->src, "attach", attached == 0);
     if (attached < 0) {
         virErrorPreserveLast(&error);

@@ -113,9 +113,7 @@ withJob(virDomainPtr dom, virDomainObj *vm, const char *xml, unsigned int flags,
 
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         return -1;
-    if (vm->def->id == 0)
-        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is the host itself"), vm->def->name);
-    else if (virDomainObjUpdateModificationImpact(vm, &flags) == 0)
+    if (xenDomainCheckGuest(vm) == 0 && xenDomainSettleImpact(vm, &flags) == 0)
         ret = change(dom->conn->privateData, vm, xml, flags, verb);
     virDomainObjEndJob(vm);
     return ret;
@@ -225,7 +223,7 @@ xenDomainDetachDeviceAlias(virDomainPtr dom, const char *alias, unsigned int fla
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjUpdateModificationImpact(vm, &flags) == 0)
+    if (xenDomainSettleImpact(vm, &flags) == 0)
         ret = detachAlias(dom->conn->privateData, vm, alias, flags);
     virDomainObjEndJob(vm);
 

@@ -199,6 +199,55 @@ xenDomainCheckActive(virDomainObj *vm)
 }
 
 int
+xenDomainCheckGuest(const virDomainObj *vm)
+{
+    if (vm->def->id != 0)
+        return 0;
+    virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is the host itself"), vm->def->name);
+    return -1;
+}
+
+/* libvirt says that a domain is not running, or is transient, and not which. */
+static void
+nameDomain(const virDomainObj *vm)
+{
+    virErrorPtr error;
+
+    virErrorPreserveLast(&error);
+    virReportError(error->code, _("domain '%s': %s"), vm->def->name,
+                   error->str2 ? error->str2 : error->message);
+    virFreeError(error);
+}
+
+int
+xenDomainSettleImpact(virDomainObj *vm, unsigned int *flags)
+{
+    if (virDomainObjUpdateModificationImpact(vm, flags) == 0)
+        return 0;
+    nameDomain(vm);
+    return -1;
+}
+
+int
+xenDomainGetDefs(virDomainObj *vm, unsigned int flags, virDomainDef **live, virDomainDef **persistent)
+{
+    if (virDomainObjGetDefs(vm, flags, live, persistent) == 0)
+        return 0;
+    nameDomain(vm);
+    return -1;
+}
+
+virDomainDef *
+xenDomainGetOneDef(virDomainObj *vm, unsigned int flags)
+{
+    virDomainDef *def = virDomainObjGetOneDef(vm, flags);
+
+    if (!def)
+        nameDomain(vm);
+    return def;
+}
+
+int
 xenDomainSavePersistent(xenDriver *driver, virDomainObj *vm, virDomainDef *def)
 {
     virDomainDef *persistent = def ? def : (vm->newDef ? vm->newDef : vm->def);

@@ -42,6 +42,13 @@ void xenDomainJobProgress(SeraiStage stage, guint64 done, guint64 total, gpointe
 
 /* An error that names the domain unless it runs. */
 int xenDomainCheckActive(virDomainObj *vm);
+/* An error for the one domain that is not ours to change. */
+int xenDomainCheckGuest(const virDomainObj *vm);
+
+/* What VIR_DOMAIN_AFFECT_* mean for @vm now, with errors that name it. */
+int xenDomainSettleImpact(virDomainObj *vm, unsigned int *flags);
+int xenDomainGetDefs(virDomainObj *vm, unsigned int flags, virDomainDef **live, virDomainDef **persistent);
+virDomainDef *xenDomainGetOneDef(virDomainObj *vm, unsigned int flags);
 
 /* The persistent or the live definition that @flags mean, changed by the caller and then written. */
 int xenDomainSavePersistent(xenDriver *driver, virDomainObj *vm, virDomainDef *def);

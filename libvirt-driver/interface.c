@@ -188,7 +188,7 @@ xenDomainSetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
     if ((live && !(liveNet = virDomainNetFind(live, name))) ||
         (persistent && !(persistentNet = virDomainNetFind(persistent, name))))
@@ -234,7 +234,7 @@ xenDomainGetInterfaceParameters(virDomainPtr dom, const char *name, virTypedPara
         return -1;
     if (virDomainGetInterfaceParametersEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    def = virDomainObjGetOneDef(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY);
+    def = xenDomainGetOneDef(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY);
     if (!def)
         goto cleanup;
     if (*nparams == 0) {

@@ -20,15 +20,6 @@ VIR_LOG_INIT("serai.lifecycle");
     (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | \
      VIR_DOMAIN_START_FORCE_BOOT | VIR_DOMAIN_START_VALIDATE)
 
-static int
-notTheHost(virDomainObj *vm)
-{
-    if (vm->def->id != 0)
-        return 0;
-    virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' is the host itself"), vm->def->name);
-    return -1;
-}
-
 virDomainPtr
 xenDomainCreateXML(virConnectPtr conn, const char *xml, unsigned int flags)
 {
@@ -115,7 +106,7 @@ xenDomainSuspend(virDomainPtr dom)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
 
     if (virDomainObjGetState(vm, NULL) != VIR_DOMAIN_PAUSED) {
@@ -150,7 +141,7 @@ xenDomainResume(virDomainPtr dom)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
 
     if (virDomainObjGetState(vm, NULL) == VIR_DOMAIN_PAUSED) {
@@ -187,7 +178,7 @@ xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     if (flags == VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
@@ -231,7 +222,7 @@ xenDomainReboot(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     if (!serai_domain_reboot(XEN_PRIVATE(vm)->domain, &error)) {
         xenReportError(&error, _("cannot reboot domain '%s'"), vm->def->name);
@@ -263,7 +254,7 @@ xenDomainReset(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (xenDomainJobBegin(vm, VIR_ASYNC_JOB_START, VIR_DOMAIN_JOB_OPERATION_START, flags) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     xenDomainQueue(driver, virDomainEventRebootNewFromObj(vm));
     ret = xenProcessRestart(driver, vm);
@@ -291,7 +282,7 @@ xenDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
         return -1;
     if (virDomainDestroyFlagsEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0)
         goto cleanup;
 
     /* A start, save or dump under way ends first; it is what the caller does not want any more. */
@@ -341,7 +332,7 @@ xenDomainInjectNMI(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (notTheHost(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     if (!serai_domain_nmi(XEN_PRIVATE(vm)->domain, &error)) {
         xenReportError(&error, _("cannot send an NMI to domain '%s'"), vm->def->name);

@@ -95,7 +95,7 @@ xenDomainSetMemoryFlags(virDomainPtr dom, unsigned long kib, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     if (live && (maximum ? setLiveMaximum(vm, live, kib) : setLiveTarget(driver, vm, live, kib)) < 0)
@@ -145,7 +145,7 @@ xenDomainSetMemoryStatsPeriod(virDomainPtr dom, int period, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
     if ((live && !live->memballoon) || (persistent && !persistent->memballoon)) {
         virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has no <memballoon>"), vm->def->name);

@@ -9,6 +9,7 @@
  */
 #include "process.h"
 #include "conf.h"
+#include "disk-limits.h"
 #include "error.h"
 #include "save.h"
 
@@ -228,6 +229,8 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, bool paused)
         if (xenNetActivate(driver, vm, vm->def->nets[i]) < 0)
             goto undo;
     }
+    if (xenDiskLimitsApplyAll(driver, vm) < 0)
+        goto undo;
     /* A guest that has run must be found again; one that has not may be lost. */
     if (virDomainObjSave(vm, driver->xmlopt, driver->settings->stateDir) < 0)
         goto undo;

@@ -95,7 +95,7 @@ save(virDomainPtr dom, virDomainObj *vm, const char *path, const char *dxml, uns
 
     if (xenDomainJobBegin(vm, VIR_ASYNC_JOB_SAVE, VIR_DOMAIN_JOB_OPERATION_SAVE, flags) < 0)
         return -1;
-    if (xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
     if (!path) {
         if (!vm->persistent) {
@@ -428,7 +428,7 @@ xenDomainCoreDumpWithFormat(virDomainPtr dom, const char *to, unsigned int forma
         goto cleanup;
     if (xenDomainJobBegin(vm, VIR_ASYNC_JOB_DUMP, VIR_DOMAIN_JOB_OPERATION_DUMP, flags) < 0)
         goto cleanup;
-    if (xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
         goto endjob;
 
     /* What follows a dump is the driver's business: the domain must not be reported as crashed by itself. */

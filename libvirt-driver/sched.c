@@ -141,7 +141,7 @@ xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     for (i = 0; i < nparams; i++) {
@@ -200,7 +200,7 @@ xenDomainGetNumaParameters(virDomainPtr dom, virTypedParameterPtr params, int *n
         return -1;
     if (virDomainGetNumaParametersEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    def = virDomainObjGetOneDef(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY);
+    def = xenDomainGetOneDef(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY);
     if (!def)
         goto cleanup;
     if (*nparams == 0) {

@@ -5,6 +5,7 @@
  * Each message names the element.  Two tables hold what has no place in a paravirtualized guest, the
  * functions below what is right only in part.
  */
+#include "disk-limits.h"
 #include "driver.h"
 #include "postparse.h"
 #include "validate.h"
@@ -301,10 +302,8 @@ validateDiskSource(const virDomainDiskDef *disk)
                        disk->dst);
         return -1;
     }
-    if (virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune)) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <iotune> is not supported"), disk->dst);
+    if (xenDiskLimitsCheck(disk->dst, &disk->blkdeviotune) < 0)
         return -1;
-    }
     if (disk->transient) {
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <transient> is not supported"), disk->dst);
         return -1;

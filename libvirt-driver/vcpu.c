@@ -78,7 +78,7 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     if (live && (flags & VIR_DOMAIN_VCPU_MAXIMUM)) {
@@ -136,7 +136,7 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     if (virBitmapLastSetBit(vcpus) >= (ssize_t)virDomainDefGetVcpusMax(live ? live : persistent) ||
@@ -191,7 +191,7 @@ xenDomainGetVcpusFlags(virDomainPtr dom, unsigned int flags)
         return -1;
     if (virDomainGetVcpusFlagsEnsureACL(dom->conn, vm->def, flags) < 0)
         goto cleanup;
-    def = virDomainObjGetOneDef(vm, flags & ~VIR_DOMAIN_VCPU_MAXIMUM);
+    def = xenDomainGetOneDef(vm, flags & ~VIR_DOMAIN_VCPU_MAXIMUM);
     if (def)
         ret = flags & VIR_DOMAIN_VCPU_MAXIMUM ? virDomainDefGetVcpusMax(def) : virDomainDefGetVcpus(def);
 
@@ -229,7 +229,7 @@ xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (virDomainObjGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
 
     cpus = virBitmapNewData(cpumap, maplen);
@@ -293,7 +293,7 @@ xenDomainGetVcpuPinInfo(virDomainPtr dom, int ncpumaps, unsigned char *cpumaps, 
         return -1;
     if (virDomainGetVcpuPinInfoEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    def = virDomainObjGetOneDef(vm, flags);
+    def = xenDomainGetOneDef(vm, flags);
     if (!def)
         goto cleanup;
     host = xenNodeOnlineCPUs(dom->conn->privateData);

@@ -427,6 +427,12 @@ serai_domain_dup_console_path(SeraiDomain *domain, SeraiDeviceKind kind, int dev
     return NULL;
 }
 
+char *
+serai_domain_dup_qmp_path(SeraiDomain *domain)
+{
+    return serai_device_model_qmp_path(domain->host, domain->domid);
+}
+
 /* One number of a file in sysfs. */
 static gboolean
 read_counter(const char *dir, const char *name, guint64 *ret_value)

@@ -608,6 +608,17 @@ gboolean serai_domain_resize_disk(SeraiDomain *domain, const char *target, guint
 char *serai_domain_dup_console_path(SeraiDomain *domain, SeraiDeviceKind kind, int devid, GError **error);
 
 /**
+ * serai_domain_dup_qmp_path:
+ * @domain: a domain.
+ *
+ * Where the QEMU that serves the domain's frame buffer and some of its disks listens for its QMP.  One client
+ * at a time is served.
+ *
+ * Returns: (transfer full): path of the socket, whether there is a QEMU or not.
+ */
+char *serai_domain_dup_qmp_path(SeraiDomain *domain);
+
+/**
  * SeraiDiskStats:
  * @read_requests: reads.
  * @read_bytes: bytes read.

@@ -6,10 +6,22 @@
 """
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+
+
+FOLDERS = ("libxl", "libvirt-driver")
+
+
+def unlisted(folder):
+    """The sources with messages that POTFILES does not name."""
+    listed = set(lines(folder / "POTFILES"))
+    sources = (path for name in FOLDERS for path in sorted((folder.parent / name).rglob("*.c")))
+    return [path for path in sources if str(path.relative_to(folder.parent)) not in listed
+            and re.search(r"\b_\(", path.read_text(encoding="utf-8"))]
 
 
 def lines(path):
@@ -23,6 +35,9 @@ def main():
             print(f"{tool} is not installed")
             return 77
     failed = False
+    for path in unlisted(folder):
+        print(f"{path} has messages, but POTFILES does not name it")
+        failed = True
     with tempfile.TemporaryDirectory() as work:
         template = pathlib.Path(work) / "serai.pot"
         subprocess.run(["xgettext", "--from-code=UTF-8", "--keyword=_", "--keyword=N_", "-o", template,

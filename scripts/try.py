@@ -12,6 +12,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / 'tests/system'))
+import cache                                                            # noqa: E402
 import host as hosts                                                    # noqa: E402
 import image                                                            # noqa: E402
 import linux                                                            # noqa: E402
@@ -27,44 +29,76 @@ import qemu                                                             # noqa: 
 import tiny                                                             # noqa: E402
 
 BUILD = TOP / 'build'
+HINT = '''
+What is above is the reason; the log files are named beside the steps.  Everything that was finished is kept,
+so the next call goes on from there.  When a download failed, look after the network and call again.  When
+the same step fails again, remove build/ and ~/.cache/serai and call once more; then it is a bug to report,
+with the log.'''
 
 
 class Step:
-    """One line on the terminal for something that takes a while: what, since when, where the log is."""
+    """Something that takes a while, as lines that a person follows: what, since when, where the log is.
+
+    A line says what begins; on a terminal another one moves below it, with the last words of the log, elsewhere
+    there is a plain line now and then; in the end it tells how long it took.
+    """
+
+    PLAIN_EVERY = 30
 
     def __init__(self, what, log=None):
         self.what, self.log, self.detail = what, log, ''
         self.started = time.monotonic()
         self.over = threading.Event()
+        self.moving = sys.stdout.isatty()
 
     def say(self, detail):
         self.detail = detail
+        if not self.moving:
+            self._plain()
 
-    def _line(self, end):
-        seconds = time.monotonic() - self.started
-        words = f'{self.what}: {self.detail}' if self.detail else self.what
-        log = f'  (log: {os.path.relpath(self.log)})' if self.log else ''
-        if sys.stdout.isatty():
-            sys.stdout.write(f'\r\x1b[K[{seconds:4.0f} s] {words[:70]}{log}{end}')
-        elif end:
-            sys.stdout.write(f'[{seconds:4.0f} s] {self.what}{log}{end}')
+    def _last_words(self):
+        """The last line of the log, as far as a terminal can show it."""
+        if self.detail or not self.log:
+            return self.detail
+        try:
+            with open(self.log, 'rb') as f:
+                f.seek(max(0, os.path.getsize(self.log) - 2000))
+                lines = f.read().decode(errors='replace').splitlines()
+        except OSError:
+            return ''
+        lines = [re.sub(r'\x1b\[[^a-zA-Z]*[a-zA-Z]|[^ -~]', '', line).strip() for line in lines]
+        last = next((line for line in reversed(lines) if line), '')
+        # Of a compiler's command line the source at its end tells the most.
+        return re.sub(r'^(\[\d+/\d+\]) .* (\S+)$', r'\1 \2', last)
+
+    def _line(self, words, end):
+        line = f'[{time.monotonic() - self.started:4.0f} s] {words}'
+        if self.moving:
+            line = '\r\x1b[K' + line[:shutil.get_terminal_size().columns - 1]
+        sys.stdout.write(line + end)
         sys.stdout.flush()
 
+    def _plain(self):
+        self._line(f'{self.what}: {self._last_words()}'.rstrip(': ')[:200], '\n')
+
     def _tick(self):
-        while not self.over.wait(0.5):
-            self._line('')
+        while not self.over.wait(0.5 if self.moving else self.PLAIN_EVERY):
+            if self.moving:
+                self._line(self._last_words(), '')
+            else:
+                self._plain()
 
     def __enter__(self):
-        if sys.stdout.isatty():
-            threading.Thread(target=self._tick, daemon=True).start()
-        else:
-            print(f'{self.what} ...', flush=True)
+        print(f'{self.what} ...' + (f'  (log: {os.path.relpath(self.log)})' if self.log else ''), flush=True)
+        self.thread = threading.Thread(target=self._tick, daemon=True)
+        self.thread.start()
         return self
 
     def __exit__(self, kind, error, trace):
         self.over.set()
-        self.detail = 'failed' if kind else ''
-        self._line('\n')
+        self.thread.join()
+        how = 'done' if kind is None else 'interrupted' if issubclass(kind, KeyboardInterrupt) else 'failed'
+        self._line(how if self.moving else f'{self.what}: {how}', '\n')
 
 
 def build_debs():
@@ -125,7 +159,13 @@ def watch_console(argv, pattern, timeout, shown):
 
 def explain(host, name):
     """How to reach the host with the tools one already has."""
-    key, known = host.image / 'key', host.image / 'known_hosts'
+    key, known = BUILD / 'try-key', BUILD / 'try-known-hosts'
+    # The image belongs to root; who called through sudo is to use these without it.
+    for target, source in ((key, host.image / 'key'), (known, host.image / 'known_hosts')):
+        target.unlink(missing_ok=True)
+        shutil.copy(source, target)
+        target.chmod(0o600)
+    give_back()
     uri = f'xen+ssh://root@127.0.0.1:{host.ssh_port}/system?keyfile={key}&no_verify=1'
     print(f'''
 The host is up.  In another terminal, as long as this one stays:
@@ -137,36 +177,87 @@ The host is up.  In another terminal, as long as this one stays:
 kernel_args=console=hvc0 \\
                   --disk none --network bridge=br0 --osinfo linux2022 --import --noautoconsole
   Ansible       ansible-playbook -i 'localhost,' -e 'libvirt_uri={uri}' examples/playbook.yml
-  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} -o HostKeyAlias=serai-host root@127.0.0.1
+  ssh           ssh -p {host.ssh_port} -i {key} -o UserKnownHostsFile={known} \\
+                  -o HostKeyAlias=serai-host root@127.0.0.1
 
 Below is virsh on that host.  `console {name}` shows the guest (leave with ^]), `quit` ends everything.
 ''', flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog='scripts/try', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--once', action='store_true', help='end with status 0 once the guest has answered')
-    parser.add_argument('--on', default='serai', choices=['serai', 'xen'],
-                        help='boot Debian\'s own Xen and libvirt driver instead, to compare')
-    parser.add_argument('--guest', type=pathlib.Path, default=TOP / 'examples/guest.xml',
-                        help='the domain to define and start')
-    parser.add_argument('--memory', type=int, default=2048, help='of the whole machine, in MiB')
+class Refusal(Exception):
+    """Nothing was tried, and the message says what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """What scripts/try --help tells; the text is there because there may be no Python yet."""
+
+    def error(self, message):
+        sys.exit(f'scripts/try: {message}; scripts/try --help tells the options')
+
+
+def arguments():
+    parser = Parser(prog='scripts/try', add_help=False)
+    parser.add_argument('--once', action='store_true')
+    parser.add_argument('--on', default='serai', choices=['serai', 'xen'])
+    parser.add_argument('--guest', type=pathlib.Path, default=TOP / 'examples/guest.xml')
+    parser.add_argument('--memory', type=int, default=2048)
     parser.add_argument('--cpus', type=int, default=1)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if not options.guest.is_file():
+        parser.error(f'there is no file {options.guest}')
+    if options.memory < 1536:
+        parser.error('the host and its guest need at least --memory 1536')
+    return options
+
+
+def check_room(options):
+    """Disk and memory that everything below will need; better said now than by a program that dies."""
+    for where, gib in ((cache.root(), 6), (BUILD, 1)):
+        free = shutil.disk_usage(where).free >> 30
+        if free < gib:
+            raise Refusal(f'{where} has {free} GiB free and about {gib} are needed.  Make room, or set '
+                          'XDG_CACHE_HOME to a directory with more.')
+    memory = pathlib.Path('/proc/meminfo').read_text()
+    available = int(re.search(r'MemAvailable: +(\d+)', memory).group(1)) >> 10
+    if available < options.memory:
+        raise Refusal(f'{available} MiB of memory are available and the machine wants {options.memory}.  End '
+                      'something, or try with --memory 1536.')
+
+
+def give_back():
+    """Whoever called through sudo owns what lies in the checkout."""
+    owner = os.environ.get('SUDO_UID')
+    if owner and not os.geteuid():
+        subprocess.run(['chown', '-R', f'{owner}:{os.environ.get("SUDO_GID", owner)}', BUILD])
+
+
+def interrupted(*_):
+    # One is enough: while things are cleaned up, more would only get in the way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main():
+    options = arguments()
     BUILD.mkdir(exist_ok=True)
+    signal.signal(signal.SIGINT, interrupted)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         run(options)
     except KeyboardInterrupt:
-        print('\nInterrupted; the host is gone.')
+        print('\nInterrupted; nothing is left running.')
         sys.exit(130)
-    except (AssertionError, RuntimeError, OSError) as error:
-        print(f'\n{error}', file=sys.stderr)
+    except (AssertionError, RuntimeError, OSError, Refusal) as error:
+        print(f'\nscripts/try: {error}', file=sys.stderr)
+        print(HINT, file=sys.stderr)
         sys.exit(1)
+    finally:
+        give_back()
 
 
 def run(options):
+    check_room(options)
     debs = []
     if options.on == 'serai':
         with Step('Building Serai and its Debian packages', BUILD / 'debs.log'):

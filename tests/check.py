@@ -220,20 +220,41 @@ class Checker:
             self.pytest('tiny', 'tests/system', '-m', 'tiny')
 
     def tier_packages(self):
-        """the Debian packages: they build, lintian is content"""
-        self.pytest('packages', 'tests/packages')
+        """the Debian packages: they build, lintian is content, install and purge in a chroot"""
+        self.pytest('packages', 'tests/packages', '-m', 'not booted')
+
+    def tier_install(self):
+        """a fresh Debian machine gets the packages, boots, is upgraded, and is purged"""
+        if os.geteuid():
+            self.tally.add('install', 'all', 'skipped', 'making the disk needs root')
+        else:
+            self.pytest('install', 'tests/packages/test_install.py', '-m', 'booted')
+
+    def tier_try(self):
+        """scripts/try on a terminal: interrupted at each step, and to the guest's prompt"""
+        if os.geteuid():
+            self.tally.add('try', 'all', 'skipped', 'making the disk needs root')
+        else:
+            self.pytest('try', 'tests/packages/test_try.py')
 
     def tier_system(self):
         """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
-        if os.geteuid():
-            self.tally.add('system', 'all', 'skipped', 'making the host image needs root')
-        elif self.plain('system'):
+        if self.packaged('system'):
             self.pytest('system', 'tests/system', '-m', 'not tiny')
 
     def tier_swap(self):
-        """the system tests with Debian's part at each seam"""
-        for peer in ('store', 'driver', 'hypervisor'):
-            self.pytest(f'swap-{peer}', 'tests/system', '-m', 'not tiny', f'--peer={peer}')
+        """the host's tests with Debian's part at each seam"""
+        if self.packaged('swap'):
+            for peer in ('store', 'driver', 'hypervisor'):
+                self.pytest(f'swap-{peer}', 'tests/system/test_host.py', f'--peer={peer}')
+
+    def packaged(self, tier):
+        """Make the packages that a host installs; False, with the reason told, when there can be no host."""
+        if os.geteuid():
+            self.tally.add(tier, 'all', 'skipped', 'making the host image needs root')
+            return False
+        status, log = self.logged('build-debs', [TOP / 'scripts/build-debs'])
+        return self.told(status, tier, 'packages', log)
 
     def tier_bench(self):
         """Serai beside Debian's Xen: medians and ratios"""
@@ -248,7 +269,6 @@ class Checker:
                                                           '--html', COVERAGE / 'coverage.html', '--print-summary'])
             print(log.read_text(errors='replace')[-600:], flush=True)
             self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
-
 
     def tier_tidy(self):
         """clang-tidy on every source, one case each"""
@@ -272,7 +292,7 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
-BY_NAME = ['system', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():

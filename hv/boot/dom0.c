@@ -184,17 +184,17 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
         return true;
     }
     if (packing == IMAGE_UNKNOWN) {
-        *ret_reason = "The first module is not a Linux kernel (bzImage) and not an ELF file.";
+        *ret_reason = "The first module is not a Linux kernel (bzImage) and not an ELF file: let the module2 line name one.";
         return false;
     }
 
     size = image_unpacked_size(payload, payload_size);
     if (!size) {
-        *ret_reason = "The kernel file is broken: it does not say how large it is unpacked.";
+        *ret_reason = "The kernel file is cut short or broken: install it again.";
         return false;
     }
     if (!alloc_unpacked(size)) {
-        *ret_reason = "Too little memory to unpack the kernel.";
+        *ret_reason = "Too little memory to unpack the kernel: the machine needs more.";
         return false;
     }
     buffer = direct_ptr(mfn_to_maddr(unpacked_mfn));
@@ -302,7 +302,7 @@ dom0_create(const struct boot_module *kernel, const struct boot_module *ramdisk,
     }
 
     if (create_domain(options, &d)) {
-        *ret_reason = "Too little memory to create dom0.";
+        *ret_reason = "Too little memory to create dom0: the machine needs more.";
         return NULL;
     }
     if (!unpack_kernel(kernel, &image, ret_reason))

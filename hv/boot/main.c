@@ -6,6 +6,7 @@
 #include "boot/acpi.h"
 #include "boot/cmdline.h"
 #include "boot/multiboot.h"
+#include "boot/nmi.h"
 #include "boot/screen.h"
 #include "boot/smp.h"
 #include "boot/vga.h"
@@ -201,6 +202,11 @@ boot_main(u32 magic, u64 info, u64 image)
         panic("no memory for the first idle vCPU");
     this_cpu()->vcpu = this_cpu()->idle;
     this_cpu()->idle->is_running = true;
-    smp_start_others(cmdline.max_cpus);
+    nmi_init();
+    if (nmi_cpu_init())
+        log_warn("no memory to watch for machine checks");
+    smp_start_others(cmdline.max_cpus, cmdline.smt_off);
+    if (cmdline.watchdog)
+        watchdog_start();
     boot_finish(build_dom0());
 }

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/string.h"
 #include "boot/cmdline.h"
+#include "boot/nmi.h"
 #include "domain/sched.h"
 #include "domain/timer.h"
 #include "mm/frame-alloc.h"
@@ -54,6 +55,8 @@ ap_main(void)
     cpu->idle->is_running = true;
     cpumask_set(&cpu_online, cpu->id);
     tlb_flush_local();
+    if (nmi_cpu_init())
+        log_warn("CPU%u: no memory to watch for machine checks", cpu->id);
     atomic_set_release(&arrived, true);
     stack_reset_and_jump(idle_loop);
 }
@@ -99,11 +102,18 @@ start_cpu(unsigned id, u32 apic_id)
     return false;
 }
 
+/* Whether another thread of the same core is the one to be used. */
+static bool
+is_sibling(u32 apic_id)
+{
+    return apic_id & ((1u << cpu_features.thread_bits) - 1);
+}
+
 void
-smp_start_others(unsigned max)
+smp_start_others(unsigned max, bool smt_off)
 {
     u32 own = apic_own_id();
-    unsigned next = 1;
+    unsigned next = 1, siblings = 0;
 
     max = max ? max : CPU_MAX;
     cpu_limit = MIN(MAX(acpi_info.cpu_count, 1u), max);
@@ -114,10 +124,16 @@ smp_start_others(unsigned max)
     for (unsigned i = 0; i < acpi_info.cpu_count && next < cpu_limit; i++) {
         if (acpi_info.cpu_apic_ids[i] == own)
             continue;
+        if (smt_off && is_sibling(acpi_info.cpu_apic_ids[i])) {
+            siblings++;
+            continue;
+        }
         if (start_cpu(next, acpi_info.cpu_apic_ids[i]))
             next++;
         else
             log_warn("the CPU with APIC id %u does not start; going on without it", acpi_info.cpu_apic_ids[i]);
     }
+    if (smt_off)
+        log_info("smt=off: %u threads stay off; each core runs one", siblings);
     log_info("%u CPU%s", cpumask_weight(&cpu_online), cpumask_weight(&cpu_online) == 1 ? "" : "s");
 }

@@ -78,7 +78,7 @@ static void
 set_free(struct frame *frame, u64 type)
 {
     frame->partial = 0;
-    WRITE_ONCE(frame->stamp, tlb_clock());
+    page_stamp(frame);
     set_table(frame, type, 0, 0);
 }
 
@@ -193,8 +193,7 @@ page_put_type_slow(struct frame *frame)
         if (unlikely((old & FRAME_TYPE_COUNT) == 1)) {
             if (!is_leaf(old))
                 return put_table(frame, old);
-            /* Before the count falls: the next user may look at it at once. */
-            WRITE_ONCE(frame->stamp, tlb_clock());
+            page_stamp(frame);
             if (is_table(old))
                 new &= ~FRAME_TYPE_VALIDATED;
         }

@@ -106,14 +106,24 @@ page_get_type(struct frame *frame, u64 type)
  */
 int page_put_type_slow(struct frame *frame);
 
+/*
+ * Notes when the last translation of the wrong kind went: before the count falls, since the next user may
+ * look at it at once, and after the page table entry that went with it is seen to have gone everywhere.
+ */
+static inline void
+page_stamp(struct frame *frame)
+{
+    smp_mb();
+    WRITE_ONCE(frame->stamp, tlb_clock());
+}
+
 static inline int
 page_put_type(struct frame *frame)
 {
     u64 old = atomic_read(&frame->type), last = FRAME_TYPE_WRITABLE | FRAME_TYPE_VALIDATED | 1;
 
     if (old == last)
-        /* Before the count falls: the next user may look at it at once. */
-        WRITE_ONCE(frame->stamp, tlb_clock());
+        page_stamp(frame);
     else if (unlikely((old & FRAME_TYPE_COUNT) <= 1))
         return page_put_type_slow(frame);
     if (likely(atomic_cmpxchg(&frame->type, &old, old - 1)))

@@ -5,11 +5,9 @@
  * A call that answers -ERESTART is made again: its arguments go back to the registers and RIP back to the SYSCALL
  * instruction (two bytes), so the guest repeats it after its interrupts.
  */
-#include "base/string.h"
 #include "hypercall/hypercall.h"
 #include "mm/guest-copy.h"
 #include "pv/pv.h"
-#include "x86/entry-offsets.h"
 #include "x86/upcalls.h"
 
 #define SYSCALL_BYTES 2u
@@ -50,22 +48,10 @@ call(u64 nr, u64 *arg)
 }
 
 void
-hypercall_entry(struct cpu_user_regs *regs)
+hypercall_entry(struct cpu_user_regs *regs, u64 *arg)
 {
-    u64 arg[6], nr = regs->rax;
-    s64 rc;
+    s64 rc = call(regs->rax, arg);
 
-    if (nr == __HYPERVISOR_iret) {
-        pv_iret(current, regs);
-        return;
-    }
-    arg[0] = regs->rdi;
-    arg[1] = regs->rsi;
-    arg[2] = regs->rdx;
-    arg[3] = regs->r10;
-    arg[4] = regs->r8;
-    arg[5] = regs->r9;
-    rc = call(nr, arg);
     if (likely(rc != -ERESTART)) {
         regs->rax = rc;
         return;
@@ -80,42 +66,57 @@ hypercall_entry(struct cpu_user_regs *regs)
     regs->rcx = regs->rip;
 }
 
+#define MULTICALL_ARGS 6u
+static_assert(sizeof(((struct multicall_entry *)0)->args) == MULTICALL_ARGS * sizeof(u64), "as many as registers");
+#define ENTRY_FIELD(entry, field) ((entry) + offsetof(struct multicall_entry, field))
+
 /*
  * HYPERVISOR_multicall(call_list, nr_calls).  Each entry is read once, called, and its result written.  A call that is
- * preempted leaves its new arguments in its entry, and the list goes on from there.
+ * preempted leaves its new arguments in its entry, and the list goes on from there.  So it does after a call that ends
+ * or stops the domain: that has raised a softirq here.
  */
 s64
 hypercall_multicall(u64 *arg)
 {
-    u64 list = arg[0], count = (u32)arg[1];
-    struct vcpu *v = current;
+    u64 entry = arg[0], count = (u32)arg[1], budget = MIN(count, PREEMPT_BUDGET);
 
-    for (u64 i = 0; i < count; i++, list += sizeof(struct multicall_entry)) {
-        struct multicall_entry entry;
+    if (unlikely(!guest_range(entry, count * sizeof(struct multicall_entry))))
+        return -EFAULT;
+    for (u64 end = entry + budget * sizeof(struct multicall_entry); entry != end;) {
+        u64 op, args[MULTICALL_ARGS];
         s64 rc;
 
-        if (unlikely(i == PREEMPT_BUDGET || (i && this_cpu()->softirqs))) {
-            arg[0] = list;
-            arg[1] = count - i;
-            return -ERESTART;
-        }
-        if (unlikely(copy_from_guest(&entry, list, sizeof(entry))))
-            return -EFAULT;
-        rc = entry.op == __HYPERVISOR_multicall ? -EINVAL : call(entry.op, (u64 *)entry.args);
+        user_open();
+        op = user_load(ENTRY_FIELD(entry, op), fault);
+        for (unsigned i = 0; i < MULTICALL_ARGS; i++)
+            args[i] = user_load(ENTRY_FIELD(entry, args[i]), fault);
+        user_close();
+
+        rc = op == __HYPERVISOR_multicall ? -EINVAL : call(op, args);
+
+        user_open();
         if (unlikely(rc == -ERESTART)) {
-            if (copy_to_guest(list, &entry, sizeof(entry)))
-                return -EFAULT;
-            arg[0] = list;
-            arg[1] = count - i;
-            return -ERESTART;
+            for (unsigned i = 0; i < MULTICALL_ARGS; i++)
+                user_store(ENTRY_FIELD(entry, args[i]), args[i], fault);
+            user_close();
+            break;
         }
-        entry.result = rc;
-        if (unlikely(copy_to_guest(list + offsetof(struct multicall_entry, result), &entry.result, sizeof(entry.result))))
-            return -EFAULT;
-        if (unlikely(domain_is_dying(v->domain) || v->domain->is_shutting_down))
-            return 0;
+        user_store(ENTRY_FIELD(entry, result), rc, fault);
+        user_close();
+        entry += sizeof(struct multicall_entry);
+        if (unlikely(this_cpu()->softirqs))
+            break;
     }
-    return 0;
+    count -= (entry - arg[0]) / sizeof(struct multicall_entry);
+    if (!count)
+        return 0;
+    arg[0] = entry;
+    arg[1] = count;
+    return -ERESTART;
+
+ fault:
+    user_close();
+    return -EFAULT;
 }
 
 s64

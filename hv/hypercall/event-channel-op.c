@@ -164,12 +164,15 @@ hypercall_event_channel_op(u64 *arg)
 {
     u32 cmd = arg[0];
 
-    /* The one that counts, without the detour. */
-    if (likely(cmd == EVTCHNOP_send)) {
-        s64 port = copy_u32_from_guest(arg[1] + offsetof(struct evtchn_send, port));
+    /* The two that count take nothing but a port, and no detour. */
+    if (likely(cmd == EVTCHNOP_send || cmd == EVTCHNOP_unmask)) {
+        s64 port = copy_u32_from_guest(arg[1]);
 
         static_assert(sizeof(struct evtchn_send) == sizeof(u32), "nothing but the port");
-        return likely(port >= 0) ? evtchn_send(current->domain, port) : -EFAULT;
+        static_assert(sizeof(struct evtchn_unmask) == sizeof(u32), "nothing but the port");
+        if (unlikely(port < 0))
+            return -EFAULT;
+        return likely(cmd == EVTCHNOP_send) ? evtchn_send(current->domain, port) : evtchn_unmask(current->domain, port);
     }
     return subop_call(evtchn_ops, ARRAY_SIZE(evtchn_ops), cmd, arg[1]);
 }

@@ -25,7 +25,7 @@ struct hypercall {
     u8 args;
     u8 who;
     u8 guests;
-};
+} __attribute__((aligned(32))); /* so that an index is a shift */
 extern const struct hypercall hypercalls[HYPERCALL_COUNT];
 
 /* A second-level operation: its argument is copied in before and, IN_OUT, back after the handler. */

@@ -7,68 +7,32 @@
 #include "domain/sched.h"
 #include "mm/guest-copy.h"
 #include "x86/apic.h"
+#include "x86/cpu.h"
 
-/* --- topology: an APIC ID is thread, core and socket side by side --- */
+/* --- topology --- */
 
-struct topology {
-    u8 thread_bits;
-    u8 core_bits; /* threads of a core not counted */
-};
-
-static u8
-bits_for(u32 count)
+static u32
+socket_of(u32 cpu)
 {
-    return count > 1 ? (u8)(32 - __builtin_clz(count - 1)) : 0;
-}
-
-static struct topology
-topology_read(void)
-{
-    const struct cpuid_policy *host = cpu_policy_system[XEN_SYSCTL_cpu_policy_host];
-    struct topology t = {0, 0};
-    u32 threads, cores;
-
-    if (!host)
-        return t;
-    /* SDM vol. 3, 9.9: leaf 0xb gives the shifts; type 1 is the thread level, type 2 the core level. */
-    if ((host->topo[0].c >> 8 & 0xff) == 1 && (host->topo[1].c >> 8 & 0xff) == 2) {
-        t.thread_bits = host->topo[0].a & 0x1f;
-        t.core_bits = (host->topo[1].a & 0x1f) > t.thread_bits ? (host->topo[1].a & 0x1f) - t.thread_bits : 0;
-        return t;
-    }
-    if (!(host->basic[1].d >> 28 & 1)) /* HTT: more than one to a package */
-        return t;
-    threads = host->basic[1].b >> 16 & 0xff;
-    /* APM vol. 3, E.4.7, or SDM leaf 4: cores of a package. */
-    cores = host->extd[8].c & 0xff ? (host->extd[8].c & 0xff) + 1 : (host->cache[0].a >> 26) + 1;
-    t.core_bits = bits_for(cores);
-    t.thread_bits = bits_for(threads) > t.core_bits ? bits_for(threads) - t.core_bits : 0;
-    return t;
+    return apic_id_of(cpu) >> (cpu_features.thread_bits + cpu_features.core_bits);
 }
 
 static u32
-socket_of(struct topology t, u32 cpu)
+core_of(u32 cpu)
 {
-    return apic_id_of(cpu) >> (t.thread_bits + t.core_bits);
-}
-
-static u32
-core_of(struct topology t, u32 cpu)
-{
-    return apic_id_of(cpu) >> t.thread_bits & ((1u << t.core_bits) - 1);
+    return apic_id_of(cpu) >> cpu_features.thread_bits & ((1u << cpu_features.core_bits) - 1);
 }
 
 void
 sysctl_fill_topology(struct xen_sysctl_physinfo *info)
 {
-    struct topology t = topology_read();
     u32 cpu, siblings = 0, in_socket = 0;
 
     for_each_online_cpu(cpu) {
-        if (socket_of(t, cpu) != socket_of(t, 0))
+        if (socket_of(cpu) != socket_of(0))
             continue;
         in_socket++;
-        if (core_of(t, cpu) == core_of(t, 0))
+        if (core_of(cpu) == core_of(0))
             siblings++;
     }
     info->threads_per_core = MAX(siblings, 1u);
@@ -79,7 +43,6 @@ int
 sysctl_cputopoinfo(struct xen_sysctl *op)
 {
     struct xen_sysctl_cputopoinfo *args = &op->u.cputopoinfo;
-    struct topology t = topology_read();
     u32 count = cpu_limit;
 
     if (!guest_handle_is_null(args->cputopo)) {
@@ -88,7 +51,7 @@ sysctl_cputopoinfo(struct xen_sysctl *op)
             struct xen_sysctl_cputopo place = {~0u, ~0u, ~0u}; /* XEN_INVALID_*_ID */
 
             if (cpumask_test(&cpu_online, cpu))
-                place = (struct xen_sysctl_cputopo){core_of(t, cpu), socket_of(t, cpu), 0};
+                place = (struct xen_sysctl_cputopo){core_of(cpu), socket_of(cpu), 0};
             if (put_guest(args->cputopo, cpu, &place))
                 return -EFAULT;
         }

@@ -60,15 +60,19 @@ get_features(u64 guest)
     return copy_to_guest(guest, &info, sizeof(info));
 }
 
-s64
-hypercall_xen_version(u64 *arg)
+static s64
+put_platform_parameters(u64 guest)
 {
-    const struct domain *d = current->domain;
     struct xen_platform_parameters parameters = {.virt_start = HYPERVISOR_START};
 
+    return copy_to_guest(guest, &parameters, sizeof(parameters));
+}
+
+/* What costs more than a number. */
+static __attribute__((noinline)) s64
+version_text(const struct domain *d, const u64 *arg)
+{
     switch ((u32)arg[0]) {
-    case XENVER_version:
-        return VERSION_MAJOR << 16 | VERSION_MINOR;
     case XENVER_extraversion:
         return put_text(arg[1], EXTRAVERSION, sizeof(xen_extraversion_t));
     case XENVER_compile_info:
@@ -78,11 +82,9 @@ hypercall_xen_version(u64 *arg)
     case XENVER_changeset:
         return put_text(arg[1], "serai", sizeof(xen_changeset_info_t));
     case XENVER_platform_parameters:
-        return copy_to_guest(arg[1], &parameters, sizeof(parameters));
+        return put_platform_parameters(arg[1]);
     case XENVER_get_features:
         return get_features(arg[1]);
-    case XENVER_pagesize:
-        return arg[1] ? -EINVAL : (s64)PAGE_SIZE;
     case XENVER_guest_handle:
         return copy_to_guest(arg[1], d->handle, sizeof(d->handle));
     case XENVER_commandline:
@@ -92,6 +94,19 @@ hypercall_xen_version(u64 *arg)
         return d->is_privileged ? -ENODATA : -EPERM;
     default:
         return -ENOSYS;
+    }
+}
+
+s64
+hypercall_xen_version(u64 *arg)
+{
+    switch ((u32)arg[0]) {
+    case XENVER_version:
+        return VERSION_MAJOR << 16 | VERSION_MINOR;
+    case XENVER_pagesize:
+        return arg[1] ? -EINVAL : (s64)PAGE_SIZE;
+    default:
+        return version_text(current->domain, arg);
     }
 }
 

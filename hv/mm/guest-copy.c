@@ -9,21 +9,10 @@
 #include "mm/guest-copy.h"
 #include "x86/usercopy.h"
 
-#define LOW_HALF_END (1ull << 47)
-
-/* Whole inside one of the two ranges that are a guest's: kernel addresses above us, user addresses below. */
-static inline bool
-range_is_guest(u64 start, size_t size)
-{
-    if (likely(start >= HYPERVISOR_END))
-        return size <= -start; /* up to the last byte there is, and no further */
-    return start < LOW_HALF_END && size <= LOW_HALF_END - start;
-}
-
 int
 copy_from_guest(void *dst, u64 src, size_t size)
 {
-    if (unlikely(!range_is_guest(src, size)))
+    if (unlikely(!guest_range(src, size)))
         return -EFAULT;
     return likely(!usercopy_in(dst, (const void *)src, size)) ? 0 : -EFAULT;
 }
@@ -31,7 +20,7 @@ copy_from_guest(void *dst, u64 src, size_t size)
 int
 copy_to_guest(u64 dst, const void *src, size_t size)
 {
-    if (unlikely(!range_is_guest(dst, size)))
+    if (unlikely(!guest_range(dst, size)))
         return -EFAULT;
     return likely(!usercopy_out((void *)dst, src, size)) ? 0 : -EFAULT;
 }
@@ -39,7 +28,7 @@ copy_to_guest(u64 dst, const void *src, size_t size)
 s64
 copy_u32_from_guest(u64 src)
 {
-    if (unlikely(!range_is_guest(src, sizeof(u32))))
+    if (unlikely(!guest_range(src, sizeof(u32))))
         return -EFAULT;
     return usercopy_in_u32((const void *)src);
 }
@@ -47,7 +36,7 @@ copy_u32_from_guest(u64 src)
 int
 clear_guest(u64 dst, size_t size)
 {
-    if (unlikely(!range_is_guest(dst, size)))
+    if (unlikely(!guest_range(dst, size)))
         return -EFAULT;
     return likely(!usercopy_clear((void *)dst, size)) ? 0 : -EFAULT;
 }

@@ -184,7 +184,7 @@ alloc_boot_memory(struct build *b)
         if (b->extent_count == EXTENTS_MAX)
             return "Memory is too fragmented to load the kernel.";
         if (alloc_block(b->d, b->list_end - pfn, 0, &order, &extent->mfn))
-            return "Too little memory to load the kernel and its initrd.";
+            return "Too little memory to load the kernel and its initrd: the machine needs more.";
         extent->pfn = pfn;
         extent->count = 1ull << order;
         pfn += extent->count;
@@ -274,7 +274,7 @@ alloc_rest(struct build *b)
         mfn_t mfn;
 
         if (alloc_block(b->d, b->page_count - pfn, PAGE_RAW, &order, &mfn))
-            return "Too little memory for what dom0_mem= asks.";
+            return "Too little memory for what dom0_mem= asks: ask for less.";
         for (u64 n = 0; n < 1ull << order; n++)
             set_pfn(b, pfn++, mfn_add(mfn, n));
     }
@@ -473,7 +473,7 @@ pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason
     const char *reason;
 
     if (!b) {
-        *ret_reason = "No memory left to build dom0.";
+        *ret_reason = "No memory left to build dom0: the machine needs more.";
         return -ENOMEM;
     }
     b->d = d;

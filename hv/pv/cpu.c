@@ -43,68 +43,83 @@ pv_toggle_mode(struct vcpu *v)
 }
 
 /*
- * The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP, what is extra (an error code; GS FS ES DS), R11 RCX; the stack
- * is aligned to 16 first, as the CPU does it.
+ * Enters the guest kernel at @rip.  The frame, from its highest word down: SS RSP RFLAGS CS+mask RIP, what is extra (an error
+ * code; GS FS ES DS), R11 RCX; the stack is aligned to 16 first, as the CPU does it.
  */
-#define EXTRA_MAX 4u
+#define FRAME_WORDS 7u
 
-static inline void
-bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, const u64 *extra, unsigned extra_count)
+static inline __attribute__((always_inline)) void
+bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, const u64 *extra, unsigned extra_count)
 {
-    struct cpu_user_regs *regs = guest_regs();
-    u64 frame[7 + EXTRA_MAX], *f = frame, mask = v->info->evtchn_upcall_mask, sp;
-    bool from_kernel = v->pv.kernel_mode;
+    u64 masked = v->info->evtchn_upcall_mask & 1, from_cs = regs->cs, sp, f;
+    const u64 size = (FRAME_WORDS + extra_count) * sizeof(u64);
 
-    *f++ = regs->rcx;
-    *f++ = regs->r11;
-    for (unsigned i = 0; i < extra_count; i++)
-        *f++ = extra[i];
-    *f++ = regs->rip;
-    *f++ = (from_kernel ? regs->cs & ~3u : regs->cs) | (mask & 1) << 32;
-    *f++ = (regs->rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (mask & 1 ? 0 : RFLAGS_IF);
-    *f++ = regs->rsp;
-    *f++ = regs->ss;
-    if (from_kernel) {
+    if (v->pv.kernel_mode) {
+        from_cs &= ~3ull;
         sp = regs->rsp;
     } else {
         sp = v->pv.kernel_sp;
         pv_toggle_mode(v);
     }
-    sp = (sp & ~15ull) - (f - frame) * 8;
-    if (copy_to_guest(sp, frame, (f - frame) * 8)) {
-        domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
-                     v->id, sp, regs->cs, regs->rip, regs->rsp);
-        return;
-    }
+    sp = (sp & ~15ull) - size;
+    if (unlikely(!guest_range(sp, size)))
+        goto no_stack;
+
+    user_open();
+    f = sp;
+    user_store(f, regs->rcx, fault);
+    user_store(f += sizeof(u64), regs->r11, fault);
+    for (unsigned i = 0; i < extra_count; i++)
+        user_store(f += sizeof(u64), extra[i], fault);
+    user_store(f += sizeof(u64), regs->rip, fault);
+    user_store(f += sizeof(u64), from_cs | masked << 32, fault);
+    user_store(f += sizeof(u64), (regs->rflags & ~(RFLAGS_IF | RFLAGS_IOPL)) | (masked ^ 1) << RFLAGS_IF_SHIFT, fault);
+    user_store(f += sizeof(u64), regs->rsp, fault);
+    user_store(f += sizeof(u64), regs->ss, fault);
+    user_close();
+
     if (mask_events)
         v->info->evtchn_upcall_mask = 1;
     regs->rsp = sp;
     regs->rip = rip;
     regs->ss = FLAT_KERNEL_SS;
-    regs->cs = cs ? cs : FLAT_KERNEL_CS;
+    regs->cs = cs;
     regs->rflags &= ~RFLAGS_ENTRY_CLEAR;
     regs->entry_vector |= ENTRY_SYSCALL;
+    return;
+
+ fault:
+    user_close();
+ no_stack:
+    domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
+                 v->id, sp, regs->cs, regs->rip, regs->rsp);
 }
 
 void
-pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code)
+pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events)
 {
-    u64 error = error_code;
-
-    bounce(v, rip, cs, mask_events, &error, has_error);
+    bounce(v, regs, rip, cs, mask_events, NULL, 0);
 }
 
 void
-pv_user_syscall(struct vcpu *v)
+pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code)
+{
+    const u64 error = error_code;
+
+    bounce(v, regs, rip, cs, mask_events, &error, 1);
+}
+
+void
+pv_user_syscall(struct vcpu *v, struct cpu_user_regs *regs)
 {
     const struct pv_callback *cb = &v->pv.callback[PV_CB_SYSCALL];
 
     if (unlikely(!cb->rip)) {
-        guest_regs()->rip -= 2;
+        regs->rip -= 2;
         pv_inject_trap(v, 6, false, 0);
         return;
     }
-    pv_bounce(v, cb->rip, 0, cb->flags & PV_CALLBACK_MASK_EVENTS, false, 0);
+    bounce(v, regs, cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS, NULL, 0);
 }
 
 void
@@ -115,14 +130,14 @@ pv_deliver_pending(struct vcpu *v)
     if (unlikely(v->nmi_pending) && !v->pv.nmi_masked && v->pv.callback[PV_CB_NMI].rip) {
         v->nmi_pending = false;
         v->pv.nmi_masked = true;
-        pv_bounce(v, v->pv.callback[PV_CB_NMI].rip, 0, true, false, 0);
+        pv_bounce(v, guest_regs(), v->pv.callback[PV_CB_NMI].rip, FLAT_KERNEL_CS, true);
         return;
     }
     if (!v->info->evtchn_upcall_pending || v->info->evtchn_upcall_mask)
         return;
     cb = &v->pv.callback[PV_CB_EVENT];
     if (likely(cb->rip))
-        pv_bounce(v, cb->rip, 0, true, false, 0);
+        pv_bounce(v, guest_regs(), cb->rip, FLAT_KERNEL_CS, true);
 }
 
 /*
@@ -139,7 +154,7 @@ pv_failsafe(struct vcpu *v)
         domain_crash(v->domain, "vCPU%u: its IRET names a segment it may not load, and it has no failsafe callback", v->id);
         return;
     }
-    bounce(v, cb->rip, 0, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors, ARRAY_SIZE(selectors));
+    bounce(v, guest_regs(), cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors, ARRAY_SIZE(selectors));
 }
 
 #define READ_SEL(reg, dst) __asm__ volatile("mov %%" #reg ", %0" : "=r"(dst))
@@ -158,32 +173,51 @@ pv_iret_fault(struct vcpu *v)
 void
 pv_iret(struct vcpu *v, struct cpu_user_regs *regs)
 {
-    struct iret_context ctx;
+    const u64 ctx = regs->rsp;
+    u64 rax, r11, rcx, flags, rip, cs, rflags, rsp, ss;
 
-    if (unlikely(copy_from_guest(&ctx, regs->rsp, sizeof(ctx)))) {
-        domain_crash(v->domain, "vCPU%u: HYPERVISOR_iret with no readable stack at %#lx", v->id, regs->rsp);
-        return;
-    }
-    if ((ctx.cs & 3) == 3) {
+#define CTX(field) user_load(ctx + offsetof(struct iret_context, field), fault)
+    if (unlikely(!guest_range(ctx, sizeof(struct iret_context))))
+        goto no_stack;
+    user_open();
+    rax = CTX(rax);
+    r11 = CTX(r11);
+    rcx = CTX(rcx);
+    flags = CTX(flags);
+    rip = CTX(rip);
+    cs = CTX(cs);
+    rflags = CTX(rflags);
+    rsp = CTX(rsp);
+    ss = CTX(ss);
+    user_close();
+#undef CTX
+
+    if ((cs & 3) == 3) {
         if (unlikely(!v->pv.user_cr3)) {
             domain_crash(v->domain, "vCPU%u: return to user mode without page tables for it", v->id);
             return;
         }
         pv_toggle_mode(v);
     }
-    regs->rip = ctx.rip;
-    regs->cs = ctx.cs | 3;
-    regs->rflags = (ctx.rflags & ~(RFLAGS_IOPL | RFLAGS_VM)) | RFLAGS_IF | 2;
-    regs->rsp = ctx.rsp;
-    regs->ss = ctx.ss | 3;
-    regs->rax = ctx.rax;
-    if (!(ctx.flags & VGCF_in_syscall)) {
-        regs->entry_vector &= ~ENTRY_SYSCALL;
-        regs->r11 = ctx.r11;
-        regs->rcx = ctx.rcx;
+    regs->rip = rip;
+    regs->cs = cs | 3;
+    regs->rflags = (rflags & ~(RFLAGS_IOPL | RFLAGS_VM)) | RFLAGS_IF | 2;
+    regs->rsp = rsp;
+    regs->ss = ss | 3;
+    regs->rax = rax;
+    if (!(flags & VGCF_in_syscall)) {
+        regs->entry_vector = 0;
+        regs->r11 = r11;
+        regs->rcx = rcx;
     }
-    v->info->evtchn_upcall_mask = !(ctx.rflags & RFLAGS_IF);
+    v->info->evtchn_upcall_mask = !(rflags & RFLAGS_IF);
     v->pv.nmi_masked = false;
+    return;
+
+ fault:
+    user_close();
+ no_stack:
+    domain_crash(v->domain, "vCPU%u: HYPERVISOR_iret with no readable stack at %#lx", v->id, ctx);
 }
 
 /* --- context switch --- */

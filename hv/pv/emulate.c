@@ -378,7 +378,7 @@ emulate_mov_from_cr(struct vcpu *v, struct cpu_user_regs *regs, struct insn *ins
         *to = read_guest_cr0(v);
         return DONE;
     case 2:
-        *to = v->pv.cr2;
+        *to = v->info->arch.cr2;
         return DONE;
     case 3:
         *to = xen_pfn_to_cr3(mfn_x(v->pv.kernel_l4));
@@ -415,7 +415,6 @@ emulate_mov_to_cr(struct vcpu *v, struct cpu_user_regs *regs, struct insn *insn)
         (void)hypercall_fpu_taskswitch(arg);
         return DONE;
     case 2:
-        v->pv.cr2 = value;
         v->info->arch.cr2 = value;
         return DONE;
     case 3:

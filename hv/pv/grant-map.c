@@ -49,7 +49,7 @@ pv_grant_map(u64 host_addr, mfn_t mfn, u32 flags, unsigned cache)
         WRITE_ONCE(*entry, new);
         unmap_frame(entry);
         if (old & PTE_P)
-            pv_l1_put(old);
+            pv_l1_put(d, old);
     }
     spin_unlock(&d->page_table_lock);
     return entry ? 0 : -EINVAL;

@@ -75,7 +75,7 @@ image_payload(const void *data, u64 size, u64 *ret_size, const char **ret_reason
         return NULL;
     }
     if (load(image + BZ_VERSION, 2) < 0x208) {
-        *ret_reason = "The kernel is too old: its boot protocol is below 2.08.";
+        *ret_reason = "The kernel is too old, its boot protocol is below 2.08: install another.";
         return NULL;
     }
 
@@ -229,15 +229,29 @@ check_header(const u8 *elf, u64 size, Elf64_Ehdr *ret_header)
     Elf64_Ehdr h;
 
     if (size < sizeof(h) || size > IMAGE_SIZE_MAX || memcmp(elf, ELFMAG, SELFMAG))
-        return "The kernel is not an ELF file.";
+        return "The kernel is not an ELF file: install it again, or choose another.";
     memcpy(&h, elf, sizeof(h));
     if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_X86_64)
         return "The kernel is not for 64-bit x86; 32-bit PV kernels are not supported.";
     if (h.e_phentsize != sizeof(Elf64_Phdr) || !h.e_phnum ||
         !inside(h.e_phoff, (u64)h.e_phnum * sizeof(Elf64_Phdr), size))
-        return "The kernel's ELF program headers are broken.";
+        return "The kernel's ELF program headers are cut short or broken: install it again.";
     *ret_header = h;
     return NULL;
+}
+
+/* Whether the file reaches as far as its program headers say; notes are looked for in what is there only. */
+static bool
+segments_are_there(const u8 *elf, u64 size, const Elf64_Ehdr *header)
+{
+    Elf64_Phdr ph;
+
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        memcpy(&ph, elf + header->e_phoff + i * sizeof(ph), sizeof(ph));
+        if ((ph.p_type == PT_LOAD || ph.p_type == PT_NOTE) && !inside(ph.p_offset, ph.p_filesz, size))
+            return false;
+    }
+    return true;
 }
 
 /* Segments with their addresses; @va_offset turns a physical address of the file into a virtual one. */
@@ -256,7 +270,7 @@ collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offse
         if (kernel->segment_count == IMAGE_SEGMENTS_MAX)
             return "The kernel has too many ELF segments.";
         if (ph.p_filesz > ph.p_memsz || !inside(ph.p_offset, ph.p_filesz, size) || ph.p_memsz > IMAGE_SIZE_MAX)
-            return "An ELF segment of the kernel is larger than its file.";
+            return "The kernel's ELF program headers are cut short or broken: install it again.";
 
         segment->va = ph.p_paddr + va_offset;
         segment->offset = ph.p_offset;
@@ -269,7 +283,7 @@ collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offse
         kernel->segment_count++;
     }
     if (!kernel->segment_count)
-        return "The kernel has nothing to load.";
+        return "The kernel has nothing to load: install it again.";
     if (end - start > IMAGE_SIZE_MAX)
         return "The kernel's ELF segments lie too far apart.";
     kernel->load_start = start;
@@ -313,6 +327,8 @@ parse_elf(const u8 *elf, u64 size, struct image_kernel *kernel)
 
     if (reason)
         return reason;
+    if (!segments_are_there(elf, size, &header))
+        return "The kernel file is cut short or broken: install it again.";
     collect_notes(elf, size, &header, &notes, kernel);
     if (!notes.has[XEN_ELFNOTE_ENTRY] && !notes.has[XEN_ELFNOTE_GUEST_OS])
         return "The kernel is not for Xen: build it with CONFIG_XEN_PV, or choose another.";

@@ -333,21 +333,21 @@ store_entry(const struct domain *d, pte_t *entry, pte_t old, pte_t new)
 
     if (!(new &PTE_P) || (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE)))) {
         if (new &PTE_P)
-            given = (new | PTE_US) & ~PTE_G;
+            given = pv_l1_same_page(d, old, new);
         if (!atomic_cmpxchg(entry, &seen, given))
             return 1;
         if (!(new &PTE_P))
-            pv_l1_put(old);
+            pv_l1_put(d, old);
         return 0;
     }
     rc = pv_l1_get(d, d->id, &given);
     if (rc)
         return rc;
     if (!atomic_cmpxchg(entry, &seen, given)) {
-        pv_l1_put(given);
+        pv_l1_put(d, given);
         return 1;
     }
-    pv_l1_put(old);
+    pv_l1_put(d, old);
     return 0;
 }
 

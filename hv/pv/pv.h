@@ -16,11 +16,10 @@ void pv_toggle_mode(struct vcpu *v);
  * A frame on the guest kernel's stack, as the CPU would push it, and RIP at @cb: SS RSP RFLAGS CS(+saved mask) RIP [error] R11 RCX.
  * A stack that cannot be written crashes the domain (or injects failsafe where the ABI says so).
  */
-void pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code);
+void pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events);
+void pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code);
 /* Delivers what is pending and not masked: event upcall, NMI.  Called on the way out. */
 void pv_deliver_pending(struct vcpu *v);
-/* HYPERVISOR_iret, called by the dispatcher before all others: it sets RAX itself. */
-void pv_iret(struct vcpu *v, struct cpu_user_regs *regs);
 /* What a CPU does with nothing to run; never returns. */
 void idle_loop(void) __noreturn;
 /* CR0.TS of this CPU, for the vCPU that is current. */
@@ -33,8 +32,6 @@ void pv_load_debugregs(struct vcpu *v);
 /* Bounces exception @vector into the guest kernel through its trap table; crashes the domain when it has no handler. */
 void pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code);
 void pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code);
-/* entry.S comes here with each page fault of a guest; pv_trap() (x86/upcalls.h) with everything else. */
-void pv_page_fault(struct cpu_user_regs *regs);
 /* One entry of the trap table, selector fixed; also for set_context. */
 void pv_set_trap(struct vcpu *v, const struct trap_info *info);
 s64 hypercall_set_trap_table(u64 *arg);

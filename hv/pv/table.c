@@ -12,7 +12,8 @@
  * Guests run in ring 3, kernel and user alike, so each present entry gets PTE_US.  The guest keeps its kernel
  * from its user programs by giving them different L4 tables.  A granted page is mapped by pv/grant-map.c,
  * with the references of the first two rows; no update can make or copy such an entry, since the page is
- * another domain's.  PTE_G is dropped: loading CR3 then leaves nothing of one address space to the next.
+ * another domain's, nor clear its accessed bit, by which pv_grant_unmap() knows whether to flush.  PTE_G is
+ * dropped: loading CR3 then leaves nothing of one address space to the next.
  *
  * Domains that drive devices choose how they cache memory.  A page mapped otherwise than write-back is marked
  * FRAME_UNCACHED, so that the type machine flushes the caches before it trusts what the page holds.
@@ -31,6 +32,7 @@
 #include "pv/pv.h"
 #include "pv/table.h"
 #include "x86/paging.h"
+#include "x86/tlb.h"
 
 #define UPPER_REFUSED (PTE_PWT | PTE_PCD | PTE_PS | PTE_G)
 
@@ -85,16 +87,37 @@ l1_get(const struct domain *d, u16 owner, pte_t *pte)
     return 0;
 }
 
+/*
+ * Before another domain's page loses the reference that an entry of @d held: its owner's TLB flushes do
+ * not reach the CPUs that ran @d, so none of them may be left with the translation.  Dom0 is trusted to
+ * flush what it maps of others by itself.
+ */
+static void __attribute__((noinline)) flush_foreign(const struct domain *d)
+{
+    if (!d->is_privileged)
+        tlb_flush_mask(&d->dirty_cpus);
+}
+
+/* @flushed: whether @d's CPUs have flushed since the entry was out of their reach; may be made so. */
 static inline __attribute__((always_inline)) void
-l1_put(pte_t pte)
+l1_put(const struct domain *d, pte_t pte, bool *flushed)
 {
     struct frame *frame;
+    u16 owner;
 
     if (!(pte & PTE_P))
         return;
     frame = frame_find(pte_mfn(pte));
-    if (unlikely(!frame || !frame_is_memory(frame)))
+    if (unlikely(!frame))
         return;
+    owner = READ_ONCE(frame->owner);
+    if (unlikely(owner != d->id)) {
+        if (owner == DOMID_IO)
+            return;
+        if (!*flushed)
+            flush_foreign(d);
+        *flushed = true;
+    }
     if (pte & PTE_RW)
         (void)page_put_type(frame);
     page_put(frame);
@@ -107,9 +130,24 @@ pv_l1_get(const struct domain *d, u16 owner, pte_t *pte)
 }
 
 void
-pv_l1_put(pte_t pte)
+pv_l1_put(const struct domain *d, pte_t pte)
 {
-    l1_put(pte);
+    bool flushed = false;
+
+    l1_put(d, pte, &flushed);
+}
+
+pte_t
+pv_l1_same_page(const struct domain *d, pte_t old, pte_t new)
+{
+    new = (new | PTE_US) & ~PTE_G;
+    if (unlikely(old & ~new & PTE_A)) {
+        const struct frame *frame = frame_find(pte_mfn(old));
+
+        if (frame && READ_ONCE(frame->owner) != d->id)
+            new |= PTE_A;
+    }
+    return new;
 }
 
 int
@@ -174,9 +212,10 @@ static void
 devalidate_l1(struct domain *d, struct frame *frame)
 {
     const pte_t *table = map_frame(frame_mfn(frame));
+    bool flushed = false; /* no CPU gets to this table any more: once is enough for all of it */
 
     for (unsigned i = frame->partial; i-- > 0;)
-        l1_put(READ_ONCE(table[i]));
+        l1_put(d, READ_ONCE(table[i]), &flushed);
     unmap_frame(table);
     frame->partial = 0;
     d->type_budget -= PTE_ENTRIES;
@@ -317,23 +356,24 @@ int
 pv_l1_update(const struct domain *d, pte_t *entry, pte_t new, u16 owner, bool keep_ad)
 {
     pte_t old = READ_ONCE(*entry);
+    bool flushed = false;
     int rc;
 
     if (!(new &PTE_P)) {
         entry_write(entry, old, new, keep_ad);
-        l1_put(old);
+        l1_put(d, old, &flushed);
         return 0;
     }
     if (old & PTE_P && !((old ^ new) & (PTE_ADDR | PTE_RW | PTE_CACHE))) {
         /* The same page in the same way: the references it has will do. */
-        entry_write(entry, old, (new | PTE_US) & ~PTE_G, keep_ad);
+        entry_write(entry, old, pv_l1_same_page(d, old, new), keep_ad);
         return 0;
     }
     rc = l1_get(d, owner, &new);
     if (unlikely(rc))
         return rc;
     entry_write(entry, old, new, keep_ad);
-    l1_put(old);
+    l1_put(d, old, &flushed);
     return 0;
 }
 

@@ -21,8 +21,14 @@
  * that must not be written.
  */
 int pv_l1_get(const struct domain *d, u16 owner, pte_t *pte);
-/* Gives them back.  @pte need not be present. */
-void pv_l1_put(pte_t pte);
+/*
+ * Gives back the references of an entry of @d's that the CPUs cannot reach any more.  @pte need not be
+ * present.  Flushes @d's CPUs first when the page is another domain's.
+ */
+void pv_l1_put(const struct domain *d, pte_t pte);
+
+/* What is stored over @old when @new maps the same page with the same access and caching. */
+pte_t pv_l1_same_page(const struct domain *d, pte_t old, pte_t new);
 
 /*
  * The same for entries of tables of @type, L2 to L4.  -EINVAL, -ERESTART; put keeps the references with

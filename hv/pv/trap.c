@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "mm/guest-copy.h"
 #include "x86/asm.h"
+#include "x86/entry-offsets.h"
 #include "x86/upcalls.h"
 
 enum {
@@ -46,24 +47,24 @@ pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code)
                      error_code, (unsigned long long)guest_regs()->rip);
         return;
     }
-    pv_bounce(v, trap->address, trap->cs, trap->flags & TRAP_INFO_MASK, has_error, error_code);
+    if (has_error)
+        pv_bounce_error(v, guest_regs(), trap->address, trap->cs, trap->flags & TRAP_INFO_MASK, error_code);
+    else
+        pv_bounce(v, guest_regs(), trap->address, trap->cs, trap->flags & TRAP_INFO_MASK);
 }
 
 void
 pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code)
 {
-    v->pv.cr2 = va;
     v->info->arch.cr2 = va;
     /* Guest kernel and guest user space both run in ring 3; the guest is told which of them it was. */
     error_code = v->pv.kernel_mode ? error_code & ~PF_USER : error_code | PF_USER;
     pv_inject_trap(v, TRAP_PF, true, error_code);
 }
 
-/* entry.S comes here with every page fault of a guest. */
 void
-pv_page_fault(struct cpu_user_regs *regs)
+pv_page_fault(struct vcpu *v, struct cpu_user_regs *regs)
 {
-    struct vcpu *v = current;
     u64 va = read_cr2();
     u32 error_code = regs->error_code;
 
@@ -169,6 +170,32 @@ trap_open_gate(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
     pv_inject_trap(v, TRAP_GP, true, vector << 3 | ERROR_IDT);
 }
 
+/* SYSENTER keeps neither RIP nor RSP: the guest kernel knows where its programs do it. */
+static void
+trap_sysenter(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
+{
+    const struct pv_callback *cb = &v->pv.callback[PV_CB_SYSENTER];
+
+    regs->rflags = (regs->rflags & ~RFLAGS_TF) | RFLAGS_IF;
+    if (cb->rip)
+        pv_bounce(v, regs, cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS);
+    else
+        pv_inject_trap(v, TRAP_GP, true, 0);
+}
+
+static void
+trap_syscall32(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
+{
+    const struct pv_callback *cb = &v->pv.callback[PV_CB_SYSCALL32];
+
+    if (cb->rip) {
+        pv_bounce(v, regs, cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS);
+    } else {
+        regs->rip -= 2;
+        pv_inject_trap(v, TRAP_UD, false, 0);
+    }
+}
+
 /* Vectors without a row (NMI, double fault, machine check, the CPU's reserved ones) are the host's and do not come here. */
 static void (*const trap_rows[TRAP_FIRST_INTERRUPT])(struct vcpu *, struct cpu_user_regs *, unsigned) = {
     [TRAP_DE] = trap_bounce,
@@ -186,17 +213,16 @@ static void (*const trap_rows[TRAP_FIRST_INTERRUPT])(struct vcpu *, struct cpu_u
     [17] = trap_bounce_error, /* #AC */
     [19] = trap_bounce,       /* #XM */
     [21] = trap_bounce_error, /* #CP */
+    [VECTOR_SYSENTER] = trap_sysenter,
+    [VECTOR_SYSCALL32] = trap_syscall32,
 };
 
 void
-pv_trap(struct cpu_user_regs *regs)
+pv_trap(struct vcpu *v, struct cpu_user_regs *regs)
 {
     unsigned vector = regs->entry_vector & 0xff;
-    struct vcpu *v = current;
 
-    if (vector == TRAP_PF)
-        pv_page_fault(regs);
-    else if (vector >= TRAP_FIRST_INTERRUPT)
+    if (vector >= TRAP_FIRST_INTERRUPT)
         trap_open_gate(v, regs, vector);
     else if (trap_rows[vector])
         trap_rows[vector](v, regs, vector);

@@ -107,6 +107,22 @@ apic_send_nmi(unsigned cpu)
 }
 
 void
+apic_send_nmi_from_nmi(unsigned cpu)
+{
+    u32 high = x2apic ? 0 : xapic[APIC_ICR_HIGH / 4];
+
+    apic_send_nmi(cpu);
+    if (!x2apic)
+        xapic[APIC_ICR_HIGH / 4] = high;
+}
+
+void
+apic_unmask_counter_nmi(void)
+{
+    apic_write(APIC_LVT_PERF, LVT_NMI);
+}
+
+void
 apic_send_init(u32 apic_id)
 {
     apic_icr(apic_id, ICR_ASSERT | ICR_INIT);

@@ -21,6 +21,10 @@ u32 apic_id_of(unsigned cpu);
 bool apic_is_x2apic(void);
 void apic_send(unsigned cpu, u8 vector);
 void apic_send_nmi(unsigned cpu);
+/* The same where an NMI may have interrupted another command half way. */
+void apic_send_nmi_from_nmi(unsigned cpu);
+/* Lets an overflow of the CPU's own event counter arrive as an NMI; each one masks it again. */
+void apic_unmask_counter_nmi(void);
 
 /* Interrupts this CPU with VECTOR_TIMER when time_now_ns() reaches @deadline_ns; 0 stops the timer. */
 void apic_set_timer(u64 deadline_ns);

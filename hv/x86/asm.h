@@ -17,6 +17,8 @@
 #define MSR_TSC_AUX        0xc0000103
 #define MSR_PAT            0x277
 #define MSR_SYSENTER_CS    0x174
+#define MSR_SYSENTER_ESP   0x175
+#define MSR_SYSENTER_EIP   0x176
 #define MSR_TSC_DEADLINE   0x6e0
 #define MSR_X2APIC_BASE    0x800
 
@@ -50,6 +52,7 @@
 #define CR4_SMAP       (1ull << 21)
 
 #define RFLAGS_TF   (1ull << 8)
+#define RFLAGS_IF_SHIFT 9
 #define RFLAGS_IF   (1ull << 9)
 #define RFLAGS_DF   (1ull << 10)
 #define RFLAGS_IOPL (3ull << 12)

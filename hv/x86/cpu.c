@@ -34,6 +34,7 @@ static_assert(offsetof(struct vcpu, info) == VCPU_info, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, nmi_pending) == VCPU_nmi_mce_pending, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, mce_pending) == VCPU_nmi_mce_pending + 1, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, pv.kernel_mode) == VCPU_kernel_mode, "entry-offsets.h");
+static_assert(HYPERCALL_IRET == __HYPERVISOR_iret, "entry-offsets.h");
 static_assert(STACK_SIZE == 1ull << STACK_SHIFT, "entry-offsets.h");
 
 struct tss {
@@ -57,10 +58,13 @@ struct descriptor_pointer {
     u64 base;
 } __packed;
 
-enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK };
+enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
-extern const char entry_stubs[], entry_nmi[], entry_double_fault[], entry_machine_check[];
-extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
+extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
+    entry_machine_check[];
+extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[],
+    syscall_stub_target[];
+extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
 
 struct cpu_features cpu_features;
@@ -83,6 +87,47 @@ extable_find(u64 rip)
         if ((*e)[0] == rip)
             return (*e)[1];
     return 0;
+}
+
+static u8
+bits_for(u32 count)
+{
+    return count > 1 ? (u8)(32 - __builtin_clz(count - 1)) : 0;
+}
+
+/* How an APIC ID is made up of thread, core and socket. */
+static void
+topology_init(u32 max, u32 max_ext)
+{
+    u32 thread[4] = {0}, core[4] = {0}, r[4], threads, cores;
+
+    /* SDM vol. 3, 9.9: leaf 0xb gives the shifts; type 1 is the thread level, type 2 the core level. */
+    if (max >= 0xb) {
+        cpuid_count(0xb, 0, thread);
+        cpuid_count(0xb, 1, core);
+    }
+    if ((thread[2] >> 8 & 0xff) == 1 && (core[2] >> 8 & 0xff) == 2) {
+        cpu_features.thread_bits = thread[0] & 0x1f;
+        cpu_features.core_bits = MAX(core[0] & 0x1f, thread[0] & 0x1f) - (thread[0] & 0x1f);
+        return;
+    }
+    cpuid_count(1, 0, r);
+    if (!(r[3] >> 28 & 1)) /* HTT: more than one to a package */
+        return;
+    threads = r[1] >> 16 & 0xff;
+    /* APM vol. 3, E.4.7, or SDM leaf 4: cores of a package. */
+    cores = 0;
+    if (max_ext >= 0x80000008) {
+        cpuid_count(0x80000008, 0, r);
+        cores = r[2] & 0xff;
+    }
+    if (!cores && max >= 4) {
+        cpuid_count(4, 0, r);
+        cores = r[0] >> 26;
+    }
+    cores++;
+    cpu_features.core_bits = bits_for(cores);
+    cpu_features.thread_bits = MAX(bits_for(threads), cpu_features.core_bits) - cpu_features.core_bits;
 }
 
 void
@@ -132,6 +177,7 @@ cpu_features_init(void)
         cpuid_count(0x80000008, 0, r);
         cpu_features.physical_bits = MIN(r[0] & 0xff, 52u);
     }
+    topology_init(max, max_ext);
 }
 
 /* Turns the NOPs before and after accesses to guest memory into STAC and CLAC. */
@@ -166,8 +212,10 @@ idt_init(void)
 {
     for (unsigned i = 0; i < 256; i++)
         idt_set(i, entry_stubs + i * 16, 0, 0);
+    idt_set(1, entry_debug, IST_DEBUG, 0);
     idt_set(2, entry_nmi, IST_NMI, 0);
     idt_set(8, entry_double_fault, IST_DOUBLE_FAULT, 0);
+    idt_set(14, entry_page_fault, 0, 0);
     idt_set(18, entry_machine_check, IST_MACHINE_CHECK, 0);
     /* INT3 and INTO are the guest's own to execute. */
     idt_set(3, entry_stubs + 3 * 16, 0, 3);
@@ -195,6 +243,7 @@ gdt_init(struct cpu *cpu, u64 stack)
     cpu->tss->ist[IST_NMI - 1] = stack + 1 * PAGE_SIZE;
     cpu->tss->ist[IST_DOUBLE_FAULT - 1] = stack + 2 * PAGE_SIZE;
     cpu->tss->ist[IST_MACHINE_CHECK - 1] = stack + 3 * PAGE_SIZE;
+    cpu->tss->ist[IST_DEBUG - 1] = stack + 4 * PAGE_SIZE;
     cpu->tss->iobmp = sizeof(struct tss);
 
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
@@ -206,23 +255,37 @@ gdt_init(struct cpu *cpu, u64 stack)
     __asm__ volatile("lldt %w0" : : "r"(0));
 }
 
-/* SYSCALL's landing: a stub that knows this CPU's stack, in its window. */
 static void
-syscall_init(struct cpu *cpu)
+stub_write(char *stub, u64 scratch, u64 stack, const void *target)
 {
-    u64 scratch = (u64)&cpu->scratch, stack = (u64)&cpu->guest.es, va;
-    char *stub = paging_stub_page(cpu, &va);
+    u64 address = (u64)target;
 
     memcpy(stub, syscall_stub, syscall_stub_end - syscall_stub);
     memcpy(stub + (syscall_stub_scratch - syscall_stub), &scratch, 8);
     memcpy(stub + (syscall_stub_stack - syscall_stub), &stack, 8);
+    memcpy(stub + (syscall_stub_target - syscall_stub), &address, 8);
+}
+
+/* SYSCALL's landings: stubs that know this CPU's stack, in its window.  One is for programs in 32-bit mode (AMD). */
+static void
+syscall_init(struct cpu *cpu)
+{
+    u64 scratch = (u64)&cpu->scratch, stack = (u64)&cpu->guest.es, va;
+    u64 stub32 = ROUND_UP((u64)(syscall_stub_end - syscall_stub), 64);
+    char *stub = paging_stub_page(cpu, &va);
+
+    stub_write(stub, scratch, stack, syscall_entry);
+    stub_write(stub + stub32, scratch, stack, syscall32_entry);
 
     wrmsr(MSR_STAR, (u64)SEL_RING3_CS32 << 48 | (u64)SEL_CS << 32);
     wrmsr(MSR_LSTAR, va);
-    wrmsr(MSR_CSTAR, va);
+    wrmsr(MSR_CSTAR, va + stub32);
     wrmsr(MSR_SYSCALL_MASK, RFLAGS_VM | RFLAGS_RF | RFLAGS_NT | RFLAGS_DF | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC);
-    if (cpu_features.vendor[0] == 'G')
-        wrmsr(MSR_SYSENTER_CS, 0); /* SYSENTER faults; the guest's entry point is honoured in pv/trap.c */
+    if (cpu_features.vendor[0] == 'G') { /* others have no SYSENTER in long mode */
+        wrmsr(MSR_SYSENTER_CS, SEL_CS);
+        wrmsr(MSR_SYSENTER_ESP, stack);
+        wrmsr(MSR_SYSENTER_EIP, (u64)sysenter_entry);
+    }
 }
 
 void

@@ -10,6 +10,7 @@
 struct cpu_features {
     bool smep, smap, umip, fsgsbase, xsave, xsaveopt, invariant_tsc, x2apic, tsc_deadline, gib_pages, nx, rdtscp;
     u8 physical_bits;
+    u8 thread_bits, core_bits; /* of an APIC ID, from the lowest bit up; the rest is the socket */
     char vendor[13];
     u32 family, model, stepping;
 };

@@ -37,6 +37,9 @@
 #define CPU_scratch 224
 #define CPU_SIZE 768
 
+/* HYPERVISOR_iret, which has a way of its own. */
+#define HYPERCALL_IRET 23
+
 /* struct vcpu */
 #define VCPU_info 8
 #define VCPU_nmi_mce_pending 26
@@ -49,6 +52,10 @@
 #define STACK_SHIFT 15
 
 /* Selectors of the reserved part of every GDT; the ring 3 ones are ABI (FLAT_RING3_*). */
+/* Entries that are no exceptions, by numbers of exceptions that do not exist (entry.S, pv/trap.c). */
+#define VECTOR_SYSENTER 22
+#define VECTOR_SYSCALL32 23
+
 #define SEL_CS 0xe008
 #define SEL_DS 0xe010
 #define SEL_RING3_CS32 0xe023
@@ -57,7 +64,7 @@
 #define SEL_TSS 0xe040
 #define SEL_LDT 0xe050
 
-/* In entry_vector's upper bits: the guest came by SYSCALL, so RCX and R11 are its to lose. */
+/* In entry_vector's upper bits: the guest goes back by SYSRET if it can, so RCX and R11 are its to lose. */
 #define ENTRY_SYSCALL 0x100
 
 #endif

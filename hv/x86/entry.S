@@ -35,6 +35,41 @@
     push    %r15
 .endm
 
+/* What C code keeps for its caller, and what it may lose, RCX and R11 apart; with the registers at RSP. */
+.macro RESTORE_KEPT
+    mov     REGS_r15(%rsp), %r15
+    mov     REGS_r14(%rsp), %r14
+    mov     REGS_r13(%rsp), %r13
+    mov     REGS_r12(%rsp), %r12
+    mov     REGS_rbp(%rsp), %rbp
+    mov     REGS_rbx(%rsp), %rbx
+.endm
+
+.macro RESTORE_LOST
+    mov     REGS_r10(%rsp), %r10
+    mov     REGS_r9(%rsp), %r9
+    mov     REGS_r8(%rsp), %r8
+    mov     REGS_rax(%rsp), %rax
+    mov     REGS_rdx(%rsp), %rdx
+    mov     REGS_rsi(%rsp), %rsi
+    mov     REGS_rdi(%rsp), %rdi
+.endm
+
+/* Jumps where something is to be done before the guest may go on.  Loses RAX and RCX. */
+.macro CHECK_PENDING softirqs, deliver
+    cmpl    $0, CPU_softirqs - CPU_guest(%rsp)
+    jne     \softirqs
+    mov     CPU_current - CPU_guest(%rsp), %rax
+    mov     VCPU_info(%rax), %rcx
+    cmpw    $0, VCPU_nmi_mce_pending(%rax)
+    jne     \deliver
+    cmpb    $0, INFO_upcall_pending(%rcx)
+    je      .Lnothing\@
+    cmpb    $0, INFO_upcall_mask(%rcx)
+    je      \deliver
+.Lnothing\@:
+.endm
+
 .macro RESTORE_GPRS
     pop     %r15
     pop     %r14
@@ -57,79 +92,93 @@
 
 /*
  * SYSCALL: each CPU's stub (syscall_stub below, copied by cpu.c) has put the guest's RAX into the CPU's scratch
- * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.
+ * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.  MSR_SYSCALL_MASK has cleared DF
+ * and AC.
  */
     .globl syscall_entry
     .balign 64
 syscall_entry:
-    CLAC_IF_SMAP
     push    $SEL_RING3_DS
     push    %rax
     push    %r11
     push    $SEL_RING3_CS64
     push    %rcx
-    movl    $0, -8(%rsp)
-    movl    $ENTRY_SYSCALL, -4(%rsp)
-    sub     $8, %rsp
+    push    $-1                         /* no error code; ENTRY_SYSCALL, as all bits of entry_vector */
     mov     CPU_scratch - CPU_guest - REGS_error_code(%rsp), %rax
     SAVE_GPRS
-    mov     %rsp, %rdi
-    mov     CPU_current - CPU_guest(%rsp), %rbx
-    cmpb    $0, VCPU_kernel_mode(%rbx)
+    mov     CPU_current - CPU_guest(%rsp), %r11
+    cmpb    $0, VCPU_kernel_mode(%r11)
     je      .Luser_syscall
+    cmp     $HYPERCALL_IRET, %rax
+    je      .Liret_hypercall
+    /* The arguments once more, as an array that the handler may change. */
+    push    %r9
+    push    %r8
+    push    %r10
+    push    %rdx
+    push    %rsi
+    push    %rdi
+    lea     48(%rsp), %rdi
+    mov     %rsp, %rsi
     call    hypercall_entry
+    add     $48, %rsp
 
-/* The way out to a guest.  RSP points to its registers in struct cpu. */
-    .globl exit_to_guest
-exit_to_guest:
-    cmpl    $0, CPU_softirqs - CPU_guest(%rsp)
-    jne     .Lsoftirqs
-    mov     CPU_current - CPU_guest(%rsp), %rbx
-    mov     VCPU_info(%rbx), %rax
-    cmpw    $0, VCPU_nmi_mce_pending(%rbx)
-    jne     .Ldeliver
-    cmpb    $0, INFO_upcall_pending(%rax)
-    jne     .Lmaybe_event
-restore_guest:
+/* The way out after C code that returned here: RBX, RBP and R12 to R15 are still the guest's. */
+.Lsyscall_exit:
+    CHECK_PENDING exit_to_guest, exit_to_guest
+.Lrestore_lost:
+    RESTORE_LOST
     testl   $ENTRY_SYSCALL, REGS_entry_vector(%rsp)
     jz      .Liret
     /* SYSRET only where its fixed selectors are the guest's, RIP is canonical and no trap flag is set. */
     cmpw    $SEL_RING3_CS64, REGS_cs(%rsp)
     jne     .Liret
     mov     REGS_rip(%rsp), %rcx
-    shl     $16, %rcx
-    sar     $16, %rcx
-    cmp     %rcx, REGS_rip(%rsp)
+    mov     %rcx, %r11
+    shl     $16, %r11
+    sar     $16, %r11
+    cmp     %rcx, %r11
     jne     .Liret
-    testl   $0x10100, REGS_rflags(%rsp)
+    mov     REGS_rflags(%rsp), %r11
+    test    $0x10100, %r11d
     jnz     .Liret
-    RESTORE_GPRS
-    mov     8(%rsp), %rcx               /* RIP */
-    mov     24(%rsp), %r11              /* RFLAGS */
-    mov     32(%rsp), %rsp
+    mov     REGS_rsp(%rsp), %rsp
     sysretq
 .Liret:
-    RESTORE_GPRS
-    add     $8, %rsp
+    mov     REGS_rcx(%rsp), %rcx
+    mov     REGS_r11(%rsp), %r11
+    add     $REGS_rip, %rsp
     .globl guest_iret
 guest_iret:
     iretq
 
-.Lmaybe_event:
-    cmpb    $0, INFO_upcall_mask(%rax)
-    jne     restore_guest
+.Luser_syscall:
+    mov     %r11, %rdi
+    mov     %rsp, %rsi
+    call    pv_user_syscall
+    jmp     .Lsyscall_exit
+
+.Liret_hypercall:
+    mov     %r11, %rdi
+    mov     %rsp, %rsi
+    call    pv_iret
+    jmp     .Lsyscall_exit
+
+/* The way out to a guest from anywhere.  RSP points to its registers in struct cpu. */
+    .globl exit_to_guest
+exit_to_guest:
+    CHECK_PENDING .Lsoftirqs, .Ldeliver
+.Lrestore_all:
+    RESTORE_KEPT
+    jmp     .Lrestore_lost
+
 .Ldeliver:
-    mov     %rbx, %rdi
+    mov     %rax, %rdi
     call    pv_deliver_pending
-    jmp     restore_guest
+    jmp     .Lrestore_all
 
 .Lsoftirqs:
     call    softirq_run
-    jmp     exit_to_guest
-
-.Luser_syscall:
-    mov     %rbx, %rdi
-    call    pv_user_syscall
     jmp     exit_to_guest
 
 /* --- exceptions and interrupts --- */
@@ -157,19 +206,37 @@ common_entry:
     CLAC_IF_SMAP
     cld
     SAVE_GPRS
-    mov     %rsp, %rdi
+.Lsaved:
     testb   $3, REGS_cs(%rsp)
     jz      .Lfrom_hypervisor
-    movzbl  REGS_entry_vector(%rsp), %eax
-    cmp     $32, %eax
-    jae     1f
+    mov     CPU_current - CPU_guest(%rsp), %rdi
+    mov     %rsp, %rsi
+    cmpb    $32, REGS_entry_vector(%rsp)
+    jae     .Linterrupt
     call    pv_trap
     jmp     exit_to_guest
-1:  call    trap_interrupt
+.Linterrupt:
+    mov     %rsi, %rdi
+    call    trap_interrupt
+    jmp     exit_to_guest
+
+/* The page fault comes first: it is the most frequent. */
+    .globl entry_page_fault
+entry_page_fault:
+    movl    $14, 4(%rsp)
+    CLAC_IF_SMAP
+    cld
+    SAVE_GPRS
+    testb   $3, REGS_cs(%rsp)
+    jz      .Lfrom_hypervisor
+    mov     CPU_current - CPU_guest(%rsp), %rdi
+    mov     %rsp, %rsi
+    call    pv_page_fault
     jmp     exit_to_guest
 
 /* In the hypervisor itself: the idle loop's interrupts, NMI, machine check, faults with a fixup. */
 .Lfrom_hypervisor:
+    mov     %rsp, %rdi
     mov     %rsp, %rbp
     and     $~15, %rsp
     call    trap_from_hypervisor
@@ -179,8 +246,65 @@ common_entry:
     iretq
 
 /*
- * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The stubs are the same;
- * cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was interrupted.
+ * #DB has a stack of its own, because a guest can have one come at the first instruction behind SYSCALL, while
+ * RSP is still the guest's: MOV SS holds a breakpoint's trap back until then (SDM vol. 3, 6.8.3).  One that
+ * came from a guest moves to the stack where it belongs; the hypervisor's own ends here.
+ */
+    .globl entry_debug
+entry_debug:
+    push    $0
+    movl    $1, 4(%rsp)
+    CLAC_IF_SMAP
+    cld
+    SAVE_GPRS
+    testb   $3, REGS_cs(%rsp)
+    jz      .List_saved
+    mov     %rsp, %rsi
+    mov     $-(1 << STACK_SHIFT), %rdi
+    and     %rsp, %rdi
+    add     $(1 << STACK_SHIFT) - CPU_SIZE + CPU_guest, %rdi
+    mov     %rdi, %rdx
+    mov     $REGS_es / 8, %ecx
+    rep movsq
+    mov     %rdx, %rsp
+    jmp     .Lsaved
+
+/*
+ * SYSCALL and SYSENTER of a user program in 32-bit mode: exceptions by numbers that the CPU does not use.  The
+ * first comes by the CPU's stub, as above.  The second comes with nothing saved, on the stack of the MSR; NT is the
+ * caller's, and no IRET works with it.
+ */
+    .globl syscall32_entry
+    .balign 16
+syscall32_entry:
+    push    $SEL_RING3_DS
+    push    %rax
+    push    %r11
+    push    $SEL_RING3_CS32
+    push    %rcx
+    push    $0
+    movl    $VECTOR_SYSCALL32, 4(%rsp)
+    mov     CPU_scratch - CPU_guest - REGS_error_code(%rsp), %rax
+    jmp     common_entry
+
+    .globl sysenter_entry
+    .balign 16
+sysenter_entry:
+    push    $SEL_RING3_DS
+    push    $0
+    pushfq
+    push    $2
+    popfq
+    push    $SEL_RING3_CS32
+    push    $0
+    push    $0
+    movl    $VECTOR_SYSENTER, 4(%rsp)
+    jmp     common_entry
+
+/*
+ * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The
+ * stubs are the same; cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was
+ * interrupted.
  */
 .macro IST_STUB name vector has_error
     .globl \name
@@ -192,6 +316,14 @@ common_entry:
     CLAC_IF_SMAP
     cld
     SAVE_GPRS
+    jmp     .List_saved
+.endm
+
+    IST_STUB entry_nmi 2 0
+    IST_STUB entry_double_fault 8 1
+    IST_STUB entry_machine_check 18 0
+
+.List_saved:
     mov     %rsp, %rdi
     mov     %rsp, %rbp
     and     $~15, %rsp
@@ -200,11 +332,6 @@ common_entry:
     RESTORE_GPRS
     add     $8, %rsp
     iretq
-.endm
-
-    IST_STUB entry_nmi 2 0
-    IST_STUB entry_double_fault 8 1
-    IST_STUB entry_machine_check 18 0
 
 /* stack_reset_and_jump(fn): forgets the stack and goes on with fn() on an empty one. */
     .globl stack_reset_and_jump

@@ -17,6 +17,7 @@
 #define ENTRY_MASKED     (1u << 16)
 #define ENTRY_LEVEL      (1u << 15)
 #define ENTRY_ACTIVE_LOW (1u << 13)
+#define ENTRY_NMI        (4u << 8)
 
 static struct ioapic {
     volatile u32 *regs; /* index at word 0, data at word 4 */
@@ -100,6 +101,20 @@ ioapic_route(u32 gsi, u8 vector, u32 apic_id, bool level, bool active_low, bool 
     if (!masked)
         reg_write(io, reg, low);
     low_words[gsi] = low;
+    spin_unlock(&io->lock);
+}
+
+void
+ioapic_route_nmi(u32 gsi, u32 apic_id)
+{
+    struct ioapic *io = of_gsi(gsi);
+
+    if (!io)
+        return;
+    spin_lock(&io->lock);
+    reg_write(io, REG_ENTRIES + 2 * (gsi - io->gsi_base) + 1, apic_id << 24);
+    reg_write(io, REG_ENTRIES + 2 * (gsi - io->gsi_base), ENTRY_NMI);
+    low_words[gsi] = ENTRY_NMI;
     spin_unlock(&io->lock);
 }
 

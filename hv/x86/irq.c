@@ -22,7 +22,7 @@
 static_assert(VECTORS == CPU_DEVICE_VECTORS, "struct cpu has a place for each");
 
 static struct irq irqs[IRQ_MAX];
-static u32 serial_gsi = IRQ_NONE;
+static u32 serial_gsi = IRQ_NONE, nmi_gsi = IRQ_NONE;
 
 static spinlock_t vector_lock = SPINLOCK_INIT; /* tables of all CPUs, kinds of MSIs */
 
@@ -435,7 +435,20 @@ irq_number(const struct irq *irq)
 bool
 irq_is_ours(u32 number)
 {
-    return number == serial_gsi;
+    return number == serial_gsi || number == nmi_gsi;
+}
+
+bool
+irq_deliver_as_nmi(u32 gsi)
+{
+    struct irq *irq = irq_at(gsi);
+
+    if (!irq || irq->kind != IRQ_PIN || irq->is_on)
+        return false;
+    nmi_gsi = gsi;
+    irq->is_on = true; /* so that nobody else starts it */
+    ioapic_route_nmi(gsi, apic_id_of(0));
+    return true;
 }
 
 static const struct irq_override *

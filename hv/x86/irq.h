@@ -49,6 +49,9 @@ u32 irq_number(const struct irq *irq);
 /* Whether the hypervisor uses it itself. */
 bool irq_is_ours(u32 number);
 
+/* Takes a pin for the hypervisor, and lets its edges arrive on the boot CPU as NMIs; false when there is no such pin or it is in use. */
+bool irq_deliver_as_nmi(u32 gsi);
+
 /* The GSI of an ISA interrupt, by the firmware's overrides. */
 u32 irq_gsi_of_isa(u8 isa);
 
@@ -79,6 +82,7 @@ void ioapic_init(void);
 u32 ioapic_gsi_count(void);
 /* @word 0 and 1 of the redirection entry of @gsi; what the hypervisor wants there is in struct irq. */
 void ioapic_route(u32 gsi, u8 vector, u32 apic_id, bool level, bool active_low, bool masked);
+void ioapic_route_nmi(u32 gsi, u32 apic_id);
 void ioapic_mask(u32 gsi, bool masked);
 /* A register of the IO-APIC at machine address @address, for dom0's eyes.  False: there is none there. */
 bool ioapic_read(u64 address, u32 reg, u32 *ret_value);

@@ -50,7 +50,6 @@ struct pv_vcpu {
     u16 ds, es, fs, gs;
 
     u64 cr0;  /* guest's view: TS, and what else it may set */
-    u64 cr2;
     u64 cr4;  /* guest's view; pv/cpu.c merges it with the host's */
     u64 dr[8];
     u8 iopl;                /* virtual I/O privilege level, 0 to 3 */

@@ -13,6 +13,7 @@ enum softirq {
     SOFTIRQ_TIMER,    /* domain/timer.c: deadlines have passed */
     SOFTIRQ_WORK,     /* queued struct work */
     SOFTIRQ_QUIESCE,  /* note that this CPU holds no pointers */
+    SOFTIRQ_NMI,      /* boot/nmi.c: an NMI or a machine check has something to tell */
     SOFTIRQ_SCHEDULE, /* domain/sched.c: choose again.  Last, since it may not return */
     SOFTIRQ_COUNT,
 };

@@ -2,10 +2,17 @@
 /*
  * TLB flushes across CPUs.
  *
- * A request is a bit in the target's flush_requests and, for one page, an address that all targets read from the
- * sender's slot.  The sender interrupts the targets and waits until each has cleared its bit; targets answer from
- * VECTOR_FLUSH or, while they themselves wait for something, from cpu_relax_poll().  So two senders never
- * wait for each other in vain.  One sender at a time uses the slot (flush_lock).
+ * A request is a bit in the target's flush_requests and an interrupt; the sender waits, and targets answer
+ * from VECTOR_FLUSH or, while they themselves wait for something, from cpu_relax_poll().  So two senders
+ * never wait for each other in vain.
+ *
+ *   all of the TLB   takes no lock: the target takes the bit away, flushes, and says so by its tlb_time,
+ *                    which every sender compares with the clock as it was when it asked
+ *   one page         the address is read from flush_va, so one sender at a time (flush_lock); one that finds
+ *                    it taken has all of the TLB flushed instead, rather than wait for strangers
+ *   the caches       rare; under flush_lock
+ *
+ * For the last two the target takes the bit away when it is done, and the sender waits for that.
  */
 #include "x86/tlb.h"
 #include "x86/apic.h"
@@ -45,93 +52,97 @@ tlb_answer(void)
     struct cpu *cpu = this_cpu();
     u64 requests = atomic_read_acquire(&cpu->flush_requests);
 
-    if (!requests)
-        return;
     if (requests & REQUEST_CACHE)
         wbinvd();
-    if (requests & REQUEST_ALL)
+    if (requests & REQUEST_ALL) {
+        /* Taken away first: who asks while we flush is answered by another flush. */
+        atomic_and(&cpu->flush_requests, ~REQUEST_ALL);
         tlb_flush_local();
-    else if (requests & REQUEST_VA)
+    } else if (requests & REQUEST_VA) {
         invlpg(READ_ONCE(flush_va));
-    atomic_and(&cpu->flush_requests, ~requests);
+    }
+    if (requests & (REQUEST_VA | REQUEST_CACHE))
+        atomic_and(&cpu->flush_requests, ~(requests & (REQUEST_VA | REQUEST_CACHE)));
 }
 
+/* One that was asked already and has not begun will see what we saw. */
 static void
-request(const cpumask_t *mask, u64 what, u64 va)
+ask(unsigned cpu, u64 what)
 {
-    unsigned cpu, self = cpu_id();
-    bool remote = false;
-
-    for_each_cpu(cpu, mask) {
-        if (cpu == self || !cpumask_test(&cpu_online, cpu))
-            continue;
-        if (!remote) {
-            spin_lock(&flush_lock);
-            WRITE_ONCE(flush_va, va);
-            remote = true;
-        }
-        atomic_or(&cpu_at(cpu)->flush_requests, what);
+    if (!(atomic_fetch_or(&cpu_at(cpu)->flush_requests, what) & what))
         apic_send(cpu, VECTOR_FLUSH);
-    }
-    if (cpumask_test(mask, self)) {
-        if (what & REQUEST_CACHE)
-            wbinvd();
-        else if (what & REQUEST_ALL)
-            tlb_flush_local();
-        else
-            invlpg(va);
-    }
-    if (!remote)
-        return;
-    for_each_cpu(cpu, mask) {
-        if (cpu == self || !cpumask_test(&cpu_online, cpu))
-            continue;
-        while (atomic_read_acquire(&cpu_at(cpu)->flush_requests) & what)
-            cpu_relax_poll();
-    }
-    spin_unlock(&flush_lock);
 }
 
-void
-tlb_flush_mask(const cpumask_t *mask)
+/* Has @cpu not flushed since the clock stood at @stamp? */
+static bool
+is_stale(unsigned cpu, u32 stamp)
 {
-    request(mask, REQUEST_ALL, 0);
-}
-
-void
-tlb_flush_mask_va(const cpumask_t *mask, u64 va)
-{
-    request(mask, REQUEST_VA, va);
-}
-
-void
-cache_flush_mask(const cpumask_t *mask)
-{
-    request(mask, REQUEST_CACHE, 0);
+    return (s32)(stamp - atomic_read_acquire(&cpu_at(cpu)->tlb_time)) >= 0;
 }
 
 void
 tlb_flush_stale(const cpumask_t *mask, u32 stamp)
 {
-    static cpumask_t stale[1]; /* see below: under stale_lock */
-    static spinlock_t stale_lock = SPINLOCK_INIT;
-    unsigned cpu;
-    bool any = false;
+    unsigned cpu, self = cpu_id();
+    cpumask_t asked; /* @mask may change meanwhile; who comes into it now has nothing old */
 
+    cpumask_zero(&asked);
     for_each_cpu(cpu, mask) {
-        if (cpumask_test(&cpu_online, cpu) && (s32)(stamp - atomic_read(&cpu_at(cpu)->tlb_time)) >= 0)
-            any = true;
+        if (cpu == self || !cpumask_test(&cpu_online, cpu) || !is_stale(cpu, stamp))
+            continue;
+        asked.bits[cpu / 64] |= 1ull << (cpu % 64);
+        ask(cpu, REQUEST_ALL);
     }
-    if (!any)
-        return;
-    /* A mask of 512 bytes is too much for each stack; flushes of this kind are rare enough for one. */
-    spin_lock(&stale_lock);
-    cpumask_zero(stale);
+    if (cpumask_test(mask, self) && is_stale(self, stamp))
+        tlb_flush_local();
+    for_each_cpu(cpu, &asked)
+        while (is_stale(cpu, stamp))
+            cpu_relax_poll();
+}
+
+void
+tlb_flush_mask(const cpumask_t *mask)
+{
+    smp_mb(); /* the change that is to be seen comes before the look at the clock */
+    tlb_flush_stale(mask, tlb_clock());
+}
+
+/* Under flush_lock: every other CPU of @mask does @what, VA or CACHE. */
+static void
+request(const cpumask_t *mask, u64 what)
+{
+    unsigned cpu, self = cpu_id();
+
     for_each_cpu(cpu, mask)
-        if (cpumask_test(&cpu_online, cpu) && (s32)(stamp - atomic_read(&cpu_at(cpu)->tlb_time)) >= 0)
-            cpumask_set(stale, cpu);
-    tlb_flush_mask(stale);
-    spin_unlock(&stale_lock);
+        if (cpu != self && cpumask_test(&cpu_online, cpu))
+            ask(cpu, what);
+    for_each_cpu(cpu, mask)
+        while (cpu != self && atomic_read_acquire(&cpu_at(cpu)->flush_requests) & what)
+            cpu_relax_poll();
+}
+
+void
+tlb_flush_mask_va(const cpumask_t *mask, u64 va)
+{
+    if (!spin_trylock(&flush_lock)) {
+        tlb_flush_mask(mask);
+        return;
+    }
+    WRITE_ONCE(flush_va, va);
+    request(mask, REQUEST_VA);
+    spin_unlock(&flush_lock);
+    if (cpumask_test(mask, cpu_id()))
+        invlpg(va);
+}
+
+void
+cache_flush_mask(const cpumask_t *mask)
+{
+    spin_lock(&flush_lock);
+    request(mask, REQUEST_CACHE);
+    spin_unlock(&flush_lock);
+    if (cpumask_test(mask, cpu_id()))
+        wbinvd();
 }
 
 void

@@ -16,8 +16,6 @@
 
 extern const char guest_iret[];
 
-u32 nmi_reason; /* 0x100 + port 0x61 when an NMI came that nobody sent */
-
 static const char *const trap_names[32] = {
     "divide error",     "debug",           "NMI",          "breakpoint",       "overflow",
     "bound",            "invalid opcode",  "no FPU",       "double fault",     "coprocessor overrun",
@@ -106,10 +104,6 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
         trap_interrupt(regs);
         return;
     }
-    if (vector == 1) {
-        write_dr7(0); /* a guest's breakpoint on something that it made us touch */
-        return;
-    }
     if (regs->rip == (u64)guest_iret)
         iret_fault(regs);
     if (vector == 14 && pv_page_fault_in_hypervisor(read_cr2(), regs->error_code))
@@ -123,36 +117,20 @@ trap_from_hypervisor(struct cpu_user_regs *regs)
     panic("%s (vector %u) in the hypervisor", trap_names[vector] ? trap_names[vector] : "exception", vector);
 }
 
-static void
-machine_check_log(void)
-{
-    u64 banks = rdmsr(0x179) & 0xff, status;
-
-    for (u64 i = 0; i < banks; i++) {
-        if (!rdmsr_safe(0x401 + 4 * i, &status) || !(status >> 63))
-            continue;
-        log_err("machine check on CPU%u: bank %u, status %016lx", cpu_id(), (unsigned)i, status);
-        wrmsr_safe(0x401 + 4 * i, 0);
-        if (status >> 57 & 1)
-            panic("machine check: the CPU's state is corrupt; replace the part that bank %u stands for", (unsigned)i);
-    }
-    wrmsr(0x17a, 0);
-}
-
 void
 trap_ist(struct cpu_user_regs *regs)
 {
-    static u32 nmi_count;
-
     switch ((u8)regs->entry_vector) {
+    case 1:
+        /* A guest's breakpoint on what it made us touch, or held back by MOV SS: nobody's concern. */
+        write_dr6(0xffff0ff0);
+        regs->rflags &= ~RFLAGS_TF; /* SYSENTER leaves the caller's as it is */
+        break;
     case 2:
-        if (machine_is_stopping())
-            machine_halt_this_cpu();
-        if (atomic_add_return(&nmi_count, 1) <= 8)
-            nmi_reason = inb(0x61) | 0x100; /* told by the next softirq: the log may not be used here */
+        nmi_arrived(regs);
         break;
     case 18:
-        machine_check_log();
+        machine_check_arrived(regs);
         break;
     default:
         regs_log(regs);

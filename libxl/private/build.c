@@ -22,6 +22,9 @@
 
 #define PVGRUB_PATH "/usr/lib/grub-xen/grub-x86_64-xen.bin"
 
+/* The least stretch of zeroes that is not copied: less is not worth another mapping. */
+#define HOLE_MIN (16 * SERAI_PAGE_SIZE)
+
 uint64_t
 serai_config_start_pages(const SeraiConfig *config)
 {
@@ -143,6 +146,44 @@ layout_make(SeraiLayout *l, const SeraiElf *elf, uint64_t initrd_size, uint64_t 
     return FALSE;
 }
 
+/* How many of @size bytes are zero, page by page. */
+static uint64_t
+zero_bytes(const guint8 *data, uint64_t size)
+{
+    uint64_t zeros = 0, n;
+
+    for (; zeros < size; zeros += n) {
+        n = MIN(size - zeros, SERAI_PAGE_SIZE);
+        if (data[zeros] || memcmp(data + zeros, data + zeros + 1, n - 1))
+            break;
+    }
+    return zeros;
+}
+
+/*
+ * Copies what of a segment is in the file.  Of Debian's kernel half is zero, as its tools write the zeroes of
+ * .bss and of the gaps into the file; they are cleared, which may cost nothing.
+ */
+static gboolean
+load_contents(SeraiGuestMemory *memory, uint64_t address, const guint8 *data, uint64_t size, GError **error)
+{
+    for (uint64_t done = 0, from, zeros; done < size;) {
+        for (from = done, zeros = 0; done < size; done = MIN(size, done + zeros + SERAI_PAGE_SIZE)) {
+            zeros = zero_bytes(data + done, size - done);
+            if (zeros >= HOLE_MIN)
+                break;
+        }
+        if (!serai_memory_write(memory, address + from, data + from, done - from, error))
+            return FALSE;
+        if (done < size) {
+            if (!serai_memory_zero(memory, address + done, zeros, error))
+                return FALSE;
+            done += zeros;
+        }
+    }
+    return TRUE;
+}
+
 /* Copies the segments and clears what lies between and behind them. */
 static gboolean
 load_kernel(SeraiGuestMemory *memory, const SeraiElf *elf, GCancellable *cancellable, GError **error)
@@ -154,7 +195,7 @@ load_kernel(SeraiGuestMemory *memory, const SeraiElf *elf, GCancellable *cancell
 
         if (g_cancellable_set_error_if_cancelled(cancellable, error))
             return FALSE;
-        if (!serai_memory_write(memory, s->paddr, data + s->offset, s->filesz, error) ||
+        if (!load_contents(memory, s->paddr, data + s->offset, s->filesz, error) ||
             !serai_memory_zero(memory, s->paddr + s->filesz, s->memsz - s->filesz, error))
             return FALSE;
     }

@@ -15,6 +15,7 @@ typedef struct {
     uint32_t domid;
     xen_pfn_t *p2m;
     uint64_t page_count;
+    gboolean zeroed; /* new frames are known to be zero: what is to be zero need not be touched */
 } SeraiGuestMemory;
 
 /* Gives the domain its memory in the largest extents that can be had, node by node when it has virtual NUMA.
@@ -24,7 +25,7 @@ gboolean serai_memory_populate(SeraiGuestMemory *memory, const SeraiConfig *conf
 void serai_memory_clear(SeraiGuestMemory *memory);
 /* Maps @count pseudo-physical frames from @pfn on, to be released by serai_hv_unmap(). */
 void *serai_memory_map(SeraiGuestMemory *memory, uint64_t pfn, uint64_t count, GError **error);
-/* Copies into, or clears, pseudo-physical memory, a few MiB at a time. */
+/* Copies into pseudo-physical memory, a few MiB at a time, or clears what was not written to before. */
 gboolean serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data, uint64_t size,
                             GError **error);
 gboolean serai_memory_zero(SeraiGuestMemory *memory, uint64_t address, uint64_t size, GError **error);

@@ -103,6 +103,7 @@ make_empty(Creation *c, GError **error)
     c->have_domid = TRUE;
     c->memory.hv = c->host->hv;
     c->memory.domid = c->domid;
+    c->memory.zeroed = serai_hv_gives_zeroes(c->host->hv);
     return serai_record_set_domid(c->host, config->uuid, c->domid, error);
 }
 

@@ -50,6 +50,12 @@ pid_path(SeraiHost *host, guint domid)
     return g_strdup_printf("%s/qemu-%u.pid", host->run_dir, domid);
 }
 
+char *
+serai_device_model_qmp_path(SeraiHost *host, guint domid)
+{
+    return g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+}
+
 /* The number in the file when its writer still holds the lock on it, or 0. */
 static pid_t
 read_pid(SeraiHost *host, guint domid)
@@ -108,7 +114,7 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
 {
     GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
     const SeraiVfb *vfb = NULL;
-    g_autofree char *pid = pid_path(host, domid);
+    g_autofree char *pid = pid_path(host, domid), *qmp = serai_device_model_qmp_path(host, domid);
 
     for (guint i = 0; i < config->devices->len; i++) {
         const SeraiDevice *device = config->devices->pdata[i];
@@ -124,7 +130,7 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
     add(args, "-xen-attach");
     add(args, "-machine"), add(args, "xenpv");
     add(args, "-m"), add(args, "%u", (guint)MAX(1, config->max_memory_kib >> 10));
-    add(args, "-qmp"), add(args, "unix:%s/qmp-%u.sock,server=on,wait=off", host->run_dir, domid);
+    add(args, "-qmp"), add(args, "unix:%s,server=on,wait=off", qmp);
     add_display(args, vfb);
     add(args, "-pidfile"), add(args, "%s", pid);
     add(args, "-daemonize");
@@ -151,7 +157,7 @@ environment(const SeraiConfig *config)
 static gboolean
 setup_vnc(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable, GError **error)
 {
-    g_autofree char *path = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+    g_autofree char *path = serai_device_model_qmp_path(host, domid);
 
     for (guint i = 0; i < config->devices->len; i++) {
         SeraiDevice *device = config->devices->pdata[i];
@@ -222,8 +228,7 @@ serai_device_model_runs(SeraiHost *host, guint domid)
 void
 serai_device_model_stop(SeraiHost *host, guint domid)
 {
-    g_autofree char *path = pid_path(host, domid),
-                    *socket = g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+    g_autofree char *path = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
     pid_t pid = read_pid(host, domid);
 
     if (pid) {

@@ -53,6 +53,7 @@ typedef struct {
     uint64_t hint;               /* (lock) where to look for a free frame first */
     GHashTable *domains;         /* (lock) domid to FakeDomain */
     uint32_t next_domid;         /* (lock) */
+    gboolean dirty;              /* (lock) */
     guint calls;                 /* (lock) */
     guint fail_at;               /* (lock) */
     int fail_errno;              /* (lock) */
@@ -95,6 +96,8 @@ frames_alloc(FakeHv *hv, uint32_t order, uint16_t owner)
             continue;
         for (i = 0; i < pages; i++)
             hv->owner[mfn + i] = owner;
+        if (hv->dirty)
+            memset(hv->memory + (mfn << SERAI_PAGE_SHIFT), 0x5a, pages << SERAI_PAGE_SHIFT);
         hv->free_pages -= pages;
         if (order == 0)
             hv->hint = mfn + 1;
@@ -592,12 +595,12 @@ fake_memory_op(FakeHv *hv, uint64_t cmd, void *arg)
 }
 
 static long
-fake_version(uint64_t cmd, char *arg)
+fake_version(const FakeHv *hv, uint64_t cmd, char *arg)
 {
-    static const struct {
+    const struct {
         int cmd;
         const char *text;
-    } texts[] = {{XENVER_extraversion, ".0-fake"},
+    } texts[] = {{XENVER_extraversion, hv->dirty ? ".0-fake" : ".0-serai"},
                  {XENVER_changeset, "none"},
                  {XENVER_capabilities, "xen-3.0-x86_64 "},
                  {XENVER_commandline, "fake"},
@@ -631,7 +634,7 @@ fake_locked_call(FakeHv *hv, unsigned int number, const uint64_t a[5], gboolean 
     case __HYPERVISOR_sysctl:
         return fake_sysctl(hv, (void *)(uintptr_t)a[0]);
     case __HYPERVISOR_xen_version:
-        return fake_version(a[0], (void *)(uintptr_t)a[1]);
+        return fake_version(hv, a[0], (void *)(uintptr_t)a[1]);
     case __HYPERVISOR_memory_op:
         return fake_memory_op(hv, a[0], (void *)(uintptr_t)a[1]);
     case __HYPERVISOR_mmuext_op: {
@@ -841,6 +844,16 @@ serai_fake_fail(SeraiHv *base, guint nth, int err)
     g_mutex_lock(&hv->lock);
     hv->fail_at = nth;
     hv->fail_errno = err;
+    g_mutex_unlock(&hv->lock);
+}
+
+void
+serai_fake_set_dirty(SeraiHv *base, gboolean dirty)
+{
+    FakeHv *hv = (FakeHv *)base;
+
+    g_mutex_lock(&hv->lock);
+    hv->dirty = dirty;
     g_mutex_unlock(&hv->lock);
 }
 

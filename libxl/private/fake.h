@@ -19,6 +19,9 @@ SeraiStore *serai_fake_store_new(SeraiHv *hv);
 /* Makes the nth hypercall from now on fail with @err; 0 for none.  Counts on every call of the door. */
 void serai_fake_fail(SeraiHv *hv, guint nth, int err);
 guint serai_fake_calls(SeraiHv *hv);
+/* Whether frames hold something when they are given out, as another hypervisor's may.  At first they do not.
+ */
+void serai_fake_set_dirty(SeraiHv *hv, gboolean dirty);
 /* Frames that belong to nobody: equal before and after whatever is created and destroyed. */
 guint64 serai_fake_free_pages(SeraiHv *hv);
 guint serai_fake_domains(SeraiHv *hv);

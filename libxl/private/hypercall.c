@@ -135,6 +135,14 @@ serai_hv_version(SeraiHv *hv, SeraiHostInfo *info, GError **error)
 }
 
 gboolean
+serai_hv_gives_zeroes(SeraiHv *hv)
+{
+    g_autofree char *extra = version_string(hv, XENVER_extraversion, sizeof(xen_extraversion_t), 0);
+
+    return g_str_has_suffix(extra, "-serai");
+}
+
+gboolean
 serai_hv_physinfo(SeraiHv *hv, struct xen_sysctl_physinfo *ret_info, GError **error)
 {
     struct xen_sysctl op = {.cmd = XEN_SYSCTL_physinfo};

@@ -72,6 +72,9 @@ void serai_hv_close(SeraiHv *hv);
 
 /* --- the machine ------------------------------------------------------------------------------ */
 gboolean serai_hv_version(SeraiHv *hv, SeraiHostInfo *info, GError **error);
+/* Whether the frames of a new domain are known to be zero.  Our hypervisor's are (hv/mm/frame-alloc.h); those
+ * of Xen depend on how it was started. */
+gboolean serai_hv_gives_zeroes(SeraiHv *hv);
 gboolean serai_hv_physinfo(SeraiHv *hv, struct xen_sysctl_physinfo *ret_info, GError **error);
 gboolean serai_hv_sched_id(SeraiHv *hv, uint32_t *ret_id, GError **error);
 gboolean serai_hv_avail_heap(SeraiHv *hv, int node, uint64_t *ret_bytes, GError **error);

@@ -6,8 +6,12 @@
  * CACHE_FILES stay.
  *
  * The directory belongs to us alone, and files appear in it whole by rename(), so they can be mapped: nobody
- * cuts them short while we read.  A user's kernel is read, never mapped, for the same reason.  No locks: two
- * who unpack the same kernel at once write the same bytes.
+ * cuts them short while we read.  A user's kernel is read, never mapped, for the same reason.  No locks on
+ * files: two who unpack the same kernel at once write the same bytes.
+ *
+ * The last KEPT_MAPS stay mapped, too.  In a dom0 without an MMU of its own each page that is mapped or
+ * unmapped is a trap into the hypervisor, which together cost more than all else in a start.  What they hold
+ * is the page cache's and can be taken back at any time.  kept_lock guards them.
  */
 #include "private/kernel-cache.h"
 #include "private/elf.h"
@@ -20,9 +24,37 @@
 #include <unistd.h>
 
 #define CACHE_FILES 4
+#define KEPT_MAPS   2
 
 /* The largest file that is looked at; a kernel in a file is smaller than unpacked. */
 #define FILE_MAX SERAI_KERNEL_MAX
+
+static GMutex kept_lock;
+static struct {
+    char *path;
+    GBytes *kernel;
+} kept[KEPT_MAPS]; /* the newest is the first */
+
+/* The file of the cache as bytes, or NULL when there is none. */
+static GBytes *
+map_cached(const char *path)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&kept_lock);
+    g_autoptr(GMappedFile) map = NULL;
+
+    for (guint i = 0; i < KEPT_MAPS; i++)
+        if (!g_strcmp0(kept[i].path, path))
+            return g_bytes_ref(kept[i].kernel);
+    map = g_mapped_file_new(path, FALSE, NULL);
+    if (!map)
+        return NULL;
+    g_free(kept[KEPT_MAPS - 1].path);
+    g_clear_pointer(&kept[KEPT_MAPS - 1].kernel, g_bytes_unref);
+    memmove(kept + 1, kept, sizeof(kept) - sizeof(kept[0]));
+    kept[0].path = g_strdup(path);
+    kept[0].kernel = g_mapped_file_get_bytes(map);
+    return g_bytes_ref(kept[0].kernel);
+}
 
 static GBytes *
 read_file(const char *path, struct stat *ret_stat, GCancellable *cancellable, GError **error)
@@ -122,13 +154,11 @@ serai_kernel_read(const char *path, const char *dir, GCancellable *cancellable, 
     if (dir && !dir_is_ours(dir))
         dir = NULL;
     if (dir && stat(path, &st) == 0) {
-        g_autoptr(GMappedFile) map = NULL;
-
         cached = cache_path(dir, &st);
-        map = g_mapped_file_new(cached, FALSE, NULL);
-        if (map) {
+        kernel = map_cached(cached);
+        if (kernel) {
             utimensat(AT_FDCWD, cached, NULL, 0); /* it is in use, so it is not the oldest */
-            return g_mapped_file_get_bytes(map);
+            return kernel;
         }
     }
     file = read_file(path, &st, cancellable, error);

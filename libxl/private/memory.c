@@ -175,7 +175,7 @@ serai_memory_write(SeraiGuestMemory *memory, uint64_t address, const void *data,
 gboolean
 serai_memory_zero(SeraiGuestMemory *memory, uint64_t address, uint64_t size, GError **error)
 {
-    return for_each_piece(memory, address, size, piece_zero, NULL, error);
+    return memory->zeroed || for_each_piece(memory, address, size, piece_zero, NULL, error);
 }
 
 gboolean

@@ -81,10 +81,14 @@ void pv_load_cr3(struct vcpu *v) {}
 void pv_load_cr4(struct vcpu *v) {}
 void pv_load_debugregs(struct vcpu *v) {}
 void pv_toggle_mode(struct vcpu *v) {}
-void pv_iret(struct vcpu *v, struct cpu_user_regs *regs) {}
 
 void
-pv_bounce(struct vcpu *v, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code)
+pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events)
+{
+}
+
+void
+pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code)
 {
 }
 
@@ -381,9 +385,9 @@ run_step(const struct step *s)
     regs->rip = 0x1000;
     seen_calls[s->nr % 64]++;
     for (unsigned tries = 0; tries < RESTARTS; tries++) {
-        u64 rip = regs->rip;
+        u64 rip = regs->rip, arg[] = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9};
 
-        hypercall_entry(regs);
+        hypercall_entry(regs, arg);
         seen_good[s->nr % 64] += regs->rip == rip && (s64)regs->rax >= 0;
         fake_run_all();
         if (regs->rip == rip || !domain_find(d->id) || !v->is_running || cpu_at(v->cpu)->vcpu != v)

@@ -162,6 +162,47 @@ kernel_finds_start_info_p2m_and_initrd(Fixture *f, gconstpointer data G_GNUC_UNU
     destroy(domain);
 }
 
+/* Stretches of zeroes in a kernel and its bss are zero in the guest, whatever its frames held; where they
+ * hold nothing, the stretches are not even mapped. */
+static void
+zeroes_of_a_kernel_are_zero(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    const gsize size = 40 * SERAI_PAGE_SIZE, hole = 5 * SERAI_PAGE_SIZE, hole_size = 30 * SERAI_PAGE_SIZE;
+    g_autoptr(GBytes) kernel = test_kernel(size, TRUE), with_hole = NULL;
+    gsize file_size;
+    guint8 *copy;
+    guint calls[2];
+
+    copy = g_memdup2(g_bytes_get_data(kernel, &file_size), g_bytes_get_size(kernel));
+    memset(copy + file_size - size + hole, 0, hole_size);
+    with_hole = g_bytes_new_take(copy, file_size);
+    g_free(f->config->kernel);
+    f->config->kernel = test_write_file(f->dir, "hole", with_hole);
+    for (int dirty = 0; dirty < 2; dirty++) {
+        g_autofree vcpu_guest_context_t *c = g_new0(vcpu_guest_context_t, 1);
+        g_autoptr(SeraiDomain) domain = NULL;
+        guint domid;
+
+        serai_fake_set_dirty(f->host->hv, dirty);
+        calls[dirty] = serai_fake_calls(f->host->hv);
+        domain = create(f);
+        calls[dirty] = serai_fake_calls(f->host->hv) - calls[dirty];
+        domid = serai_domain_get_id(domain);
+        g_assert_true(serai_hv_get_context(f->host->hv, domid, 0, c, NULL));
+        for (gsize at = 2 * SERAI_PAGE_SIZE; at < size + 2 * SERAI_PAGE_SIZE; at += SERAI_PAGE_SIZE) {
+            gboolean writable, zero = at >= size || (at >= hole && at < hole + hole_size);
+            uint64_t *page = virt(f, domid, c->ctrlreg[3], KERNEL_BASE + 0x10000 + at, &writable);
+
+            g_assert_nonnull(page);
+            for (guint i = 0; i < SERAI_PAGE_SIZE / 8; i++)
+                g_assert_cmphex(page[i], ==, zero ? 0 : 0xababababababababUL);
+            serai_hv_unmap(f->host->hv, page, 1);
+        }
+        destroy(domain);
+    }
+    g_assert_cmpuint(calls[0], <, calls[1]);
+}
+
 static void
 smallest_guest_has_four_mib(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -678,6 +719,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     T("created_domain_is_found_by_id_uuid_and_name", created_domain_is_found_by_id_uuid_and_name);
     T("kernel_finds_start_info_p2m_and_initrd", kernel_finds_start_info_p2m_and_initrd);
+    T("zeroes_of_a_kernel_are_zero", zeroes_of_a_kernel_are_zero);
     T("smallest_guest_has_four_mib", smallest_guest_has_four_mib);
     T("too_little_memory_for_the_kernel_is_said_so", too_little_memory_for_the_kernel_is_said_so);
     T("name_and_uuid_are_unique", name_and_uuid_are_unique);

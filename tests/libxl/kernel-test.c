@@ -248,7 +248,7 @@ damaged_kernels_do_no_harm(void)
     g_test_message("%u of 4000 were still kernels", parsed);
 }
 
-/* The second reading comes from the cache, a changed file does not, and old ones go. */
+/* The second reading comes from the cache and stays mapped, a changed file does not, and old ones go. */
 static void
 unpacked_kernels_are_kept(void)
 {
@@ -260,7 +260,8 @@ unpacked_kernels_are_kept(void)
     guint count = 0;
 
     for (guint i = 0; i < 7; i++) {
-        g_autoptr(GBytes) kernel = test_kernel(40000 + i, TRUE), packed = NULL, first = NULL, second = NULL;
+        g_autoptr(GBytes) kernel = test_kernel(40000 + i, TRUE), packed = NULL, first = NULL, second = NULL,
+                          third = NULL;
         g_autofree char *path = NULL;
         gsize size;
         const guint8 *data = g_bytes_get_data(kernel, &size);
@@ -273,6 +274,9 @@ unpacked_kernels_are_kept(void)
         g_assert_no_error(error);
         g_assert_true(g_bytes_equal(first, kernel));
         g_assert_true(g_bytes_equal(second, kernel));
+        third = serai_kernel_read(path, cache, NULL, &error);
+        g_assert_no_error(error);
+        g_assert_true(g_bytes_get_data(third, NULL) == g_bytes_get_data(second, NULL));
     }
     list = g_dir_open(cache, 0, NULL);
     while (g_dir_read_name(list))

@@ -37,8 +37,9 @@ def done():
 
 def files(*suffixes, under=('',)):
     """The files of the tree (as git knows them, else as they lie there), as paths below TOP."""
-    listing = subprocess.run(['git', '-C', TOP, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
-                             capture_output=True, text=True)
+    # The safe directory: root may check a tree that belongs to somebody else.
+    listing = subprocess.run(['git', '-c', f'safe.directory={TOP}', '-C', TOP, 'ls-files', '-z', '--cached',
+                              '--others', '--exclude-standard'], capture_output=True, text=True)
     if listing.returncode == 0:
         names = [n for n in listing.stdout.split('\0') if n and (TOP / n).is_file()]
     else:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -91,20 +92,48 @@ def _remove(path):
 
 
 def run(argv, **kwargs):
-    """subprocess.run that fails with the program's own words."""
-    kwargs.setdefault('stdin', subprocess.DEVNULL)
-    kwargs.setdefault('capture_output', True)
+    """finish() that fails with the program's own words; returns what it wrote to standard output."""
+    kwargs.setdefault('stdout', subprocess.PIPE)
+    kwargs.setdefault('stderr', subprocess.PIPE)
     kwargs.setdefault('text', True)
-    result = subprocess.run([str(a) for a in argv], **kwargs)
+    result = finish(argv, **kwargs)
     if result.returncode:
-        words = ((result.stderr or '') + (result.stdout or '')).strip()
+        words = ''.join(w for w in (result.stderr, result.stdout) if isinstance(w, str)).strip()
         raise RuntimeError(f'{argv[0]} failed with status {result.returncode}: {words[-2000:]}')
     return result.stdout
 
 
+def finish(argv, input=None, patience=60, **kwargs):
+    """subprocess.run, but what is interrupted is told to end, with all that it started, and waited for.
+
+    A program like mmdebstrap then takes its own temporary files away, which needs more than the quarter of a
+    second that subprocess.run grants; after PATIENCE seconds it is killed.
+    """
+    kwargs['stdin'] = subprocess.DEVNULL if input is None else subprocess.PIPE
+    with subprocess.Popen([str(a) for a in argv], start_new_session=True, **kwargs) as process:
+        try:
+            output, errors = process.communicate(input)
+        except BaseException:
+            for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, None)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, output, errors)
+
+
 def candidates(packages):
     """The versions of PACKAGES that apt would install: a list of (name, version)."""
-    text = run(['apt-cache', 'policy', *packages], env={**os.environ, 'LC_ALL': 'C'})
+    for attempt in range(3):
+        try:
+            text = run(['apt-cache', 'policy', *packages], env={**os.environ, 'LC_ALL': 'C'})
+            break
+        except RuntimeError as error:
+            # Somebody else's apt-get update goes on right now.
+            if 'out of sync' not in str(error) or attempt == 2:
+                raise
+            time.sleep(10)
     found, name = {}, None
     for line in text.splitlines():
         if line and not line.startswith(' '):

@@ -31,6 +31,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'tiny: boots the tiny dom0, no disk')
+    config.addinivalue_line('markers', 'dom0: Debian as it comes, on one machine after another')
+    config.addinivalue_line('markers', 'scale: many guests at once, and many one after another')
+    config.addinivalue_line('markers', 'by_name: too long for a run that names no tier')
 
 
 @pytest.fixture(scope='session')
@@ -125,7 +128,7 @@ def console(host):
     import libvirt
     import time
 
-    def wait(domain, pattern, timeout=300):
+    def wait(domain, pattern, timeout=900):
         stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
         domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
         text, limit = '', time.monotonic() + timeout

@@ -13,6 +13,7 @@ boots one and leaves you at its console; `--file /boot/serai.gz=build/hv/serai.g
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -31,6 +33,10 @@ import qemu                                                             # noqa: 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SEAMS = ('store', 'driver')
 MACHINES = {'pc': 'pc', 'q35': 'q35'}
+DISKS = {'virtio': ['-device', 'virtio-blk-pci,drive=disk'],
+         'ahci': ['-device', 'ahci,id=sata', '-device', 'ide-hd,drive=disk,bus=sata.0'],
+         'nvme': ['-device', 'nvme,drive=disk,serial=serai']}
+NIC_MODULES = {'rtl8139': '8139cp'}
 
 
 def packages():
@@ -51,12 +57,16 @@ class Host(qemu.Qemu):
     hypervisor  added to the hypervisor's command line; linux: to dom0's
     files       {path in the host: file here}, put in before the boot, besides those of $SERAI_FILES
                 ("PATH=FILE ..."), by which a fresh build is tried without packages
-    disk        'virtio' or 'ahci';  machine 'pc' or 'q35';  firmware 'bios' or 'uefi'
+    disk        'virtio', 'ahci' or 'nvme';  machine 'pc' or 'q35';  firmware 'bios' or 'uefi'
+    nic         the network card, as QEMU and (but for virtio) Linux's module call it
+    full        Debian as it comes, with nothing taken away to make it quick: three times as slow
+    reboots     the machine may start again; otherwise QEMU ends where it would
     """
 
     def __init__(self, kind='serai', cpus=1, memory=2048, machine='pc', firmware='bios', disk='virtio',
-                 stock=None, hypervisor='', linux='', files=None, image=None, qemu_args=(), cpu=qemu.CPU,
-                 log=None, dom0_memory=1024, accel='tcg', reboots=False, ssh_port=None):
+                 nic='virtio-net-pci', full=False, stock=None, hypervisor='', linux='', files=None,
+                 image=None, qemu_args=(), cpu=qemu.CPU, log=None, dom0_memory=1024, accel='tcg',
+                 reboots=False, ssh_port=None):
         self.kind = kind
         self.image = image or host_image.build(packages())
         self._directory = tempfile.TemporaryDirectory(prefix='serai-host-')
@@ -67,27 +77,30 @@ class Host(qemu.Qemu):
 
         backing = self.image / 'disk.raw'
         files = {**dict(f.split('=', 1) for f in os.environ.get('SERAI_FILES', '').split()), **(files or {})}
-        if files:
-            backing = host_image.with_files(self.image, files, work / 'disk.raw')
+        if files or full:
+            backing = host_image.with_files(self.image, files, work / 'disk.raw',
+                                            host_image.as_installed() if full else ())
         overlay = work / 'overlay.qcow2'
         cache.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', backing, overlay])
 
         stock = SEAMS if stock is None and kind != 'serai' else stock or ()
         linux = ' '.join([linux, *(f'testbed.{seam}=stock' for seam in stock)]).strip()
+        if nic != 'virtio-net-pci':
+            linux += f' modules_load={NIC_MODULES.get(nic, nic)}'
+        # The machine below may be busy: what is late is not what is missing.
+        linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
         if kind != 'bare':
             hypervisor = f'dom0_mem={dom0_memory}M,max:{dom0_memory}M {hypervisor}'.strip()
         else:
             linux += f' mem={dom0_memory}M'
         smbios = f'type=1,sku={kind},family={_plain(hypervisor)},serial={_plain(linux)}'
-        drive = 'virtio-blk-pci,drive=disk' if disk == 'virtio' else 'ide-hd,drive=disk,bus=sata.0'
         args = ['-machine', MACHINES[machine], '-m', memory, '-smp', cpus, '-cpu', cpu if accel == 'tcg' else 'host',
                 '-nodefaults', '-smbios', smbios,
                 '-drive', f'file={overlay},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap',
-                *(['-device', 'ahci,id=sata'] if disk == 'ahci' else []), '-device', drive,
-                '-device', 'virtio-net-pci,netdev=net,romfile=', '-netdev',
+                *DISKS[disk], '-device', f'{nic},netdev=net,romfile=', '-netdev',
                 f'user,id=net,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22,'
                 f'hostfwd=tcp:127.0.0.1:{self.tcp_port}-:16509',
-                '-device', 'virtio-rng-pci']
+                '-device', 'virtio-rng-pci', '-qmp', f'unix:{work}/qmp,server=on,wait=off']
         if firmware == 'uefi':
             variables = work / 'vars.fd'
             shutil.copy('/usr/share/OVMF/OVMF_VARS_4M.fd', variables)
@@ -192,9 +205,47 @@ class Host(qemu.Qemu):
             return False
         return self.pump() and len(self.text) > before
 
+    def log_in(self, timeout=300):
+        """Log in on the console, where boot() saw the prompt, by typing; the shell answers there."""
+        self.send('root\n')
+        self.expect(r'root@serai-host:.*# ?$', timeout)
+        return self
+
+    def type(self, command, timeout=300):
+        """Type COMMAND to the console's shell; return what it printed.  Fails when its status is not 0."""
+        self.send(f'{command}; echo "status=$?"\n')
+        begin = self.expect(r'\n', timeout).end()
+        match = self.expect(r'^status=(\d+)$', timeout)
+        output = self.text[begin:match.start()]
+        if match.group(1) != '0':
+            raise CommandFailed(f'{command!r} typed on the console ended with {match.group(1)}:\n{output}')
+        return output
+
+    def power_button(self):
+        """Press the machine's power button."""
+        import json
+        import socket
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(str(self.work / 'qmp'))
+            stream = s.makefile('rw')
+            stream.readline()
+            for command in ('qmp_capabilities', 'system_powerdown'):
+                stream.write(json.dumps({'execute': command}) + '\n')
+                stream.flush()
+                while 'return' not in (answer := json.loads(stream.readline())):
+                    assert 'error' not in answer, answer
+
+    def reboot(self, timeout=900):
+        """Reboot as an administrator would, and wait as boot() does; for a host made with reboots."""
+        self.run('systemctl reboot', check=False)
+        self.disconnect()
+        return self.boot(timeout)
+
     def connect(self):
         """A libvirt connection to the host (libvirt-python), kept for the life of the host."""
         import libvirt
+        _run_libvirt_events()
         if self._connection is None or not self._connection.isAlive():
             self._connection = libvirt.open(self.uri)
         return self._connection
@@ -222,17 +273,28 @@ class Host(qemu.Qemu):
             except Exception:       # the host may be gone already
                 pass
             self._connection = None
+        subprocess.run([str(self.ssh), '-O', 'exit', 'serai-host'], stdin=subprocess.DEVNULL,
+                       capture_output=True)
 
     def kill(self):
         self.disconnect()
-        subprocess.run([str(self.ssh), '-O', 'exit', 'serai-host'], stdin=subprocess.DEVNULL,
-                       capture_output=True)
         super().kill()
-        if self.log.parent == self.work and self._directory is not None:
-            self._directory.cleanup()
-        elif self._directory is not None:
+        if self._directory is not None:
             self._directory.cleanup()
         self._directory = None
+
+
+@functools.cache
+def _run_libvirt_events():
+    """Serve libvirt's event loop from a thread: a stream that does not block gets nothing without it."""
+    import libvirt
+
+    def serve():
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=serve, daemon=True).start()
 
 
 def _plain(text):
@@ -250,7 +312,9 @@ def main():
     parser.add_argument('--cpus', type=int, default=1)
     parser.add_argument('--machine', default='pc', choices=['pc', 'q35'])
     parser.add_argument('--firmware', default='bios', choices=['bios', 'uefi'])
-    parser.add_argument('--disk', default='virtio', choices=['virtio', 'ahci'])
+    parser.add_argument('--disk', default='virtio', choices=[*DISKS])
+    parser.add_argument('--nic', default='virtio-net-pci', help='virtio-net-pci, e1000, e1000e or rtl8139')
+    parser.add_argument('--full', action='store_true', help='Debian as it comes, slow')
     parser.add_argument('--stock', help='comma-separated seams where Debian\'s part stands: store, driver')
     parser.add_argument('--hypervisor', default='', help='added to the hypervisor\'s command line')
     parser.add_argument('--linux', default='', help='added to dom0\'s command line')
@@ -261,6 +325,7 @@ def main():
     options = parser.parse_args(ours)
     host = Host(options.kind, memory=options.memory, dom0_memory=options.dom0_memory, cpus=options.cpus,
                 machine=options.machine, firmware=options.firmware, disk=options.disk,
+                nic=options.nic, full=options.full,
                 stock=None if options.stock is None else [s for s in options.stock.split(',') if s],
                 hypervisor=options.hypervisor, linux=options.linux, log=options.log, qemu_args=rest,
                 files=dict(f.split('=', 1) for f in options.file))

@@ -78,7 +78,9 @@ def base(say):
         say('a base system from Debian packages (mmdebstrap)')
         debs = cache.root() / 'debs'
         debs.mkdir(exist_ok=True)
-        with cache.lock('debs'):
+        # Its temporary directory lies where it is taken away even if it is killed.
+        with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='base-', dir=cache.root()) as work:
+            os.chmod(work, 0o755)
             cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(PACKAGES)}',
                        '--aptopt=Apt::Install-Recommends "false"',
                        *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
@@ -87,7 +89,7 @@ def base(say):
                        f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
                        '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
                        f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       SUITE, part, '-'], input=sources(), stdin=None)
+                       SUITE, part, '-'], input=sources(), env={**os.environ, 'TMPDIR': work})
 
     cache.prune('base-*.tar', 2)
     return cache.entry(f'base-{key}.tar', make)
@@ -277,7 +279,7 @@ exec switch_root /root /sbin/init
 
 
 def _initramfs(root):
-    """An initramfs of busybox and five modules in the place of Debian's, whose udev costs ten seconds.
+    """An initramfs of busybox and a few modules in the place of Debian's, whose udev costs ten seconds.
 
     Debian's own stays beside it under another name.
     """
@@ -286,7 +288,7 @@ def _initramfs(root):
     image.rename(image.with_name(f'debian-{image.name}'))
     tree = linux.Initramfs()
     tiny.busybox_tree(tree)
-    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'sd_mod', 'ext4',
+    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'nvme', 'sd_mod', 'ext4',
                                     'crc32c_generic'])
     tree.file('init', INIT, 0o755)
     image.write_bytes(tiny.zlib_gzip(tree.archive()))
@@ -313,7 +315,7 @@ def _disk(root, disk, identity, work):
              'start=1MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649\n'
              f'start=2MiB, size={ESP_MIB}MiB, type=uefi\n'
              f'start={2 + ESP_MIB}MiB, size={ROOT_MIB}MiB, type=linux\n')
-    cache.run(['sfdisk', '-q', disk], input=table, stdin=None)
+    cache.run(['sfdisk', '-q', disk], input=table)
     cache.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-L', LABEL, '-U', identity, '-d', root,
                '-E', f'offset={(2 + ESP_MIB) << 20},lazy_itable_init=1,lazy_journal_init=1',
                '-O', '^metadata_csum_seed,^orphan_file', disk, f'{ROOT_MIB}M'])
@@ -356,12 +358,31 @@ def _grub_efi(modules, early, disk, work):
     cache.run(['mcopy', '-i', where, loader, '::EFI/BOOT/BOOTX64.EFI'])
 
 
-def with_files(image, files, out):
+def as_installed():
+    """The debugfs commands that undo on a disk what makes the test bed quick: Debian as it comes.
+
+    Its own initramfs with udev, nothing masked, all generators, udev's whole walk, the usual login prompt.
+    Only apt's timers stay away: at the first boot they would hold its lock.
+    """
+    version = linux.Kernel().version
+    units = '/etc/systemd/system'
+    gone = [f'{units}/{unit}' for unit in dict.fromkeys(MASKED) if not unit.startswith('apt-')]
+    gone += [f'{units}-generators/systemd-{name}-generator' for name in GENERATORS]
+    gone += [f'{units}/systemd-udev-trigger.service.d/testbed.conf', f'{units}/ssh.service.d/testbed.conf',
+             f'{units}/multi-user.target.wants/testbed-console.service',
+             '/etc/systemd/journald.conf.d/testbed.conf', f'/boot/initrd.img-{version}']
+    return [*(f'rm {path}' for path in gone),
+            f'symlink /boot/initrd.img-{version} debian-initrd.img-{version}']
+
+
+def with_files(image, files, out, commands=()):
     """Copy the disk of IMAGE to OUT and put FILES {path inside: file here} in it, without mounting it.
 
-    This is how a fresh build of one part is tried without making packages and an image.
+    This is how a fresh build of one part is tried without making packages and an image.  COMMANDS of debugfs
+    are run first.
     """
     cache.run(['cp', '--sparse=always', '--reflink=auto', image / 'disk.raw', out])
+    _debugfs(out, commands)
     # debugfs follows links, so that a path through /lib reaches /usr/lib; a directory that is there stays as it is.
     directories = sorted({str(d) for path in files for d in pathlib.PurePosixPath(path).parents})
     commands = [f'mkdir {d}' for d in directories if d != '/']

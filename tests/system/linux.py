@@ -69,7 +69,7 @@ def payload(image):
         return lzma.LZMADecompressor().decompress(data)
     if data[:2] == b'\x1f\x8b':
         return zlib.decompressobj(31).decompress(data)
-    return cache.run(['zstd', '-dc'], input=data, stdin=None, text=False)
+    return cache.run(['zstd', '-dc'], input=data, text=False)
 
 
 class Initramfs:

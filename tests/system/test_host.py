@@ -58,14 +58,14 @@ def test_guest_and_host_reach_each_other(host, domains, domain_xml, console):
     domain = domains(domain_xml(name='networked', cmdline='guest.ip=10.0.2.21'))
     domain.create()
     console(domain, r'guest login:')
-    host.run('ping -c 3 -w 30 10.0.2.21 || busybox ping -c 3 -w 30 10.0.2.21')
+    host.run('busybox ping -c 3 -w 120 10.0.2.21')
 
 
 def test_guest_that_powers_off_is_shut_off(host, domains, domain_xml):
     import time
     domain = domains(domain_xml(name='brief', cmdline='guest.then=poweroff', nic=False))
     domain.create()
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + 900
     while domain.isActive():
         assert time.monotonic() < limit, 'it still runs'
         time.sleep(1)
@@ -78,7 +78,7 @@ def test_destroy_leaves_nothing_behind(host, domains, domain_xml, console):
     console(domain, r'login:')
     domain.destroy()
     # The kernel takes a backend away in its own time.
-    host.run('for i in $(seq 60); do ls /sys/class/net | grep -q vif || exit 0; sleep 0.5; done; exit 1')
+    host.run('for i in $(seq 240); do ls /sys/class/net | grep -q vif || exit 0; sleep 0.5; done; exit 1')
     assert host.run('xenstore-list /local/domain; ls /sys/class/net; losetup -a | wc -l') == before
 
 

@@ -39,8 +39,10 @@ MODULES = ['xen-evtchn', 'xen-gntdev', 'xen-gntalloc', 'xenfs', 'xen-privcmd', '
            'bridge', 'loop', 'tun']
 GUEST_MODULES = ['xen-blkfront', 'xen-netfront']
 TOOLS = ['xl', 'xenstored', 'oxenstored', 'xenconsoled', 'xenconsole', 'xen-init-dom0', 'libxl-save-helper',
-         'xenstore-control', 'xenperf', 'xentop', 'readnotes', 'xen-cpuid', 'xen-hvmctx', 'lsevtchn',
+         'xenstore-control', 'xenperf', 'xentop', 'readnotes', 'xen-cpuid', 'xen-hvmctx', 'xen-hptool', 'lsevtchn',
          'xen-diag']
+# Xen's hotplug scripts use options of these that busybox does not have.
+GNU_PROGRAMS = ['/usr/bin/stat', '/usr/bin/flock', '/usr/sbin/losetup']
 
 INIT = '''\
 #!/bin/sh
@@ -112,6 +114,7 @@ for word in $(cat /proc/cmdline); do
 done
 echo "guest: alive, $(nproc) cpu, $(awk '/MemTotal/ { print $2 }' /proc/meminfo) kB," \\
     "disks:" $(ls /sys/class/block)
+[ -f /etc/guest-run ] && . /etc/guest-run
 case $then in
 poweroff|reboot|halt) $then -f ;;
 crash) echo c > /proc/sysrq-trigger ;;
@@ -155,6 +158,25 @@ exit 1
 '''
 
 
+# For scripts in dom0: in-guest NAME COMMAND types COMMAND at the console of a guest that has guest.shell on its
+# command line, shows what came, and ends with the command's status.
+IN_GUEST = '''\
+#!/bin/sh
+log=/var/log/xen/console/guest-$1.log
+tty=$(xenstore-read /local/domain/$(xl domid $1)/console/tty) || exit 1
+before=$(($(wc -c <$log) + 1))
+echo "$2" >$tty
+left=300
+until tail -c +$before $log | grep -q '^guest: status'; do
+    [ $left -gt 0 ] || { echo "no answer from $1:"; tail -c +$before $log; exit 1; }
+    usleep 200000
+    left=$((left - 1))
+done
+tail -c +$before $log | tr -d '\\r' | grep -v '^guest: status'
+exit $(tail -c +$before $log | tr -d '\\r' | sed -n 's/^guest: status //p' | tail -1)
+'''
+
+
 def guest_initramfs(kernel):
     """The guest's initramfs, packed: busybox, the two frontend modules and an init."""
     tree = linux.Initramfs()
@@ -164,6 +186,22 @@ def guest_initramfs(kernel):
     tree.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n')
     tree.file('etc/group', 'root:x:0:\n')
     tree.file('etc/issue', 'A guest.  root has no password.\n')
+    # What the kernel runs when it is told from outside to shut down.
+    for name in ('poweroff', 'reboot'):
+        tree.file(f'sbin/{name}', f'#!/bin/sh\nexec /bin/{name} -f\n', 0o755)
+    return zlib_gzip(tree.archive())
+
+
+def guest_overlay(script, programs=()):
+    """What makes a guest do more, to be appended to its initramfs.
+
+    SCRIPT is taken in by its init once the devices are there; PROGRAMS is
+    {path in the guest: static program here}.
+    """
+    tree = linux.Initramfs()
+    tree.file('etc/guest-run', script)
+    for path, source in dict(programs).items():
+        tree.file(path, pathlib.Path(source).read_bytes(), 0o755)
     return zlib_gzip(tree.archive())
 
 
@@ -216,9 +254,12 @@ def base_initramfs(kernel):
         for path in ('/bin/bash', '/sbin/ip', '/sbin/bridge'):
             path = pathlib.Path(path).resolve()
             tree.program(f'usr/local/bin/{path.name}', path)
+        for path in GNU_PROGRAMS:
+            tree.program(f'bin/{pathlib.Path(path).name}', path)
         # pthread_cancel loads it by name, so ldd does not show it.
         tree.file('lib/x86_64-linux-gnu/libgcc_s.so.1', pathlib.Path('/lib/x86_64-linux-gnu/libgcc_s.so.1'))
         tree.file('usr/bin/wait-guest', WAIT_GUEST, 0o755)
+        tree.file('usr/bin/in-guest', IN_GUEST, 0o755)
         tree.link('bin/bash', '/usr/local/bin/bash')
         tree.link('usr/lib/x86_64-linux-gnu', '../../lib/x86_64-linux-gnu')
         tree.file('boot/guest-kernel', zlib_gzip(kernel.elf.read_bytes()))
@@ -257,12 +298,13 @@ class Tiny(qemu.Qemu):
     programs  {path in dom0: program here}, copied with the libraries they need
     files     {path in dom0: text, bytes or Path}
     store     'oxenstored', 'xenstored' (both Debian's), a command line of your own, or None
+    reboots   the machine may start again; otherwise QEMU ends where it would
     """
 
     def __init__(self, kind='serai', script=None, programs=(), files=(), store='oxenstored',
                  console='xenconsoled --log=guest', prepare=None, memory=1024, cpus=1, hv_args='', linux_args='',
                  qemu_args=(), cpu=qemu.CPU, kernel='elf', log=None,
-                 accel='tcg'):
+                 accel='tcg', reboots=False):
         self.kind = kind
         debian = linux.Kernel()
         image = debian.elf if kernel == 'elf' else debian.bzimage
@@ -298,7 +340,9 @@ class Tiny(qemu.Qemu):
         else:
             args = ['-kernel', debian.bzimage, '-initrd', initrd,
                     '-append', f'console=ttyS0 panic=-1 {linux_args}'.strip()]
-        args += ['-m', memory, '-smp', cpus, '-cpu', cpu, '-nodefaults', '-no-reboot', *qemu_args]
+        args += ['-m', memory, '-smp', cpus, '-cpu', cpu, '-nodefaults', *qemu_args]
+        if not reboots:
+            args.append('-no-reboot')
         super().__init__(args, log or work / 'console.log', accel)
         self._ids = itertools.count(1)
 

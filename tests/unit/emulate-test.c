@@ -32,12 +32,20 @@ static struct {
 } bounced;
 
 void
-pv_bounce(struct vcpu *vcpu, u64 rip, u16 cs, bool mask_events, bool has_error, u32 error_code)
+pv_bounce(struct vcpu *vcpu, struct cpu_user_regs *r, u64 rip, u16 cs, bool mask_events)
 {
     bounced.count++;
     bounced.rip = rip;
     bounced.mask = mask_events;
-    bounced.has_error = has_error;
+    bounced.has_error = false;
+    bounced.error_code = 0;
+}
+
+void
+pv_bounce_error(struct vcpu *vcpu, struct cpu_user_regs *r, u64 rip, u16 cs, bool mask_events, u32 error_code)
+{
+    pv_bounce(vcpu, r, rip, cs, mask_events);
+    bounced.has_error = true;
     bounced.error_code = error_code;
 }
 
@@ -651,12 +659,12 @@ cpuid_by_the_forced_prefix(void)
     regs->rcx = 2;
     CODE(0x0f, 0x0b, 'x', 'e', 'n', 0x0f, 0xa2);
     regs->entry_vector = 6;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmphex(regs->rip, ==, (u64)code + 7);
     g_assert_cmphex(regs->rax, ==, 0x40000001);
     g_assert_cmphex(regs->rbx, ==, 3);
     CODE(0x0f, 0x0b, 'x', 'e', 'n', 0x0f, 0x31);
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmphex(regs->rip, ==, (u64)code);
     g_assert_cmphex(bounced.rip, ==, traps[6].address);
 }
@@ -669,7 +677,7 @@ page_faults_tell_kernel_from_user(void)
     start();
     fake_regs.cr2 = 0x1234;
     regs->error_code = 6;
-    pv_page_fault(regs);
+    pv_page_fault(v, regs);
     g_assert_cmphex(bounced.rip, ==, traps[14].address);
     g_assert_cmphex(bounced.error_code, ==, 2);
     g_assert_true(bounced.mask && bounced.has_error);
@@ -678,21 +686,21 @@ page_faults_tell_kernel_from_user(void)
 
     v->pv.kernel_mode = false;
     regs->error_code = 7;
-    pv_page_fault(regs);
+    pv_page_fault(v, regs);
     g_assert_cmphex(bounced.error_code, ==, 7);
     g_assert_cmpuint(mmu_faults, ==, 0); /* a process cannot write page tables */
 
     v->pv.kernel_mode = true;
     mmu_fault_mends = true;
-    pv_page_fault(regs);
+    pv_page_fault(v, regs);
     g_assert_cmpuint(mmu_faults, ==, 1);
     g_assert_cmpuint(bounced.count, ==, 2);
     fake_regs.cr2 = HYPERVISOR_END - 1;
     regs->error_code = 0;
-    pv_page_fault(regs);
+    pv_page_fault(v, regs);
     g_assert_cmpuint(mmu_faults, ==, 2);
     fake_regs.cr2 = HYPERVISOR_END;
-    pv_page_fault(regs);
+    pv_page_fault(v, regs);
     g_assert_cmpuint(mmu_faults, ==, 2);
     g_assert_cmpuint(bounced.count, ==, 3);
 }
@@ -706,7 +714,7 @@ software_interrupts_ask_the_guest_s_table(void)
     CODE(0xcd, 0x80);
     regs->entry_vector = 13;
     regs->error_code = 0x80 * 8 + 2;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmphex(bounced.rip, ==, traps[0x80].address);
     g_assert_cmphex(regs->rip, ==, (u64)code + 2);
     g_assert_false(bounced.has_error);
@@ -714,12 +722,12 @@ software_interrupts_ask_the_guest_s_table(void)
     /* The error code of an emulator that names another gate does not matter. */
     CODE(0xcd, 0x80);
     regs->error_code = 0x80 * 16 + 2;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmphex(bounced.rip, ==, traps[0x80].address);
 
     CODE(0xcd, 0x0e);
     regs->error_code = 14 * 8 + 2;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmphex(bounced.rip, ==, traps[13].address);
     g_assert_cmphex(bounced.error_code, ==, 14 * 8 + 2);
     g_assert_cmphex(regs->rip, ==, (u64)code);
@@ -731,11 +739,11 @@ a_guest_without_a_handler_crashes_alone(void)
     start();
     traps[0].address = 0;
     regs->entry_vector = 0;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmpuint(fake_domain_crashes, ==, 1);
     g_assert_cmpuint(bounced.count, ==, 0);
     regs->entry_vector = 9;
-    pv_trap(regs);
+    pv_trap(v, regs);
     g_assert_cmpuint(fake_domain_crashes, ==, 2);
 }
 

@@ -349,7 +349,8 @@ grant_entries_move_and_go_with_their_references(void)
     frame = frame_of(_mfn(SPACE_OTHER));
     g_assert_cmpint(page_get_writable(frame, space_other), ==, 0);
     g_assert_cmpint(pv_grant_map(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
-    g_assert_cmphex(space_table(SPACE_L1)[7], ==, pte_make(_mfn(SPACE_OTHER), PTE_P | PTE_RW | PTE_D | PTE_US));
+    g_assert_cmphex(space_table(SPACE_L1)[7], ==,
+                    pte_make(_mfn(SPACE_OTHER), PTE_P | PTE_RW | PTE_D | PTE_US));
     /* An entry that no CPU used needs no flush; one that was used, or that took another's place, does. */
     g_assert_cmpint(pv_grant_unmap(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
     g_assert_cmpint(pv_grant_map(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
@@ -378,6 +379,74 @@ grant_entries_move_and_go_with_their_references(void)
                     -EINVAL);
 }
 
+/* What another domain granted: its owner's flushes do not reach the CPUs that ran us. */
+static void
+foreign_entry_that_goes_is_flushed_first(void)
+{
+    struct frame *frame;
+    unsigned before;
+
+    space_create();
+    frame = frame_of(_mfn(SPACE_OTHER));
+    cpumask_set(&space_domain->dirty_cpus, 1);
+    for (int round = 0; round < 2; round++) {
+        g_assert_cmpint(page_get_writable(frame, space_other), ==, 0);
+        g_assert_cmpint(pv_grant_map(SPACE_VA + 7 * PAGE_SIZE, _mfn(SPACE_OTHER), 0, 0), ==, 0);
+        before = fake_cpu_flushes[1];
+        if (round == 0) /* overwritten by what is the domain's own, or taken away */
+            g_assert_cmpint(update(SPACE_L1, 7, pte_make(_mfn(20), RW), 0, DOMID_SELF), ==, 0);
+        else
+            g_assert_cmpint(va_mapping(SPACE_VA + 7 * PAGE_SIZE, 0, 0), ==, 0);
+        g_assert_cmpuint(fake_cpu_flushes[1], ==, before + 1);
+        g_assert_cmpuint(count(SPACE_OTHER), ==, 1);
+        g_assert_cmpuint(type_count(SPACE_OTHER), ==, 0);
+    }
+    /* Its own pages are flushed when they become something else, and not before. */
+    g_assert_cmpint(update(SPACE_L1, 7, pte_make(_mfn(20), RW), 0, DOMID_SELF), ==, 0);
+    before = fake_cpu_flushes[1];
+    g_assert_cmpint(update(SPACE_L1, 7, 0, 0, DOMID_SELF), ==, 0);
+    g_assert_cmpuint(fake_cpu_flushes[1], ==, before);
+}
+
+static void
+table_that_goes_flushes_once_for_all_its_foreign_entries(void)
+{
+    struct frame *frame;
+    unsigned before;
+
+    space_create();
+    frame = frame_of(_mfn(SPACE_OTHER));
+    cpumask_set(&space_domain->dirty_cpus, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_cmpint(page_get_writable(frame, space_other), ==, 0);
+        g_assert_cmpint(pv_grant_map(SPACE_VA + (7 + i) * PAGE_SIZE, _mfn(SPACE_OTHER), 0, 0), ==, 0);
+    }
+    before = fake_cpu_flushes[1];
+    g_assert_cmpint(update(SPACE_L2, pte_index(SPACE_VA, L2_SHIFT), 0, 0, DOMID_SELF), ==, 0);
+    g_assert_cmpuint(fake_cpu_flushes[1], ==, before + 1);
+    g_assert_cmpuint(count(SPACE_OTHER), ==, 1);
+}
+
+/* By the accessed bit pv_grant_unmap() knows whether a CPU may have the translation; the mapper has no say. */
+static void
+guest_cannot_clear_the_accessed_bit_of_a_granted_page(void)
+{
+    u64 va = SPACE_VA + 7 * PAGE_SIZE;
+
+    space_create();
+    g_assert_cmpint(page_get_writable(frame_of(_mfn(SPACE_OTHER)), space_other), ==, 0);
+    g_assert_cmpint(pv_grant_map(va, _mfn(SPACE_OTHER), 0, 0), ==, 0);
+    space_table(SPACE_L1)[7] |= PTE_A; /* as the CPU does */
+    g_assert_cmpint(va_mapping(va, pte_make(_mfn(SPACE_OTHER), PTE_P | PTE_RW), 0), ==, 0);
+    g_assert_cmphex(space_table(SPACE_L1)[7] & PTE_A, ==, PTE_A);
+    g_assert_cmpint(pv_grant_unmap(va, _mfn(SPACE_OTHER), 0, 0), ==, 1);
+    page_put_writable(frame_of(_mfn(SPACE_OTHER)));
+    /* Of its own pages it may. */
+    g_assert_cmpint(update(SPACE_L1, 7, pte_make(_mfn(20), RW), 0, DOMID_SELF), ==, 0);
+    g_assert_cmpint(va_mapping(va, pte_make(_mfn(20), PTE_P | PTE_RW), 0), ==, 0);
+    g_assert_cmphex(space_table(SPACE_L1)[7] & PTE_A, ==, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -402,5 +471,8 @@ main(int argc, char **argv)
     TEST(pages_are_cleared_and_copied);
     TEST(flushes_reach_the_cpus_asked_for);
     TEST(grant_entries_move_and_go_with_their_references);
+    TEST(foreign_entry_that_goes_is_flushed_first);
+    TEST(table_that_goes_flushes_once_for_all_its_foreign_entries);
+    TEST(guest_cannot_clear_the_accessed_bit_of_a_granted_page);
     return g_test_run();
 }

@@ -28,7 +28,6 @@ pv_load_cr3(struct vcpu *v)
 void
 pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code)
 {
-    v->pv.cr2 = va;
 }
 
 u32

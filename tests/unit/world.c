@@ -23,11 +23,6 @@ u32 world_pirq_bound[64], world_pirq_rc;
 const struct hypercall hypercalls[HYPERCALL_COUNT];
 
 void
-pv_iret(struct vcpu *v, struct cpu_user_regs *regs)
-{
-}
-
-void
 pirq_domain_fini(struct domain *d)
 {
 }

@@ -26,6 +26,7 @@ void fake_kick(uint16_t domid);
 /* How often the daemon has signalled the domain. */
 unsigned int fake_signals(uint16_t domid);
 
-/* The domain's end of its ring: both move as many bytes as go, and signal only if they must, as Linux does. */
+/* The domain's end of its ring: both move as many bytes as go, and signal only if they must, as Linux does.
+ */
 size_t fake_write(uint16_t domid, const void *data, size_t length);
 size_t fake_read(uint16_t domid, void *data, size_t length);

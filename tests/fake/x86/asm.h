@@ -36,10 +36,11 @@
 #define CR4_FSGSBASE   (1ull << 16)
 #define CR4_OSXSAVE    (1ull << 18)
 
-#define RFLAGS_TF (1ull << 8)
-#define RFLAGS_IF (1ull << 9)
-#define RFLAGS_DF (1ull << 10)
-#define RFLAGS_RF (1ull << 16)
+#define RFLAGS_TF       (1ull << 8)
+#define RFLAGS_IF_SHIFT 9
+#define RFLAGS_IF       (1ull << 9)
+#define RFLAGS_DF       (1ull << 10)
+#define RFLAGS_RF       (1ull << 16)
 
 struct fake_regs {
     u64 cr0, cr2, cr3, cr4, dr6, dr7, xcr0;

@@ -27,12 +27,12 @@ struct cpu {
     u32 apic_id;
     u32 tlb_time; /* (a) value of the TLB clock at the last full flush of this CPU */
     u64 cr4;
-    u64 flush_requests;     /* (a) what other CPUs want of this one, tlb.c */
+    u64 flush_requests; /* (a) what other CPUs want of this one, tlb.c */
     struct timer_queue *timers;
     struct sched_cpu *sched;
     struct vcpu *idle;
-    struct list work;  /* queued struct work */
-    u64 *window;       /* its window's L1 table */
+    struct list work; /* queued struct work */
+    u64 *window;      /* its window's L1 table */
     struct tss *tss;
     u32 gdt_loaded; /* guest pages of the GDT that are in the window */
     u32 ldt_loaded; /* entries the LDT register covers */

@@ -11,7 +11,8 @@
 
 enum {
     OP_NULL = 1, OP_EVENT, OP_YIELD, OP_VA_MAPPING, OP_MMU_1, OP_MMU_32, OP_TRAPPED_PTE, OP_PIN_L1, OP_PAGE_FAULT,
-    OP_SYSCALL, OP_IRET, OP_GRANT_MAP, OP_GRANT_UNMAP, OP_POPULATE, OP_MULTICALL_32,
+    OP_SYSCALL, OP_IRET, OP_GRANT_MAP, OP_GRANT_UNMAP, OP_POPULATE, OP_MULTICALL_32, OP_FAULT_AND_BACK, OP_UNMASK,
+    OP_SET_TIMER, OP_SWITCH, OP_GRANT_COPY, OP_PIN_TREE,
 };
 #define MARK_END 0x100 /* added to the operation's number */
 
@@ -64,6 +65,115 @@ bench_events(void)
     })
     MEASURE(OP_EVENT, SEND());
     MEASURE(OP_YIELD, HYPERCALL(sched_op, SCHEDOP_yield, 0));
+
+    struct evtchn_unmask unmask = {.port = bind.port};
+#define UNMASK()                                                                                             \
+    ({                                                                                                       \
+        shared_info->evtchn_pending[0] = 0;                                                                  \
+        shared_info->evtchn_mask[0] |= 1ull << unmask.port;                                                  \
+        HYPERCALL(event_channel_op, EVTCHNOP_unmask, &unmask);                                               \
+    })
+    MEASURE(OP_UNMASK, UNMASK());
+    /* Far off, so that it never fires. */
+    MEASURE(OP_SET_TIMER, HYPERCALL(set_timer_op, shared_info->vcpu_info[0].time.system_time + 60000000000ull));
+}
+
+/* --- two vCPUs that wake each other: an event sent, the sender blocks, and the same the other way --- */
+
+static evtchn_port_t port_of[2];
+
+static void
+send_to(unsigned vcpu)
+{
+    struct evtchn_send send = {.port = port_of[vcpu]};
+
+    if (HYPERCALL(event_channel_op, EVTCHNOP_send, &send))
+        ERROR("cannot send to vCPU %u", vcpu);
+}
+
+static void
+wait_on(unsigned vcpu)
+{
+    struct sched_poll poll = {.nr_ports = 1};
+
+    set_xen_guest_handle(poll.ports, &port_of[vcpu]);
+    if (HYPERCALL(sched_op, SCHEDOP_poll, &poll))
+        ERROR("vCPU %u cannot wait", vcpu);
+    __sync_fetch_and_and(&shared_info->evtchn_pending[0], ~(1ull << port_of[vcpu]));
+}
+
+static void
+second_vcpu(void)
+{
+    for (;;) {
+        wait_on(1);
+        send_to(0);
+    }
+}
+
+static void
+bench_switch(void)
+{
+    static struct vcpu_guest_context ctx;
+    u64 cr3;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct evtchn_bind_ipi bind = {.vcpu = i};
+
+        if (HYPERCALL(event_channel_op, EVTCHNOP_bind_ipi, &bind))
+            ERROR("vCPU %u has no event channel: this needs two of them", i);
+        port_of[i] = bind.port;
+        __sync_fetch_and_or(&shared_info->evtchn_mask[0], 1ull << bind.port);
+    }
+    shared_info->vcpu_info[1].evtchn_upcall_mask = 1;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(cr3));
+    ctx.flags = VGCF_in_kernel;
+    ctx.ctrlreg[3] = cr3;
+    ctx.user_regs.rip = (u64)second_vcpu;
+    ctx.user_regs.cs = FLAT_KERNEL_CS;
+    ctx.user_regs.ss = FLAT_KERNEL_SS;
+    ctx.user_regs.rsp = (u64)page_new() + 4096 - 8;
+    ctx.user_regs.rflags = 0x200;
+    ctx.kernel_ss = FLAT_KERNEL_SS;
+    ctx.kernel_sp = ctx.user_regs.rsp;
+    if (HYPERCALL(vcpu_op, VCPUOP_initialise, 1, &ctx) || HYPERCALL(vcpu_op, VCPUOP_up, 1, 0))
+        ERROR("no second vCPU");
+    MEASURE(OP_SWITCH, ({
+                send_to(1);
+                wait_on(0);
+                0;
+            }));
+}
+
+/* --- page tables --- */
+
+/* As fork and exit see it: a process's whole tree of four levels, with two full L1 tables, is made one and taken apart. */
+static void
+bench_pin_tree(void)
+{
+    char *page = page_new();
+    u64 *tables[5];
+    struct mmuext_op pin = {.cmd = MMUEXT_PIN_L4_TABLE}, unpin = {.cmd = MMUEXT_UNPIN_TABLE};
+
+    for (unsigned i = 0; i < 5; i++)
+        tables[i] = page_new();
+    memcpy(tables[0], (void *)start_info->pt_base, 4096);
+    for (unsigned i = 256; i < 272; i++)
+        tables[0][i] = 0;
+    tables[0][0] = machine_of(tables[1]) | 0x67;
+    tables[1][0] = machine_of(tables[2]) | 0x67;
+    for (unsigned i = 0; i < 2; i++) {
+        tables[2][i] = machine_of(tables[3 + i]) | 0x67;
+        for (unsigned n = 0; n < 512; n++)
+            tables[3 + i][n] = mfn_of(page) << 12 | 0x65;
+    }
+    for (unsigned i = 0; i < 5; i++)
+        make_readonly(tables[i]);
+    pin.arg1.mfn = unpin.arg1.mfn = mfn_of(tables[0]);
+    MEASURE(OP_PIN_TREE, ({
+                s64 rc = HYPERCALL(mmuext_op, &pin, 1, 0, DOMID_SELF);
+                rc ? rc : HYPERCALL(mmuext_op, &unpin, 1, 0, DOMID_SELF);
+            }));
 }
 
 static void
@@ -116,8 +226,13 @@ static void
 bench_fault(void)
 {
     for (unsigned i = 0; i < 2; i++) {
-        __asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; .byte 0x0f, 0x1f, 0x84, 0x00; .long %c1; mov 0x1000, %%eax; 1:"
-                         : "=m"(fault_skip) : "i"(0x5e7a1000 + OP_PAGE_FAULT) : "rax", "memory");
+        __asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; .byte 0x0f, 0x1f, 0x84, 0x00; .long %c1;"
+                         ".byte 0x0f, 0x1f, 0x84, 0x00; .long %c2; mov 0x1000, %%eax;"
+                         "1: .byte 0x0f, 0x1f, 0x84, 0x00; .long %c3"
+                         : "=m"(fault_skip)
+                         : "i"(0x5e7a1000 + OP_FAULT_AND_BACK), "i"(0x5e7a1000 + OP_PAGE_FAULT),
+                           "i"(0x5e7a1000 + OP_FAULT_AND_BACK + MARK_END)
+                         : "rax", "memory");
     }
     if (faults != 2)
         ERROR("%u page faults arrived", faults);
@@ -168,6 +283,16 @@ bench_grants(void)
         MARK(OP_GRANT_UNMAP + MARK_END);
         if (unmap.status)
             ERROR("grant unmap: %d", unmap.status);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct gnttab_copy copy = {.source = {.u.ref = 8, .domid = 0}, .dest = {.u.gmfn = mfn_of(page_new()), .domid = DOMID_SELF},
+                                   .len = 64, .flags = GNTCOPY_source_gref};
+
+        MARK(OP_GRANT_COPY);
+        HYPERCALL(grant_table_op, GNTTABOP_copy, &copy, 1);
+        MARK(OP_GRANT_COPY + MARK_END);
+        if (copy.status)
+            ERROR("grant copy: %d", copy.status);
     }
 }
 
@@ -247,7 +372,9 @@ test_main(void)
     MEASURE(OP_NULL, HYPERCALL(xen_version, XENVER_version, 0));
     bench_multicall();
     bench_events();
+    bench_switch();
     bench_mmu();
+    bench_pin_tree();
     bench_fault();
     bench_iret();
     bench_grants();

@@ -5,6 +5,20 @@
  */
 #include "guest.h"
 
+/* Of a list that runs into a page that is not there, the entries before it are carried out. */
+static void
+check_list_with_an_end(void)
+{
+    char *page = page_new(), *gap = page_new();
+    struct multicall_entry *last = (struct multicall_entry *)gap - 1;
+
+    last->op = __HYPERVISOR_xen_version;
+    last->args[0] = XENVER_pagesize;
+    EXPECT_RC(HYPERCALL(update_va_mapping, gap, 0, UVMF_INVLPG | UVMF_LOCAL), 0);
+    EXPECT_RC(HYPERCALL(multicall, last, 2), -EFAULT);
+    CHECK(page + 4096 == gap && last->result == 4096, "the entry before the gap gave %ld", (long)last->result);
+}
+
 void
 test_main(void)
 {
@@ -31,6 +45,11 @@ test_main(void)
     EXPECT_RC(HYPERCALL(multicall, nowhere, 1), -EFAULT);
     EXPECT_RC(HYPERCALL(multicall, &call, 1), 0);
     CHECK((s64)call.result == -ENOSYS, "a multicall of nothing gave %ld", (long)call.result);
+    EXPECT_RC(HYPERCALL(multicall, hypervisor - sizeof(call), 2), -EFAULT);
+    call.op = __HYPERVISOR_multicall;
+    EXPECT_RC(HYPERCALL(multicall, &call, 1), 0);
+    CHECK((s64)call.result == -EINVAL, "a multicall in a multicall gave %ld", (long)call.result);
+    check_list_with_an_end();
     EXPECT_RC(HYPERCALL(console_io, CONSOLEIO_write, 10, hypervisor), -EFAULT);
     EXPECT_RC(HYPERCALL(xen_version, XENVER_version) >> 16, 4);
 }
