@@ -5,7 +5,7 @@
  *     case nodes requests-per-second daemon-microseconds-per-request
  *
  * Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE NODES...
- *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so many rounds: prints their requests
+ *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so often: how many it was
  *        store-bench SOCKET DAEMON-PID domains COUNT          bytes of the daemon for one introduced domain
  *
  * Requests go out in batches of DEPTH, as a kernel with several waiting threads sends them, except in the

@@ -5,8 +5,8 @@
 Usage: store-bench.py BUILD-DIRECTORY XEN-BIN-DIRECTORY [SECONDS-PER-CASE]
 
 XEN-BIN-DIRECTORY holds Debian's xenstored and oxenstored (/usr/lib/xen-4.17/bin of xen-utils-4.17).  They
-run on this machine without a hypervisor, as ours does, on a small preloaded library.  Everything happens in a mount
-namespace of its own, because oxenstored has a fixed socket path.  Run as root.
+run on this machine without a hypervisor, as ours does, on a small preloaded library.  Everything happens in a
+mount namespace of its own, because oxenstored has a fixed socket path.  Run as root.
 """
 import os
 import re
@@ -19,7 +19,8 @@ import time
 
 NODES = ["10", "1000", "100000"]
 DOMAINS = "500"
-COUNTED = ["sync-read", "sync-write", "sync-list", "sync-tx-empty", "sync-tx-contended", "sync-watch", "sync-watch-10000"]
+COUNTED = ["sync-read", "sync-write", "sync-list", "sync-tx-empty", "sync-tx-contended", "sync-watch",
+           "sync-watch-10000"]
 
 
 def start(arguments, environment, socket):
@@ -66,7 +67,7 @@ def bench(build, socket, pid, *arguments):
 
 
 def timed(build, work, daemon, seconds):
-    """Rates and times; memory is looked at in a daemon that did nothing before, as freed memory hides the growth."""
+    """Rates and times.  Memory is looked at in a fresh daemon, as memory freed before hides the growth."""
     _, arguments, environment, socket = daemon
     results = {}
     for kind, words in (("memory", ["0.01", NODES[-1]]), ("idle-domain", ["domains", DOMAINS]),
@@ -102,8 +103,8 @@ def system_calls(build, work, daemon, words):
 
 def instructions(build, work, daemon, words):
     _, arguments, environment, socket = daemon
-    process = start(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={work}/grind",
-                     *arguments], environment, socket)
+    process = start(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+                     f"--log-file={work}/grind", *arguments], environment, socket)
     count = bench(build, socket, process.pid, *words)
     end(process, work, socket, signal.SIGTERM)
     with open(f"{work}/grind") as file:
@@ -119,14 +120,16 @@ def counted(measure, build, work, daemon, case):
 
 def print_counts(build, work, every):
     print("\nof the daemon for each operation, 1,000 nodes: system calls, and instructions in user space")
-    print(f"{'case':17}" + "".join(f" {daemon[0]:>18}" for daemon in every) + "   fewer than the better of the others")
+    print(f"{'case':17}" + "".join(f" {daemon[0]:>18}" for daemon in every)
+          + "   fewer than the better of the others")
     for case in COUNTED:
         line, ratios = f"{case:17}", []
         for measure, tool in ((system_calls, "strace"), (instructions, "valgrind")):
             ratios.append([counted(measure, build, work, daemon, case) if shutil.which(tool) else None
                            for daemon in every])
         for calls, steps in zip(*ratios):
-            line += f" {'-' if calls is None else f'{calls:.1f}':>7} {'-' if steps is None else f'{steps:.0f}':>10}"
+            line += f" {'-' if calls is None else f'{calls:.1f}':>7}"
+            line += f" {'-' if steps is None else f'{steps:.0f}':>10}"
         for numbers in ratios:
             if numbers[0]:
                 line += f"   {min(numbers[1:]) / numbers[0]:.1f}x"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Plays a conversation to serai-xenstored and to both store daemons of Debian's Xen; prints where they differ.
+"""Plays a conversation to serai-xenstored and to both daemons of Debian's Xen; prints where they differ.
 
 Usage: store-compare.py BUILD-DIRECTORY XEN-BIN-DIRECTORY CONVERSATION
 
-The conversation is one of tests/xenstore, of the control domain alone; conversation-test.c tells what its lines mean.
-Run as root.
+The conversation is one of tests/xenstore, of the control domain alone; conversation-test.c tells what its
+lines mean.  Run as root.
 """
 import importlib.util
 import os
@@ -18,8 +18,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TYPES = {name: number for number, name in enumerate(
-    "CONTROL DIRECTORY READ GET_PERMS WATCH UNWATCH TRANSACTION_START TRANSACTION_END INTRODUCE RELEASE GET_DOMAIN_PATH "
-    "WRITE MKDIR RM SET_PERMS WATCH_EVENT ERROR IS_DOMAIN_INTRODUCED RESUME SET_TARGET".split())}
+    "CONTROL DIRECTORY READ GET_PERMS WATCH UNWATCH TRANSACTION_START TRANSACTION_END INTRODUCE RELEASE "
+    "GET_DOMAIN_PATH WRITE MKDIR RM SET_PERMS WATCH_EVENT ERROR "
+    "IS_DOMAIN_INTRODUCED RESUME SET_TARGET".split())}
 TYPES |= {"RESET_WATCHES": 21, "DIRECTORY_PART": 22, "GET_FEATURE": 23, "SET_FEATURE": 24, "GET_QUOTA": 25,
           "SET_QUOTA": 26}
 NAMES = {number: name for name, number in TYPES.items()}
@@ -118,7 +119,7 @@ def main():
             process = bench.start(arguments, environment, socket_path)
             found = differences(path, socket_path)
             bench.end(process, work, socket_path)
-            print(f"{name}: {len(found)} of {len(conversation(path))} requests answered otherwise than expected")
+            print(f"{name}: {len(found)} of {len(conversation(path))} requests answered otherwise")
             for number, line, expected, seen in found:
                 print(f"  {number}: {line}\n      expected {expected}\n      answered {seen}")
             wrong += len(found) if name == "serai" else 0
