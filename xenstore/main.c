@@ -9,14 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -66,110 +67,91 @@ log_message(const char *text)
     g_message("%s", text);
 }
 
-/* GLib's main loop waits through this, so that a thousand connections cost one system call. */
-static gint
-poll_with_epoll(GPollFD *fds, guint count, gint timeout)
+static bool stopping;
+
+static void
+signal_ready(struct server *of, struct watched *watched, uint32_t events)
 {
-    static struct watched woken[8];
-    static guint woken_count;
-    guint i, j;
-    gint ready = 0;
+    struct signalfd_siginfo info;
 
-    for (i = 0; i < count; i++) {
-        for (j = 0; j < woken_count && woken[j].fd != fds[i].fd; j++)
-            ;
-        if (j < woken_count)
-            continue;
-        if (woken_count == G_N_ELEMENTS(woken))
-            return g_poll(fds, count, timeout);
-        woken[woken_count].fd = fds[i].fd;
-        server_watch(&server, &woken[woken_count++], EPOLLIN);
-    }
-    server_wait(&server, timeout);
-    for (i = 0; i < count; i++)
-        fds[i].revents = 0;
-    for (i = 0; i < (guint)server.event_count; i++) {
-        struct watched *watched = server.events[i].data.ptr;
-
-        if (watched < woken || watched >= woken + woken_count)
-            continue;
-        for (j = 0; j < count; j++) {
-            if (fds[j].fd == watched->fd)
-                fds[j].revents = G_IO_IN;
-        }
-        server.events[i].data.ptr = NULL;
-        ready++;
-    }
-    return ready;
-}
-
-static gboolean
-work_prepare(GSource *source, gint *timeout)
-{
-    (void)source;
-    *timeout = -1;
-    return server_busy(&server);
-}
-
-static gboolean
-work_check(GSource *source)
-{
-    (void)source;
-    return server.event_count || server_busy(&server);
-}
-
-static gboolean
-work_dispatch(GSource *source, GSourceFunc callback, gpointer data)
-{
-    (void)source;
-    (void)callback;
-    (void)data;
-    server_turn(&server);
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean
-tick(gpointer data)
-{
-    (void)data;
-    server_tick(&server, g_get_monotonic_time() / G_USEC_PER_SEC);
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean
-feed_watchdog(gpointer data)
-{
-    (void)data;
-    sd_notify(0, "WATCHDOG=1");
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean
-stop(gpointer loop)
-{
-    g_main_loop_quit(loop);
-    return G_SOURCE_CONTINUE;
+    (void)of;
+    (void)events;
+    if (read(watched->fd, &info, sizeof(info)) == sizeof(info))
+        stopping = true;
 }
 
 static void
+tick_ready(struct server *of, struct watched *watched, uint32_t events)
+{
+    uint64_t times;
+
+    (void)events;
+    if (read(watched->fd, &times, sizeof(times)) == sizeof(times))
+        server_tick(of, g_get_monotonic_time() / G_USEC_PER_SEC);
+}
+
+static void
+watchdog_ready(struct server *of, struct watched *watched, uint32_t events)
+{
+    uint64_t times;
+
+    (void)of;
+    (void)events;
+    if (read(watched->fd, &times, sizeof(times)) == sizeof(times))
+        sd_notify(0, "WATCHDOG=1");
+}
+
+/* Has the loop wait for @watched, too. */
+static bool
+watch(struct watched *watched, int fd)
+{
+    watched->fd = fd;
+    return fd >= 0 && !server_watch(&server, watched, EPOLLIN);
+}
+
+static int
+every(uint64_t interval_us)
+{
+    struct timespec time = {.tv_sec = interval_us / 1000000, .tv_nsec = interval_us % 1000000 * 1000};
+    struct itimerspec timer = {.it_interval = time, .it_value = time};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+    if (fd >= 0)
+        timerfd_settime(fd, 0, &timer, NULL);
+    return fd;
+}
+
+static int
+stop_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Every wait of the daemon is in here, in one epoll set, which costs one system call however many wait. */
+static bool
 run(void)
 {
-    static GSourceFuncs work_functions = {
-        .prepare = work_prepare, .check = work_check, .dispatch = work_dispatch};
-    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    g_autoptr(GSource) work = g_source_new(&work_functions, sizeof(GSource));
+    static struct watched signals = {.ready = signal_ready};
+    static struct watched ticks = {.ready = tick_ready};
+    static struct watched watchdog = {.ready = watchdog_ready};
     uint64_t watchdog_us;
 
-    g_main_context_set_poll_func(NULL, poll_with_epoll);
-    g_source_attach(work, NULL);
-    g_unix_signal_add(SIGTERM, stop, loop);
-    g_unix_signal_add(SIGINT, stop, loop);
-    g_timeout_add_seconds(TICK_SECONDS, tick, NULL);
-    if (sd_watchdog_enabled(0, &watchdog_us) > 0)
-        g_timeout_add(watchdog_us / 3000, feed_watchdog, NULL);
+    if (!watch(&signals, stop_signals()) || !watch(&ticks, every(TICK_SECONDS * G_USEC_PER_SEC)))
+        return false;
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0 && !watch(&watchdog, every(watchdog_us / 3)))
+        return false;
     sd_notify(0, "READY=1\nSTATUS=Serving.");
-    g_main_loop_run(loop);
-    g_source_destroy(work);
+    while (!stopping) {
+        server_wait(&server, server_busy(&server) ? 0 : -1);
+        server_turn(&server);
+    }
+    return true;
 }
 
 /* Sockets that the service manager made or kept: by their names. */
@@ -391,7 +373,10 @@ main(int argc, char **argv)
             return 1;
         close(ready);
     }
-    run();
+    if (!run()) {
+        g_printerr("Cannot wait for anything: %s.\n", g_strerror(errno));
+        return 1;
+    }
     sd_notify(0, "STOPPING=1");
     rc = journal_checkpoint(&server.journal, &server.store);
     if (rc)

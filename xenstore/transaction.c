@@ -225,8 +225,9 @@ replay_one(const struct transaction *transaction, const struct touched *touched,
         return 0;
     if (!now) {
         rc = ledger_add(ledger, work->perms->entry[0].domid, 1, node_bytes(work));
-        if (!rc)
-            rc = tree_create(root, touched->path, value_ref(work->value), work->perms, gen);
+        if (rc)
+            return rc;
+        rc = tree_create(root, touched->path, value_ref(work->value), work->perms, gen);
         if (rc)
             value_put(work->value);
         return rc;

@@ -5,7 +5,7 @@
  *     case nodes requests-per-second daemon-microseconds-per-request
  *
  * Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE NODES...
- *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so many rounds, for counting
+ *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so often: how many it was
  *        store-bench SOCKET DAEMON-PID domains COUNT          bytes of the daemon for one introduced domain
  *
  * Requests go out in batches of DEPTH, as a kernel with several waiting threads sends them, except in the
@@ -250,6 +250,10 @@ case_end(const struct run *run, const char *name)
 {
     double time = now() - run->start;
 
+    if (rounds) {
+        printf("%s %lu %lu 0\n", name, nodes, run->count);
+        return;
+    }
     printf("%s %lu %.0f %.3f\n", name, nodes, run->count / time,
            (daemon_time() - run->cpu) / run->count * 1e6);
     fflush(stdout);

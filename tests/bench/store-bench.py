@@ -5,10 +5,11 @@
 Usage: store-bench.py BUILD-DIRECTORY XEN-BIN-DIRECTORY [SECONDS-PER-CASE]
 
 XEN-BIN-DIRECTORY holds Debian's xenstored and oxenstored (/usr/lib/xen-4.17/bin of xen-utils-4.17).  They
-run on this machine without a hypervisor, on a small preloaded library.  Everything happens in a mount
-namespace of its own, because oxenstored has a fixed socket path.  Run as root.
+run on this machine without a hypervisor, as ours does, on a small preloaded library.  Everything happens in a
+mount namespace of its own, because oxenstored has a fixed socket path.  Run as root.
 """
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,15 @@ import tempfile
 import time
 
 NODES = ["10", "1000", "100000"]
+DOMAINS = "500"
+COUNTED = ["sync-read", "sync-write", "sync-list", "sync-tx-empty", "sync-tx-contended", "sync-watch",
+           "sync-watch-10000"]
 
 
 def start(arguments, environment, socket):
     process = subprocess.Popen(arguments, env={**os.environ, **environment},
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(600):
         if os.path.exists(socket) or process.poll() is not None:
             break
         time.sleep(0.1)
@@ -42,14 +46,114 @@ def daemons(build, xen, work):
     with open(f"{work}/oxenstored.conf", "w") as file:
         file.write(f"quota-activate = false\nxenstored-kva = {work}/kva\nxenstored-port = {work}/port\n"
                    "conflict-rate-limit-is-aggregate = false\n")
-    yield ("serai", [f"{build}/xenstore/serai-xenstored", "-f", "--bare", "-r", f"{work}/serai", "-s", f"{work}/state"],
-           {}, f"{work}/serai/socket")
+    yield ("serai", [f"{build}/xenstore/serai-xenstored", "-f", "-r", f"{work}/serai", "-s", f"{work}/state"],
+           {"LD_PRELOAD": shim}, f"{work}/serai/socket")
     os.makedirs(f"{work}/c", exist_ok=True)
     yield ("xenstored", [f"{xen}/xenstored", "-N", "-I", "-W", "100000", "--pid-file", f"{work}/c/pid"],
            {"LD_PRELOAD": shim, "XENSTORED_RUNDIR": f"{work}/c"}, f"{work}/c/socket")
     yield ("oxenstored", [f"{xen}/oxenstored", "--no-fork", "--no-access-log", "--config-file",
                           f"{work}/oxenstored.conf", "--pid-file", f"{work}/oxpid"],
            {"LD_PRELOAD": shim}, "/run/xenstored/socket")
+
+
+def bench(build, socket, pid, *arguments):
+    """The lines of store-bench: {(case, nodes): (number, number)}."""
+    run = subprocess.run([f"{build}/tests/bench/store-bench", socket, str(pid), *map(str, arguments)],
+                         stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        print(f"{socket}: the bench ended early")
+    lines = [line.split() for line in run.stdout.splitlines()]
+    return {(case, int(nodes)): (float(first), float(second)) for case, nodes, first, second in lines}
+
+
+def timed(build, work, daemon, seconds):
+    """Rates and times.  Memory is looked at in a fresh daemon, as memory freed before hides the growth."""
+    _, arguments, environment, socket = daemon
+    results = {}
+    for kind, words in (("memory", ["0.01", NODES[-1]]), ("idle-domain", ["domains", DOMAINS]),
+                        (None, [seconds, *NODES])):
+        process = start(arguments, environment, socket)
+        lines = bench(build, socket, process.pid, *words)
+        end(process, work, socket)
+        results |= {key: value for key, value in lines.items()
+                    if key[0] == kind or (kind is None and key[0] != "memory")}
+    return results
+
+
+def end(process, work, socket, number=signal.SIGKILL):
+    process.send_signal(number)
+    process.wait()
+    shutil.rmtree(f"{work}/state", ignore_errors=True)
+    if os.path.exists(socket):
+        os.unlink(socket)
+
+
+def system_calls(build, work, daemon, words):
+    _, arguments, environment, socket = daemon
+    preload = [f"-E{name}={value}" for name, value in environment.items()]
+    process = start(["strace", "-f", "-c", "-o", f"{work}/calls", *preload, *arguments], {}, socket)
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        pid = int(file.read().split()[0])
+    count = bench(build, socket, pid, *words)
+    os.kill(pid, signal.SIGKILL)
+    end(process, work, socket, 0)
+    with open(f"{work}/calls") as file:
+        return int(file.read().split("\n")[-2].split()[3]), count
+
+
+def instructions(build, work, daemon, words):
+    _, arguments, environment, socket = daemon
+    process = start(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+                     f"--log-file={work}/grind", *arguments], environment, socket)
+    count = bench(build, socket, process.pid, *words)
+    end(process, work, socket, signal.SIGTERM)
+    with open(f"{work}/grind") as file:
+        return int(re.search(r"Collected : (\d+)", file.read()).group(1)), count
+
+
+def counted(measure, build, work, daemon, case):
+    """What one operation of @case costs: the difference of a long and a short run, so that it is exact."""
+    (few, few_count), (many, many_count) = (measure(build, work, daemon, [f"-{case}", rounds, "1000"])
+                                            for rounds in ("10", "210"))
+    return (many - few) / (many_count[case, 1000][0] - few_count[case, 1000][0])
+
+
+def print_counts(build, work, every):
+    print("\nof the daemon for each operation, 1,000 nodes: system calls, and instructions in user space")
+    print(f"{'case':17}" + "".join(f" {daemon[0]:>18}" for daemon in every)
+          + "   fewer than the better of the others")
+    for case in COUNTED:
+        line, ratios = f"{case:17}", []
+        for measure, tool in ((system_calls, "strace"), (instructions, "valgrind")):
+            ratios.append([counted(measure, build, work, daemon, case) if shutil.which(tool) else None
+                           for daemon in every])
+        for calls, steps in zip(*ratios):
+            line += f" {'-' if calls is None else f'{calls:.1f}':>7}"
+            line += f" {'-' if steps is None else f'{steps:.0f}':>10}"
+        for numbers in ratios:
+            if numbers[0]:
+                line += f"   {min(numbers[1:]) / numbers[0]:.1f}x"
+        print(line, flush=True)
+
+
+def print_times(results, names):
+    print("requests per second (CPU microseconds of the daemon for each); bytes of memory")
+    print(f"{'case':17} {'nodes':>7}" + "".join(f" {name:>20}" for name in names)
+          + "   rate and CPU against the better of the others")
+    for case, nodes in sorted({key[:2] for key in results}):
+        cells = [results.get((case, nodes, name)) for name in names]
+        line = f"{case:17} {nodes:7}"
+        others = [cell for cell in cells[1:] if cell]
+        if case in ("memory", "idle-domain"):
+            line += "".join(f" {cell[0]:13.0f} B each" if cell else f" {'-':>20}" for cell in cells)
+            if cells[0] and others:
+                line += f"   {min(cell[0] for cell in others) / cells[0][0]:.1f}x"
+        else:
+            line += "".join(f" {cell[0]:11.0f} ({cell[1]:6.2f})" if cell else f" {'-':>20}" for cell in cells)
+            if cells[0] and others:
+                line += f"   {cells[0][0] / max(cell[0] for cell in others):.1f}x"
+                line += f" {min(cell[1] for cell in others) / cells[0][1]:.1f}x"
+        print(line)
 
 
 def main():
@@ -63,48 +167,13 @@ def main():
     os.makedirs("/run/xenstored", exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", "/run/xenstored"], check=True)
     os.makedirs("/var/log/xen", exist_ok=True)
-    results = {}
-    names = []
     # Also the states go there, since a real one lies in /run; and it all goes with the namespace.
     with tempfile.TemporaryDirectory(dir="/run/xenstored") as work:
-        for name, arguments, environment, socket in daemons(build, xen, work):
-            names.append(name)
-            # Memory is looked at in a daemon that did nothing before, as freed memory would hide the growth.
-            for only, nodes, time_each in (("memory", NODES[-1:], "0.01"), (None, NODES, seconds)):
-                process = start(arguments, environment, socket)
-                bench = subprocess.run([f"{build}/tests/bench/store-bench", socket, str(process.pid), time_each]
-                                       + nodes, stdout=subprocess.PIPE, text=True)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                shutil.rmtree(f"{work}/state", ignore_errors=True)
-                if os.path.exists(socket):
-                    os.unlink(socket)
-                if bench.returncode:
-                    print(f"{name}: the bench ended early")
-                for line in bench.stdout.splitlines():
-                    case, count, rate, cpu = line.split()
-                    if (case == "memory") == (only == "memory"):
-                        results[case, int(count), name] = (float(rate), float(cpu))
-    rows = sorted({key[:2] for key in results}, key=lambda row: (row[0], row[1]))
-    print("requests per second (CPU microseconds of the daemon for each)")
-    print(f"{'case':13} {'nodes':>7}" + "".join(f" {name:>20}" for name in names)
-          + "   rate and CPU against the better of the others")
-    for case, nodes in rows:
-        cells = [results.get((case, nodes, name)) for name in names]
-        line = f"{case:13} {nodes:7}"
-        if case == "memory":
-            line += "".join(f" {cell[0]:14.0f} B/node" if cell else f" {'-':>20}" for cell in cells)
-            others = [cell[0] for cell in cells[1:] if cell]
-            if cells[0] and others:
-                line += f"   {min(others) / cells[0][0]:.1f}x"
-        else:
-            line += "".join(f" {cell[0]:11.0f} ({cell[1]:6.2f})" if cell else f" {'-':>20}" for cell in cells)
-            others = [cell for cell in cells[1:] if cell]
-            if cells[0] and others:
-                rate = cells[0][0] / max(cell[0] for cell in others)
-                cpu = min(cell[1] for cell in others) / cells[0][1]
-                line += f"   {rate:.1f}x {cpu:.1f}x"
-        print(line)
+        every = list(daemons(build, xen, work))
+        results = {(*key, daemon[0]): value for daemon in every
+                   for key, value in timed(build, work, daemon, seconds).items()}
+        print_times(results, [daemon[0] for daemon in every])
+        print_counts(build, work, every)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,10 @@ round=0
 while :; do
     round=$((round + 1))
     dd if=/dev/urandom of=/tmp/block bs=64k count=4 2>/dev/null
-    dd if=/tmp/block of=/dev/xvda bs=64k count=4 seek=$((round % 16 * 4)) oflag=direct 2>/dev/null || say "disk write FAILED"
-    dd if=/dev/xvda of=/tmp/back bs=64k count=4 skip=$((round % 16 * 4)) iflag=direct 2>/dev/null || say "disk read FAILED"
+    dd if=/tmp/block of=/dev/xvda bs=64k count=4 seek=$((round % 16 * 4)) oflag=direct 2>/dev/null ||
+        say "disk write FAILED"
+    dd if=/dev/xvda of=/tmp/back bs=64k count=4 skip=$((round % 16 * 4)) iflag=direct 2>/dev/null ||
+        say "disk read FAILED"
     cmp -s /tmp/block /tmp/back || say "disk DIFFERS"
     say "disk round $round"
     usleep 100000

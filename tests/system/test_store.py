@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The store daemon below Debian's kernel, tools and guests.
 
-In the tiny dom0: see store-on-xen.py.  On the whole host, as systemd's service beside libvirtd, with guests of xl and
-of virsh: `pytest tests/system/test_store.py -m 'not tiny'` on Serai, with `--peer=hypervisor` on Debian's Xen.
+In the tiny dom0: see store-on-xen.py.  On the whole host, as systemd's service beside libvirtd, with guests of
+xl and of virsh: `pytest tests/system/test_store.py -m 'not tiny'` on Serai, with `--peer=hypervisor` on
+Debian's Xen.
 $STORE_CYCLES says how many domains are made and destroyed (20; it takes long).
 """
 import importlib.util
@@ -63,8 +64,8 @@ def store_on_xen():
 @pytest.mark.tiny
 @pytest.mark.parametrize('kind', ['serai', 'xen'])
 def test_store_serves_guests_through_kills(kind):
-    run = subprocess.run([sys.executable, SCRIPT, kind, '--kills', '8', '--cycles', '10'], capture_output=True,
-                         text=True)
+    run = subprocess.run([sys.executable, SCRIPT, kind, '--kills', '8', '--cycles', '10'],
+                         capture_output=True, text=True)
     if run.returncode == 77:
         pytest.skip(run.stdout.strip())
     assert run.returncode == 0, run.stdout + run.stderr
@@ -75,8 +76,8 @@ def store_host(host, stock):
     if 'store' in stock:
         pytest.skip('the store of this run is Debian\'s')
     module = store_on_xen()
-    for name, data in (('store-guest-initrd', module.guest_initramfs(CLIENT)), ('empty', module.empty_kernel()),
-                       ('by-xl.cfg', GUEST_XL), ('by-virsh.xml', GUEST_VIRSH), ('empty.cfg', EMPTY_XL),
+    for name, data in (('store-guest-initrd', module.guest_initramfs(CLIENT)),
+                       ('empty', module.empty_kernel()), ('by-xl.cfg', GUEST_XL), ('by-virsh.xml', GUEST_VIRSH), ('empty.cfg', EMPTY_XL),
                        ('empty.xml', EMPTY_VIRSH)):
         host.run(f'cat > {IMAGES}/{name}', input=data)
     for name in ADDRESSES:
@@ -109,7 +110,7 @@ def test_systemd_runs_it_as_the_unit_says(store_host):
 
 
 def test_dom0_has_the_nodes_that_tools_expect(store_host):
-    """What Debian's own start script leaves, with Debian's store: name and number, and the store's own node."""
+    """What Debian's own start script leaves with Debian's store: name and number, the store's own node."""
     listing = store_host.run('xenstore-ls -f /')
     assert '/local/domain/0/name = "Domain-0"' in listing
     assert '/local/domain/0/domid = "0"' in listing
@@ -155,7 +156,8 @@ def traffic(store_host):
     host.virsh(f'create {_local(host, "by-virsh.xml", GUEST_VIRSH)}', timeout=600)
     for name, address in ADDRESSES.items():
         wait_for_rounds(host, name, 2, 20)
-        host.run(f'systemd-run -q --unit ping-{name} -p KillSignal=SIGINT -p StandardOutput=file:/tmp/ping-{name}.log '
+        host.run(f'systemd-run -q --unit ping-{name} -p KillSignal=SIGINT '
+                 f'-p StandardOutput=file:/tmp/ping-{name}.log '
                  f'ping -i 0.2 {address}')
     yield host
     for name in ADDRESSES:
@@ -207,7 +209,8 @@ def test_nobody_notices(traffic, way, times):
         wait_for_rounds(host, name, disk + 5, client + 20)
     for kind in ('kernel', 'socket'):
         right = host.run(f'grep -c "rounds right" /tmp/{kind}.log')
-        host.run(f'for i in $(seq 300); do [ $(grep -c "rounds right" /tmp/{kind}.log) -gt {right.strip()} ] && exit 0; '
+        host.run(f'for i in $(seq 300); do [ $(grep -c "rounds right" /tmp/{kind}.log) '
+                 f'-gt {right.strip()} ] && exit 0; '
                  'sleep 0.5; done; exit 1', timeout=200)
         assert 'WRONG' not in host.run(f'cat /tmp/{kind}.log')
     assert {'by-virsh', 'Domain-0'} <= set(host.virsh('list --name').split())
@@ -249,7 +252,8 @@ def test_guests_leave_nothing(store_host, traffic):
              f'xenstore-chmod /local/domain/0/backend/vbd/{number}/hostile n{number}; '
              f'xenstore-write /test/hostile/x 1; xenstore-chmod -r /test/hostile n{number}')
     host.run('xl destroy by-xl', timeout=300)
-    host.run(f'for i in $(seq 60); do xenstore-ls -fp / | grep -E "/{number}[/ ]|[nrwb]{number}[,)]" || exit 0; sleep 1; '
+    host.run(f'for i in $(seq 60); do xenstore-ls -fp / | grep -E "/{number}[/ ]|[nrwb]{number}[,)]" || exit 0; '
+             'sleep 1; '
              'done; exit 1', timeout=200)
 
 
@@ -275,8 +279,8 @@ def test_domains_come_and_go(store_host, maker):
 def test_the_socket_starts_the_service(store_host):
     """Comes last: who was connected must connect anew after a stop."""
     host = store_host
-    host.run('systemctl stop libvirtd libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket '
-             'serai-consoled serai-xenstored.service', check=False)
+    host.run('systemctl stop libvirtd libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket '
+             'libvirtd-tcp.socket serai-consoled serai-xenstored.service', check=False)
     assert property_of(host, 'ActiveState') == 'inactive'
     assert host.run('xenstore-read /local/domain/0/name').strip() == 'Domain-0'
     assert property_of(host, 'ActiveState') == 'active'

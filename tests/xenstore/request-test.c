@@ -6,6 +6,7 @@
 #include "peer.h"
 #include "transaction.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,58 @@ limits_hold_a_hostile_guest(void)
     g_assert_cmpstr(ask(guest, XS_MKDIR, 0, "device/vbd/51712/m"), ==, "OK");
     g_assert_cmpstr(ask(dom0, XS_GET_QUOTA, 0, "5", "nodes"), ==, "0");
     g_assert_cmpstr(ask(dom0, XS_GET_QUOTA, 0, "nodes"), ==, "4096");
+    teardown();
+}
+
+/* One device as Xen's tools and Linux's frontends make it: with queues, all of them in one transaction of the
+ * guest. */
+static void
+connect_device(struct client *guest, const char *kind, int number, int queues)
+{
+    static const char *const by_tools[] = {"backend", "backend-id", "state",
+                                           "handle",  "mac",        "virtual-device"};
+    static const char *const of_queue[] = {"tx-ring-ref", "rx-ring-ref", "event-channel-tx",
+                                           "event-channel-rx"};
+    char path[100], tx[16];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(by_tools); i++) {
+        sprintf(path, "/local/domain/5/device/%s/%d/%s", kind, number, by_tools[i]);
+        peer_write(&store, dom0, 0, path, "value");
+        ask(dom0, XS_SET_PERMS, 0, path, "n5", "r0");
+    }
+    sprintf(path, "/local/domain/5/device/%s/%d", kind, number);
+    ask(dom0, XS_SET_PERMS, 0, path, "n5", "r0");
+    sprintf(path, "/local/domain/0/backend/%s/5/%d/state", kind, number);
+    peer_write(&store, dom0, 0, path, "2");
+    ask(dom0, XS_SET_PERMS, 0, path, "n0", "r5");
+    g_assert_cmpstr(ask(guest, XS_WATCH, 0, path, "backend"), ==, "OK");
+    sprintf(path, "device/%s/%d/state", kind, number);
+    g_assert_cmpstr(ask(guest, XS_WATCH, 0, path, "own"), ==, "OK");
+    strcpy(tx, ask(guest, XS_TRANSACTION_START, 0, ""));
+    for (int queue = 0; queue < queues; queue++) {
+        for (size_t i = 0; i < G_N_ELEMENTS(of_queue); i++) {
+            sprintf(path, "device/%s/%d/queue-%d/%s", kind, number, queue, of_queue[i]);
+            g_assert_cmpstr(peer_write(&store, guest, atoi(tx), path, "123456"), ==, "OK");
+        }
+    }
+    sprintf(path, "device/%s/%d/state", kind, number);
+    g_assert_cmpstr(peer_write(&store, guest, atoi(tx), path, "3"), ==, "OK");
+    g_assert_cmpstr(ask(guest, XS_TRANSACTION_END, atoi(tx), "T"), ==, "OK");
+}
+
+static void
+defaults_hold_32_disks_and_16_cards(void)
+{
+    struct client *guest;
+
+    setup();
+    guest = setup_guest(5);
+    for (int i = 0; i < 32; i++)
+        connect_device(guest, "vbd", 51712 + 16 * i, 4);
+    for (int i = 0; i < 16; i++)
+        connect_device(guest, "vif", i, 8);
+    g_test_message("%" PRId64 " nodes, %u watches, %" PRId64 " bytes", store_find_domain(&store, 5)->nodes,
+                   store_find_domain(&store, 5)->watches, domain_memory(store_find_domain(&store, 5)));
     teardown();
 }
 
@@ -609,6 +662,7 @@ main(int argc, char **argv)
     g_test_add_func("/request/guest-sees-and-changes-only-its-own", guest_sees_and_changes_only_its_own);
     g_test_add_func("/request/device-model-acts-for-its-target", device_model_acts_for_its_target);
     g_test_add_func("/request/limits-hold-a-hostile-guest", limits_hold_a_hostile_guest);
+    g_test_add_func("/request/defaults-hold-32-disks-and-16-cards", defaults_hold_32_disks_and_16_cards);
     g_test_add_func("/request/unread-replies-hold-requests-back", unread_replies_hold_requests_back);
     g_test_add_func("/request/features-and-paths", features_and_paths);
     g_test_add_func("/request/too-long-a-message-ends-the-conversation",
