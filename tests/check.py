@@ -239,15 +239,22 @@ class Checker:
 
     def tier_system(self):
         """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
-        if os.geteuid():
-            self.tally.add('system', 'all', 'skipped', 'making the host image needs root')
-        elif self.plain('system'):
+        if self.packaged('system'):
             self.pytest('system', 'tests/system', '-m', 'not tiny')
 
     def tier_swap(self):
-        """the system tests with Debian's part at each seam"""
-        for peer in ('store', 'driver', 'hypervisor'):
-            self.pytest(f'swap-{peer}', 'tests/system', '-m', 'not tiny', f'--peer={peer}')
+        """the host's tests with Debian's part at each seam"""
+        if self.packaged('swap'):
+            for peer in ('store', 'driver', 'hypervisor'):
+                self.pytest(f'swap-{peer}', 'tests/system/test_host.py', f'--peer={peer}')
+
+    def packaged(self, tier):
+        """Make the packages that a host installs; False, with the reason told, when there can be no host."""
+        if os.geteuid():
+            self.tally.add(tier, 'all', 'skipped', 'making the host image needs root')
+            return False
+        status, log = self.logged('build-debs', [TOP / 'scripts/build-debs'])
+        return self.told(status, tier, 'packages', log)
 
     def tier_bench(self):
         """Serai beside Debian's Xen: medians and ratios"""

@@ -229,6 +229,7 @@ domain_free(struct domain *d)
     permission_fini(d);
     heap_free(d->cpuid);
     heap_free(d->memory_map);
+    heap_free(d->vnuma);
     heap_free(d);
 }
 

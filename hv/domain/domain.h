@@ -163,6 +163,7 @@ struct domain {
     u64 page_claim;              /* outstanding XENMEM_claim_pages; (p) */
     void *memory_map;            /* (l) E820 entries from the toolstack (XENMEM_set_memory_map), of the heap; NULL: none */
     u32 memory_map_entries;
+    struct vnuma *vnuma;         /* (l) NUMA nodes it is told of (hypercall/vnuma.c), of the heap; NULL: none */
     s32 type_budget;             /* page_table_lock: entries that page tables may still be made of before -ERESTART */
 
     /* state that the tools see */

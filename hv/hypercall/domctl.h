@@ -36,6 +36,7 @@ domctl_fn domctl_getdomaininfo, domctl_setdomainhandle, domctl_setdebugging, dom
 domctl_fn domctl_set_target, domctl_subscribe, domctl_set_virq_handler;
 domctl_fn domctl_soft_reset, domctl_scheduler_op;
 domctl_fn domctl_gettscinfo, domctl_settscinfo, domctl_setnodeaffinity, domctl_getnodeaffinity;
+domctl_fn domctl_setvnumainfo;
 
 /* domctl-vcpu.c: vCPUs and their registers */
 domctl_fn domctl_max_vcpus, domctl_setvcpucontext, domctl_getvcpucontext, domctl_getvcpuinfo;

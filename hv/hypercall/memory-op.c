@@ -392,7 +392,7 @@ static const struct memory_op {
     [XENMEM_add_to_physmap_batch] =
         {"add_to_physmap_batch", xenmem_add_to_physmap_batch, SIZE(xen_add_to_physmap_batch), false},
     [XENMEM_claim_pages] = {"claim_pages", xenmem_claim_pages, SIZE(xen_memory_reservation), false},
-    [XENMEM_get_vnumainfo] = {"get_vnumainfo", xenmem_not_supported, 0, false},
+    [XENMEM_get_vnumainfo] = {"get_vnumainfo", xenmem_get_vnumainfo, SIZE(xen_vnuma_topology_info), true},
     [XENMEM_reserved_device_memory_map] =
         {"reserved_device_memory_map", xenmem_reserved_device_memory_map,
          SIZE(xen_reserved_device_memory_map), true},
@@ -416,7 +416,7 @@ hypercall_memory_op(u64 *arg)
     if (row->size && copy_from_guest(buffer, arg[1], row->size))
         return -EFAULT;
     rc = row->handler(buffer, start, &next);
-    if (row->out && (rc >= 0 || op == XENMEM_exchange) && copy_to_guest(arg[1], buffer, row->size))
+    if (row->out && (rc >= 0 || rc == -ENOBUFS || op == XENMEM_exchange) && copy_to_guest(arg[1], buffer, row->size))
         return -EFAULT;
     if (rc == -ERESTART)
         arg[0] = op | (u64)next << MEMOP_EXTENT_SHIFT;

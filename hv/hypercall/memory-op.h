@@ -21,7 +21,7 @@
 typedef s64 memory_op_fn(void *arg, u32 start, u32 *next);
 
 memory_op_fn xenmem_increase_reservation, xenmem_decrease_reservation, xenmem_populate_physmap,
-    xenmem_exchange;
+    xenmem_exchange, xenmem_get_vnumainfo;
 
 /* The domain that @id names, if the caller may change its memory. */
 int memory_op_domain(u16 id, struct domain **ret_domain);

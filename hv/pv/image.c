@@ -240,6 +240,20 @@ check_header(const u8 *elf, u64 size, Elf64_Ehdr *ret_header)
     return NULL;
 }
 
+/* Whether the file reaches as far as its program headers say; notes are looked for in what is there only. */
+static bool
+segments_are_there(const u8 *elf, u64 size, const Elf64_Ehdr *header)
+{
+    Elf64_Phdr ph;
+
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        memcpy(&ph, elf + header->e_phoff + i * sizeof(ph), sizeof(ph));
+        if ((ph.p_type == PT_LOAD || ph.p_type == PT_NOTE) && !inside(ph.p_offset, ph.p_filesz, size))
+            return false;
+    }
+    return true;
+}
+
 /* Segments with their addresses; @va_offset turns a physical address of the file into a virtual one. */
 static const char *
 collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offset, struct image_kernel *kernel)
@@ -256,7 +270,7 @@ collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offse
         if (kernel->segment_count == IMAGE_SEGMENTS_MAX)
             return "The kernel has too many ELF segments.";
         if (ph.p_filesz > ph.p_memsz || !inside(ph.p_offset, ph.p_filesz, size) || ph.p_memsz > IMAGE_SIZE_MAX)
-            return "An ELF segment of the kernel is larger than its file.";
+            return "The kernel's ELF program headers are cut short or broken: install it again.";
 
         segment->va = ph.p_paddr + va_offset;
         segment->offset = ph.p_offset;
@@ -313,6 +327,8 @@ parse_elf(const u8 *elf, u64 size, struct image_kernel *kernel)
 
     if (reason)
         return reason;
+    if (!segments_are_there(elf, size, &header))
+        return "The kernel file is cut short or broken: install it again.";
     collect_notes(elf, size, &header, &notes, kernel);
     if (!notes.has[XEN_ELFNOTE_ENTRY] && !notes.has[XEN_ELFNOTE_GUEST_OS])
         return "The kernel is not for Xen: build it with CONFIG_XEN_PV, or choose another.";

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "mm/guest-copy.h"
 #include "x86/asm.h"
+#include "x86/entry-offsets.h"
 #include "x86/upcalls.h"
 
 enum {
@@ -169,6 +170,32 @@ trap_open_gate(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
     pv_inject_trap(v, TRAP_GP, true, vector << 3 | ERROR_IDT);
 }
 
+/* SYSENTER keeps neither RIP nor RSP: the guest kernel knows where its programs do it. */
+static void
+trap_sysenter(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
+{
+    const struct pv_callback *cb = &v->pv.callback[PV_CB_SYSENTER];
+
+    regs->rflags = (regs->rflags & ~RFLAGS_TF) | RFLAGS_IF;
+    if (cb->rip)
+        pv_bounce(v, regs, cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS);
+    else
+        pv_inject_trap(v, TRAP_GP, true, 0);
+}
+
+static void
+trap_syscall32(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
+{
+    const struct pv_callback *cb = &v->pv.callback[PV_CB_SYSCALL32];
+
+    if (cb->rip) {
+        pv_bounce(v, regs, cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS);
+    } else {
+        regs->rip -= 2;
+        pv_inject_trap(v, TRAP_UD, false, 0);
+    }
+}
+
 /* Vectors without a row (NMI, double fault, machine check, the CPU's reserved ones) are the host's and do not come here. */
 static void (*const trap_rows[TRAP_FIRST_INTERRUPT])(struct vcpu *, struct cpu_user_regs *, unsigned) = {
     [TRAP_DE] = trap_bounce,
@@ -186,6 +213,8 @@ static void (*const trap_rows[TRAP_FIRST_INTERRUPT])(struct vcpu *, struct cpu_u
     [17] = trap_bounce_error, /* #AC */
     [19] = trap_bounce,       /* #XM */
     [21] = trap_bounce_error, /* #CP */
+    [VECTOR_SYSENTER] = trap_sysenter,
+    [VECTOR_SYSCALL32] = trap_syscall32,
 };
 
 void

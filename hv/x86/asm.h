@@ -17,6 +17,8 @@
 #define MSR_TSC_AUX        0xc0000103
 #define MSR_PAT            0x277
 #define MSR_SYSENTER_CS    0x174
+#define MSR_SYSENTER_ESP   0x175
+#define MSR_SYSENTER_EIP   0x176
 #define MSR_TSC_DEADLINE   0x6e0
 #define MSR_X2APIC_BASE    0x800
 

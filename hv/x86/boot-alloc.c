@@ -3,9 +3,11 @@
  * Memory before there is an allocator: a list of ranges that are taken, and a search from the top of the
  * highest usable range downwards.  Ends when boot_release_rest() gives the remainder to mm/frame-alloc.c.
  */
+#include "base/log.h"
 #include "base/panic.h"
 #include "base/string.h"
 #include "mm/frame-alloc.h"
+#include "x86/machine.h"
 #include "x86/memory-range.h"
 #include "x86/paging.h"
 
@@ -79,8 +81,8 @@ boot_alloc(u64 pages, u64 align_pages)
             top = reserved[overlap].start;
         }
     }
-    panic("out of memory while booting: give the machine more than %u MiB, or the initrd less",
-          (unsigned)(memory_range_count ? memory_ranges[memory_range_count - 1].end >> 20 : 0));
+    log_err("Too little memory to start: give the machine more memory, or dom0 a smaller initrd.");
+    machine_restart_after_error();
 }
 
 /* The end of the free stretch that begins at @start, and in *@next where to look after it. */

@@ -62,7 +62,9 @@ enum { IST_NMI = 1, IST_DOUBLE_FAULT, IST_MACHINE_CHECK, IST_DEBUG };
 
 extern const char entry_stubs[], entry_debug[], entry_page_fault[], entry_nmi[], entry_double_fault[],
     entry_machine_check[];
-extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[];
+extern const char syscall_stub[], syscall_stub_end[], syscall_stub_scratch[], syscall_stub_stack[],
+    syscall_stub_target[];
+extern const char syscall_entry[], syscall32_entry[], sysenter_entry[];
 extern const u64 extable_start[][2], extable_end[][2];
 
 struct cpu_features cpu_features;
@@ -253,23 +255,37 @@ gdt_init(struct cpu *cpu, u64 stack)
     __asm__ volatile("lldt %w0" : : "r"(0));
 }
 
-/* SYSCALL's landing: a stub that knows this CPU's stack, in its window. */
 static void
-syscall_init(struct cpu *cpu)
+stub_write(char *stub, u64 scratch, u64 stack, const void *target)
 {
-    u64 scratch = (u64)&cpu->scratch, stack = (u64)&cpu->guest.es, va;
-    char *stub = paging_stub_page(cpu, &va);
+    u64 address = (u64)target;
 
     memcpy(stub, syscall_stub, syscall_stub_end - syscall_stub);
     memcpy(stub + (syscall_stub_scratch - syscall_stub), &scratch, 8);
     memcpy(stub + (syscall_stub_stack - syscall_stub), &stack, 8);
+    memcpy(stub + (syscall_stub_target - syscall_stub), &address, 8);
+}
+
+/* SYSCALL's landings: stubs that know this CPU's stack, in its window.  One is for programs in 32-bit mode (AMD). */
+static void
+syscall_init(struct cpu *cpu)
+{
+    u64 scratch = (u64)&cpu->scratch, stack = (u64)&cpu->guest.es, va;
+    u64 stub32 = ROUND_UP((u64)(syscall_stub_end - syscall_stub), 64);
+    char *stub = paging_stub_page(cpu, &va);
+
+    stub_write(stub, scratch, stack, syscall_entry);
+    stub_write(stub + stub32, scratch, stack, syscall32_entry);
 
     wrmsr(MSR_STAR, (u64)SEL_RING3_CS32 << 48 | (u64)SEL_CS << 32);
     wrmsr(MSR_LSTAR, va);
-    wrmsr(MSR_CSTAR, va);
+    wrmsr(MSR_CSTAR, va + stub32);
     wrmsr(MSR_SYSCALL_MASK, RFLAGS_VM | RFLAGS_RF | RFLAGS_NT | RFLAGS_DF | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC);
-    if (cpu_features.vendor[0] == 'G')
-        wrmsr(MSR_SYSENTER_CS, 0); /* SYSENTER faults; the guest's entry point is honoured in pv/trap.c */
+    if (cpu_features.vendor[0] == 'G') { /* others have no SYSENTER in long mode */
+        wrmsr(MSR_SYSENTER_CS, SEL_CS);
+        wrmsr(MSR_SYSENTER_ESP, stack);
+        wrmsr(MSR_SYSENTER_EIP, (u64)sysenter_entry);
+    }
 }
 
 void

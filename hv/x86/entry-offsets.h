@@ -52,6 +52,10 @@
 #define STACK_SHIFT 15
 
 /* Selectors of the reserved part of every GDT; the ring 3 ones are ABI (FLAT_RING3_*). */
+/* Entries that are no exceptions, by numbers of exceptions that do not exist (entry.S, pv/trap.c). */
+#define VECTOR_SYSENTER 22
+#define VECTOR_SYSCALL32 23
+
 #define SEL_CS 0xe008
 #define SEL_DS 0xe010
 #define SEL_RING3_CS32 0xe023

@@ -270,6 +270,38 @@ entry_debug:
     jmp     .Lsaved
 
 /*
+ * SYSCALL and SYSENTER of a user program in 32-bit mode: exceptions by numbers that the CPU does not use.  The
+ * first comes by the CPU's stub, as above.  The second comes with nothing saved, on the stack of the MSR; NT is the
+ * caller's, and no IRET works with it.
+ */
+    .globl syscall32_entry
+    .balign 16
+syscall32_entry:
+    push    $SEL_RING3_DS
+    push    %rax
+    push    %r11
+    push    $SEL_RING3_CS32
+    push    %rcx
+    push    $0
+    movl    $VECTOR_SYSCALL32, 4(%rsp)
+    mov     CPU_scratch - CPU_guest - REGS_error_code(%rsp), %rax
+    jmp     common_entry
+
+    .globl sysenter_entry
+    .balign 16
+sysenter_entry:
+    push    $SEL_RING3_DS
+    push    $0
+    pushfq
+    push    $2
+    popfq
+    push    $SEL_RING3_CS32
+    push    $0
+    push    $0
+    movl    $VECTOR_SYSENTER, 4(%rsp)
+    jmp     common_entry
+
+/*
  * NMI, double fault and machine check have stacks of their own (IST), so nothing they interrupt is lost.  The
  * stubs are the same; cpu.c points the IDT entries of these three here.  They return by IRETQ whoever was
  * interrupted.

@@ -124,6 +124,7 @@ trap_ist(struct cpu_user_regs *regs)
     case 1:
         /* A guest's breakpoint on what it made us touch, or held back by MOV SS: nobody's concern. */
         write_dr6(0xffff0ff0);
+        regs->rflags &= ~RFLAGS_TF; /* SYSENTER leaves the caller's as it is */
         break;
     case 2:
         nmi_arrived(regs);

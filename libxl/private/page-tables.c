@@ -111,12 +111,16 @@ make_tables(Tables *t, int run, uint64_t from, uint64_t to)
 static void
 map_pages(Tables *t, int run, uint64_t virt, uint64_t pfn, uint64_t count)
 {
+    uint64_t *table = NULL;
+
     for (uint64_t i = 0; i < count; i++, virt += SERAI_PAGE_SIZE) {
         uint64_t entry = t->memory->p2m[pfn + i] << SERAI_PAGE_SHIFT | PRESENT | ACCESSED;
 
         if (!is_table(t->layout, pfn + i))
             entry |= WRITABLE;
-        table_get(t, run, 1, virt)[virt >> 12 & 511] = entry;
+        if (!table || !(virt >> 12 & 511))
+            table = table_get(t, run, 1, virt);
+        table[virt >> 12 & 511] = entry;
     }
 }
 

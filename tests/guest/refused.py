@@ -54,7 +54,7 @@ def cases(kernel, directory):
         ('not-a-pv-kernel-packed', bzimage(packed(plain)), 'CONFIG_XEN_PV', []),
         ('elf-cut-short', elf[:4096 + 512], 'install it again', []),
         ('elf-header-only', elf[:64], 'install it again', []),
-        ('too-little-memory', elf, 'the machine needs more', ['--memory', '8']),
+        ('too-little-memory', elf, 'give the machine more memory', ['--memory', '8']),
         ('dom0-mem-too-small', elf, 'give dom0 more with dom0_mem=', ['--options', 'dom0_mem=64K']),
         ('dom0-mem-too-large', elf, 'starting Domain-0', ['--options', 'dom0_mem=64G']),
     ]

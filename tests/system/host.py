@@ -87,9 +87,8 @@ class Host(qemu.Qemu):
         linux = ' '.join([linux, *(f'testbed.{seam}=stock' for seam in stock)]).strip()
         if nic != 'virtio-net-pci':
             linux += f' modules_load={NIC_MODULES.get(nic, nic)}'
-        if full:
-            # The machine below may be busy: a device that is late is not a device that is missing.
-            linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
+        # The machine below may be busy: what is late is not what is missing.
+        linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
         if kind != 'bare':
             hypervisor = f'dom0_mem={dom0_memory}M,max:{dom0_memory}M {hypervisor}'.strip()
         else:

@@ -189,10 +189,10 @@ kernels_that_cannot_run_are_refused_with_the_reason(void)
     refuses(s, "wraps");
     s = sample_linux();
     s.memory_size = 0x1000;
-    refuses(s, "larger than its file");
+    refuses(s, "cut short");
     s = sample_linux();
     s.memory_size = 1ull << 62;
-    refuses(s, "larger than its file");
+    refuses(s, "cut short");
     s = sample_linux();
     s.segment_type = PT_NULL;
     refuses(s, "nothing to load");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A TCG plugin that counts the instructions a hypervisor executes between two marks of tests/guest/bench.
+ * A TCG plugin that counts the instructions a hypervisor executes between two marks of tests/guest/bench or
+ * of guest-bench.c, those of the whole machine, and how often the hypervisor returned to a guest.
  *
  * A mark is the eight-byte NOP 0f 1f 84 00 <0x5e7a1000 + n>; n + 0x100 ends what n began.  The hypervisor is
  * whatever runs at 0xffff800000000000 to 0xffff87ffffffffff, the part of each address space that the Xen ABI
@@ -45,8 +46,10 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
 #define MARK_END  0x100u
 #define OPS       0x100u
 
-static uint64_t executed; /* in the hypervisor, since the start */
-static uint64_t begin_at[OPS], counts[OPS];
+/* Since the start: instructions in the hypervisor, all of them, and ways out of the hypervisor. */
+enum { IN_HYPERVISOR, ALL, RETURNS, KINDS };
+
+static uint64_t executed[KINDS], begin_at[OPS][KINDS], counts[OPS][KINDS];
 static unsigned seen[OPS];
 
 #define TRACE_MAX (1u << 20)
@@ -73,9 +76,10 @@ mark(unsigned vcpu, void *opaque)
     if (tracing)
         trace_length = 0;
     if (n < MARK_END) {
-        begin_at[n] = executed;
+        memcpy(begin_at[n], executed, sizeof(executed));
     } else if (n - MARK_END < OPS) {
-        counts[n - MARK_END] = executed - begin_at[n - MARK_END];
+        for (unsigned kind = 0; kind < KINDS; kind++)
+            counts[n - MARK_END][kind] = executed[kind] - begin_at[n - MARK_END][kind];
         seen[n - MARK_END]++;
     }
 }
@@ -88,13 +92,19 @@ translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint64_t va = qemu_plugin_insn_vaddr(insn);
         const uint8_t *bytes = qemu_plugin_insn_data(insn);
+        size_t size = qemu_plugin_insn_size(insn);
         uint32_t word;
 
+        qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &executed[ALL], 1);
         if (va >= 0xffff800000000000ull && va < 0xffff880000000000ull) {
-            qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &executed, 1);
+            qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &executed[IN_HYPERVISOR], 1);
+            /* iretq and sysretq */
+            if ((size == 2 && !memcmp(bytes, "\x48\xcf", 2)) ||
+                (size == 3 && !memcmp(bytes, "\x48\x0f\x07", 3)))
+                qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &executed[RETURNS], 1);
             if (traced)
                 qemu_plugin_register_vcpu_insn_exec_cb(insn, executed_at, CB_NO_REGS, (void *)(uintptr_t)va);
-        } else if (qemu_plugin_insn_size(insn) == 8 && !memcmp(bytes, "\x0f\x1f\x84\x00", 4)) {
+        } else if (size == 8 && !memcmp(bytes, "\x0f\x1f\x84\x00", 4)) {
             memcpy(&word, bytes + 4, 4);
             if (word - MARK_BASE < 2 * MARK_END)
                 qemu_plugin_register_vcpu_insn_exec_cb(insn, mark, CB_NO_REGS,
@@ -106,13 +116,16 @@ translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 static void
 report(qemu_plugin_id_t id, void *opaque)
 {
-    char line[80];
+    char line[100];
 
     (void)id;
     (void)opaque;
     for (unsigned n = 0; n < OPS; n++) {
         if (seen[n]) {
-            snprintf(line, sizeof(line), "count %u %" PRIu64 " %u\n", n, counts[n], seen[n]);
+            snprintf(line, sizeof(line), "count %u %" PRIu64 " %u\n", n, counts[n][IN_HYPERVISOR], seen[n]);
+            qemu_plugin_outs(line);
+            snprintf(line, sizeof(line), "more %u %" PRIu64 " %" PRIu64 "\n", n, counts[n][ALL],
+                     counts[n][RETURNS]);
             qemu_plugin_outs(line);
         }
     }

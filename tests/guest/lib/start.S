@@ -54,6 +54,9 @@ start:
     TRAP entry_protection 13 1
     TRAP entry_page_fault 14 1
     TRAP entry_int80 0x80 0
+    /* Ways in that are no traps, with frames like theirs. */
+    TRAP entry_syscall32 0x103 0
+    TRAP entry_sysenter 0x104 0
 
     .globl entry_event
 entry_event:
