@@ -98,7 +98,7 @@ ldt(void)
 {
     static long data[2] = {0x123456789abcdef0};
     struct user_desc desc = {.entry_number = 1, .base_addr = (unsigned)(unsigned long)data, .limit = 0xfffff, .seg_32bit = 1,
-                             .limit_in_pages = 1, .useable = 1};
+                             .limit_in_pages = 1, .usable = 1};
     unsigned value;
 
     CHECK((unsigned long)data < 1ull << 32, "static data lies low");
