@@ -237,12 +237,18 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+def ended(number, _):
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main():
     options = arguments()
     BUILD.mkdir(exist_ok=True)
     signal.signal(signal.SIGINT, interrupted)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        signal.signal(number, ended)
     try:
         run(options)
     except KeyboardInterrupt:
