@@ -115,8 +115,8 @@ prune(const char *dir)
             if (!g_str_has_suffix(name, ".kernel") || lstat(path, &st) < 0)
                 continue;
             count++;
-            if (st.st_mtime < age) {
-                age = st.st_mtime;
+            if (st.st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + st.st_mtim.tv_nsec < age) {
+                age = st.st_mtim.tv_sec * G_GINT64_CONSTANT(1000000000) + st.st_mtim.tv_nsec;
                 g_free(oldest);
                 oldest = g_steal_pointer(&path);
             }
