@@ -114,7 +114,6 @@ for word in $(cat /proc/cmdline); do
 done
 echo "guest: alive, $(nproc) cpu, $(awk '/MemTotal/ { print $2 }' /proc/meminfo) kB," \\
     "disks:" $(ls /sys/class/block)
-[ -f /etc/guest-run ] && . /etc/guest-run
 case $then in
 poweroff|reboot|halt) $then -f ;;
 crash) echo c > /proc/sysrq-trigger ;;
@@ -189,19 +188,6 @@ def guest_initramfs(kernel):
     # What the kernel runs when it is told from outside to shut down.
     for name in ('poweroff', 'reboot'):
         tree.file(f'sbin/{name}', f'#!/bin/sh\nexec /bin/{name} -f\n', 0o755)
-    return zlib_gzip(tree.archive())
-
-
-def guest_overlay(script, programs=()):
-    """What makes a guest do more, to be appended to its initramfs.
-
-    SCRIPT is taken in by its init once the devices are there; PROGRAMS is
-    {path in the guest: static program here}.
-    """
-    tree = linux.Initramfs()
-    tree.file('etc/guest-run', script)
-    for path, source in dict(programs).items():
-        tree.file(path, pathlib.Path(source).read_bytes(), 0o755)
     return zlib_gzip(tree.archive())
 
 
