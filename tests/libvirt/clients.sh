@@ -14,34 +14,38 @@ skip_without() { # PROGRAM NAME...
 }
 
 # A guest by virt-install itself, which stays for the rest.
-check "virt-install makes and starts a guest" virt-install --connect xen:///system --name client --memory 64 --vcpus 2 \
-    --paravirt --import --boot "kernel=$kernel" --disk /var/lib/libvirt/images/disk.img --network none \
+check "virt-install makes and starts a guest" virt-install --connect xen:///system --name client \
+    --memory 64 --vcpus 2 --paravirt --import --boot "kernel=$kernel" \
+    --disk /var/lib/libvirt/images/disk.img --network none \
     --graphics vnc --noautoconsole
 says "it runs" "client *running" virsh list
 
 metrics() {
-    prometheus-libvirt-exporter --libvirt.uri=xen:///system --web.listen-address=127.0.0.1:9177 > "$work/exporter" 2>&1 &
+    prometheus-libvirt-exporter --libvirt.uri=xen:///system --web.listen-address=127.0.0.1:9177 \
+        > "$work/exporter" 2>&1 &
     exporter=$!
     for _ in $(seq 100); do
-        python3 -c 'import urllib.request as u; print(u.urlopen("http://127.0.0.1:9177/metrics").read().decode())' \
-            2> "$work/metrics" && break
+        python3 -c 'import urllib.request as u
+print(u.urlopen("http://127.0.0.1:9177/metrics").read().decode())' 2> "$work/metrics" && break
         sleep 0.2
     done
     kill "$exporter" 2> /dev/null
     cat "$work/exporter" "$work/metrics"
 }
-if ! skip_without prometheus-libvirt-exporter "prometheus-libvirt-exporter is up" "it counts the disk's requests"; then
+if ! skip_without prometheus-libvirt-exporter "prometheus-libvirt-exporter is up" \
+    "it counts the disk's requests"; then
     metrics > "$work/all"
     says "prometheus-libvirt-exporter is up" "^libvirt_up 1" cat "$work/all"
-    says "it counts the disk's requests" '^libvirt_domain_block_stats_read_requests_total{.*domain="client".*} [0-9]' cat "$work/all"
+    says "it counts the disk's requests" \
+        '^libvirt_domain_block_stats_read_requests_total{.*domain="client".*} [0-9]' cat "$work/all"
 fi
 
 ansible_virt() {
-    LC_ALL=C.UTF-8 ANSIBLE_LOCALHOST_WARNING=false ansible localhost -i localhost, -c local -e ansible_python_interpreter=/usr/bin/python3 \
-        -m community.libvirt.virt -a "uri=xen:///system $1"
+    LC_ALL=C.UTF-8 ANSIBLE_LOCALHOST_WARNING=false ansible localhost -i localhost, -c local \
+        -e ansible_python_interpreter=/usr/bin/python3 -m community.libvirt.virt -a "uri=xen:///system $1"
 }
-if ! skip_without ansible "Ansible lists the guest" "Ansible sees it run" "Ansible pauses it" "Ansible resumes it" \
-    "Ansible reads its XML" "Ansible stops it" "Ansible starts it"; then
+if ! skip_without ansible "Ansible lists the guest" "Ansible sees it run" "Ansible pauses it" \
+    "Ansible resumes it" "Ansible reads its XML" "Ansible stops it" "Ansible starts it"; then
     says "Ansible lists the guest" '"client"' ansible_virt command=list_vms
     says "Ansible sees it run" '"running"' ansible_virt "command=status name=client"
     check "Ansible pauses it" ansible_virt "command=pause name=client"
@@ -57,7 +61,8 @@ window() {
     Xvfb "$DISPLAY" -screen 0 900x640x24 -nolisten tcp > /dev/null 2>&1 &
     screen=$!
     sleep 1
-    dbus-run-session -- virt-manager --no-fork -c xen:///system --show-domain-console client > "$work/manager" 2>&1 &
+    dbus-run-session -- virt-manager --no-fork -c xen:///system --show-domain-console client \
+        > "$work/manager" 2>&1 &
     manager=$!
     found=1
     for _ in $(seq 300); do

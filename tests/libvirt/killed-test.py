@@ -25,7 +25,8 @@ import tempfile
 
 NAME = 'victim'
 # Those by which something outside of the process changes.
-SYSCALLS = ('openat', 'write', 'pwrite64', 'fsync', 'fdatasync', 'ftruncate', 'rename', 'renameat', 'renameat2',
+SYSCALLS = ('openat', 'write', 'pwrite64', 'fsync', 'fdatasync', 'ftruncate', 'rename', 'renameat',
+            'renameat2',
             'unlink', 'unlinkat', 'mkdir', 'rmdir', 'symlink', 'link', 'fchmod', 'chmod', 'fchown', 'chown')
 BEGIN, END = '/serai-call-begins', '/serai-call-ends'
 
@@ -36,7 +37,8 @@ def xml(name=NAME, memory=64):
 <os><type>linux</type><kernel>{os.environ["SERAI_TEST_KERNEL"]}</kernel></os><devices/></domain>'''
 
 
-DISK = "<disk type='file'><driver name='qemu' type='raw'/><source file='/x'/><target dev='xvdb' bus='xen'/></disk>"
+DISK = ("<disk type='file'><driver name='qemu' type='raw'/><source file='/x'/>"
+        "<target dev='xvdb' bus='xen'/></disk>")
 
 
 def steps():
@@ -64,7 +66,8 @@ def steps():
         'define': (nothing, lambda c, root: c.defineXML(xml())),
         'redefine': (defined, lambda c, root: c.defineXML(xml(memory=96))),
         'undefine': (defined, lambda c, root: domain(c).undefine()),
-        'undefine-saved': (saved, lambda c, root: domain(c).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)),
+        'undefine-saved': (saved, lambda c, root:
+                           domain(c).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)),
         'start': (defined, lambda c, root: domain(c).create()),
         'create': (nothing, lambda c, root: c.createXML(xml(), 0)),
         'destroy': (running, lambda c, root: domain(c).destroy()),
@@ -76,7 +79,8 @@ def steps():
         'autostart': (defined, lambda c, root: domain(c).setAutostart(1)),
         'attach': (defined, lambda c, root: domain(c).attachDeviceFlags(DISK, config)),
         'set-memory': (defined, lambda c, root: domain(c).setMemoryFlags(32 << 10, config)),
-        'set-title': (defined, lambda c, root: domain(c).setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, 'title', None,
+        'set-title': (defined, lambda c, root: domain(c).setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE,
+                                                                     'title', None,
                                                                     None, config)),
     }
 
@@ -155,7 +159,8 @@ def fresh(work):
 def changes(work, call):
     """The system calls of CALL that change something, as (name, which of that name in its thread)."""
     root, log = fresh(work), work / 'trace'
-    result = run('call', root, call, ['strace', '-f', '-qq', '-o', str(log), '-e', 'trace=' + ','.join(SYSCALLS)])
+    result = run('call', root, call,
+                 ['strace', '-f', '-qq', '-o', str(log), '-e', 'trace=' + ','.join(SYSCALLS)])
     if result.returncode:
         raise RuntimeError(f'{call} fails without being killed: {result.stderr[-500:]}')
     counts, found, on = {}, [], False
@@ -173,7 +178,8 @@ def changes(work, call):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--every', type=int, default=1)
     parser.add_argument('calls', nargs='*')
     options = parser.parse_args()
@@ -190,7 +196,8 @@ def main():
             wrong, killed = [], 0
             for name, which, what in points[::options.every]:
                 root = fresh(work)
-                result = run('call', root, call, ['strace', '-f', '-qq', '-o', '/dev/null', '-e', f'trace={name}', '-e',
+                result = run('call', root, call, ['strace', '-f', '-qq', '-o', '/dev/null', '-e',
+                                                  f'trace={name}', '-e',
                                                   f'inject={name}:signal=KILL:when={which}'])
                 killed += result.returncode != 0
                 check = run('check', root)
@@ -199,7 +206,8 @@ def main():
                 shutil.rmtree(root)
             good = points and killed and not wrong
             failed += not good
-            print(f'{"ok" if good else "not ok"} {number} - {call}: killed {killed} times at {len(points)} places',
+            print(f'{"ok" if good else "not ok"} {number} - {call}: '
+                  f'killed {killed} times at {len(points)} places',
                   flush=True)
             for line in '\n'.join(wrong).splitlines():
                 print('# ' + line, flush=True)

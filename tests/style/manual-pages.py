@@ -48,16 +48,16 @@ def program(path):
 def hypervisor():
     source = text('hv/boot/cmdline.c')
     table = source[source.index('} options[] = {'):]
-    true = set(re.findall(r'^    \{"(\w+)", ', table[:table.index('};')], re.M))
+    true = set(re.findall(r'^    \{"([\w-]+)", ', table[:table.index('};')], re.M))
     page = text('docs/man/serai.7.rst')
     options = page[page.index('\nOPTIONS\n'):page.index('\nWHEN THE HYPERVISOR ENDS\n')]
     told = {w for line in re.findall(r'^``\S.*$', options, re.M)
-            for w in re.findall(r'``([a-z]\w*)=?``', line)}
+            for w in re.findall(r'``([a-z][\w-]*)=?``', line)}
     tap.result('serai_7_tells_the_options_of_the_hypervisor', differ('option', told, true))
     manual = text('docs/manual.rst')
     rows = manual[manual.index("The hypervisor's command line\n==="):manual.index('A first domain\n===')]
     rows = re.findall(r'^(``\S.*?)(?:  |$)', rows, re.M) + re.findall(r'``(com2)=``', rows)
-    told = {w for row in rows for w in re.findall(r'^``(\w+)|, ``(\w+)|^(com2)$', row) for w in w if w}
+    told = {w for row in rows for w in re.findall(r'^``([\w-]+)|, ``(\w+)|^(com2)$', row) for w in w if w}
     tap.result('the_manual_tells_the_options_of_the_hypervisor', differ('option', told, true))
 
 

@@ -214,6 +214,7 @@ static void
 numbers_and_refusals(void)
 {
     struct xen_mem_acquire_resource res = {.domid = 2, .type = XENMEM_resource_grant_table};
+    struct xen_vnuma_topology_info vnuma = {.domid = DOMID_SELF};
     struct xen_machphys_mapping mapping;
     xen_pfn_t frames[4] = {0};
     domid_t self = DOMID_SELF;
@@ -237,7 +238,9 @@ numbers_and_refusals(void)
     res.frame = 1;
     g_assert_cmpint(op(XENMEM_acquire_resource, &res), ==, -EINVAL);
     space_other->grants = NULL;
-    g_assert_cmpint(op(XENMEM_get_vnumainfo, &res), ==, -EOPNOTSUPP);
+    g_assert_cmpint(op(XENMEM_get_vnumainfo, &vnuma), ==, -EOPNOTSUPP); /* nobody gave it a topology */
+    vnuma.pad = 1;
+    g_assert_cmpint(op(XENMEM_get_vnumainfo, &vnuma), ==, -EINVAL);
     g_assert_cmpint(op(XENMEM_paging_op, &res), ==, -EOPNOTSUPP);
 }
 
