@@ -128,6 +128,15 @@ xenDiskLimitsCheck(const char *target, const virDomainBlockIoTuneInfo *info)
     return checkTotals(target, info) < 0 ? -1 : checkBursts(target, info);
 }
 
+/* QEMU names a disk with its partition: xvda0 is all of xvda, xvda1 is itself. */
+static bool
+isVdev(const char *name, const char *target)
+{
+    const char *rest = name ? STRSKIP(name, target) : NULL;
+
+    return rest && (!*rest || STREQ(rest, "0"));
+}
+
 /* Where QEMU has the disk in its tree of objects, by the name that the guest knows.  NULL with an error. */
 static char *
 findInQemu(xenQmp *qmp, const char *target)
@@ -150,7 +159,7 @@ findInQemu(xenQmp *qmp, const char *target)
             virResetLastError();
             continue;
         }
-        if (STREQ_NULLABLE(virJSONValueGetString(name), target))
+        if (isVdev(virJSONValueGetString(name), target))
             return g_strdup(path);
     }
     virReportError(VIR_ERR_OPERATION_UNSUPPORTED,

@@ -75,7 +75,7 @@ reply_to(const char *line)
         return "{\"return\":[{\"device\":\"ide0\"},{\"qdev\":\"/machine/unattached/device[1]\"},"
                "{\"qdev\":\"/machine/unattached/device[2]\"}]}\n";
     if (strstr(line, "qom-get"))
-        return strstr(line, "device[2]") ? "{\"return\":\"xvda\"}\n"
+        return strstr(line, "device[2]") ? "{\"return\":\"xvda0\"}\n"
                                          : "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no vdev\"}}\n";
     return "{\"return\":{}}\n";
 }

@@ -89,22 +89,21 @@ def domain_xml():
 @pytest.fixture
 def domains(host):
     """A function that defines domains; whatever it made is gone after the test."""
-    connection, made = host.connect(), []
+    names = []
 
     def define(xml):
-        domain = connection.defineXML(xml)
-        made.append(domain)
+        domain = host.connect().defineXML(xml)
+        names.append(domain.name())
         return domain
 
     yield define
-    for domain in made:
-        try:
-            if domain.isActive():
-                domain.destroy()
+    # The test may have undefined its domain, or restarted the daemon that this connection was to.
+    left = {d.name(): d for d in host.connect().listAllDomains() if d.name() in names}
+    for domain in left.values():
+        if domain.isActive():
+            domain.destroy()
+        if domain.isPersistent():
             domain.undefine()
-        except Exception as error:      # the test may have taken it away itself
-            if 'not found' not in str(error).lower():
-                raise
 
 
 @pytest.fixture(scope='session')
