@@ -237,8 +237,14 @@ class Checker:
         else:
             self.pytest('try', 'tests/packages/test_try.py')
 
+    def tier_host(self):
+        """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside by virsh"""
+        if self.packaged('host'):
+            os.environ['SERAI_HOST'] = 'serai'
+            self.pytest('host', 'tests/system/test_host.py', 'tests/system/test_driver_pv.py')
+
     def tier_system(self):
-        """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
+        """all tests of such a host, the store's long ones too"""
         if self.packaged('system'):
             self.pytest('system', 'tests/system', '-m', 'not tiny')
 
@@ -291,7 +297,7 @@ class Checker:
 
 
 QUICK = ['style', 'unit']
-NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
+NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
 BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
 
 

@@ -317,6 +317,13 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
                    .replace("<console type='pty'/>", "<console type='pty'/><graphics type='vnc' autoport='yes'/>"))
     host.virsh(['create', str(xml)], timeout=600)
     try:
+        terminal = Console(host, 'screen')
+        try:
+            terminal.expect(r'guest shell:', 300)
+            terminal.run('dd if=/dev/xvda of=/dev/null bs=64k count=4')
+        finally:
+            terminal.close()
+        # QEMU has a screen once the guest's driver has given it one.
         picture = tmp_path / 'screen.png'
         host.virsh(f'screenshot screen {picture}')
         assert picture.read_bytes()[:8] == b'\x89PNG\r\n\x1a\n'
@@ -324,12 +331,6 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
         host.virsh('blkdeviotune screen xvda --total-bytes-sec 0 --read-bytes-sec 2097152 --live')
         assert re.search(r'read_bytes_sec *: 2097152', host.virsh('blkdeviotune screen xvda'))
         assert re.search(r':\d+', host.virsh('vncdisplay screen'))
-        terminal = Console(host, 'screen')
-        try:
-            terminal.expect(r'guest shell:', 300)
-            terminal.run('dd if=/dev/xvda of=/dev/null bs=64k count=4')
-        finally:
-            terminal.close()
     finally:
         host.virsh('destroy screen')
     assert leftovers(host) - clean == set()
