@@ -35,8 +35,8 @@ dumpScreen(xenDriver *driver, virDomainObj *vm, const char *path)
     g_autoptr(virJSONValue) arguments = virJSONValueNewObject();
     g_autoptr(xenQmp) qmp = NULL;
 
-    if (virJSONValueObjectAppendString(arguments, "filename", path) < 0 ||
-        virJSONValueObjectAppendString(arguments, "format", "png") < 0)
+    /* As PPM, which every QEMU writes; Debian's for Xen is built without PNG. */
+    if (virJSONValueObjectAppendString(arguments, "filename", path) < 0)
         return -1;
     qmp = xenQmpBegin(driver, vm);
     return qmp ? xenQmpCommand(qmp, "screendump", &arguments, -1, NULL) : -1;
@@ -74,7 +74,7 @@ xenDomainScreenshot(virDomainPtr dom, virStreamPtr stream, unsigned int screen, 
     }
     VIR_FORCE_CLOSE(fd);
     if (dumpScreen(driver, vm, path) == 0 && virFDStreamOpenFile(stream, path, 0, 0, O_RDONLY) == 0)
-        type = g_strdup("image/png");
+        type = g_strdup("image/x-portable-pixmap");
     unlink(path);
 
 endjob:

@@ -324,9 +324,9 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
         finally:
             terminal.close()
         # QEMU has a screen once the guest's driver has given it one.
-        picture = tmp_path / 'screen.png'
+        picture = tmp_path / 'screen.ppm'
         host.virsh(f'screenshot screen {picture}')
-        assert picture.read_bytes()[:8] == b'\x89PNG\r\n\x1a\n'
+        assert picture.read_bytes()[:3] == b'P6\n'
         host.virsh('send-key screen KEY_LEFTCTRL KEY_C')
         host.virsh('blkdeviotune screen xvda --total-bytes-sec 0 --read-bytes-sec 2097152 --live')
         assert re.search(r'read_bytes_sec *: 2097152', host.virsh('blkdeviotune screen xvda'))
