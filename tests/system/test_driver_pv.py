@@ -121,7 +121,7 @@ def host():
 
 
 def leftovers(host):
-    """What dom0 holds.  The store's directory of a kind of backend or of QEMUs stays after the first of its kind."""
+    """What dom0 holds, but for the store's directories that stay after the first of their kind."""
     stays = r'/local/domain/0/(backend/\w+|device-model)'
     return {w for w in host.run(LEFTOVERS).split() if not re.fullmatch(stays, w)}
 
