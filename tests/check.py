@@ -240,7 +240,17 @@ class Checker:
     def tier_system(self):
         """GRUB, hypervisor, Debian, libvirtd, guests; driven from outside"""
         if self.packaged('system'):
-            self.pytest('system', 'tests/system', '-m', 'not tiny')
+            self.pytest('system', 'tests/system', '-m', 'not tiny and not by_name')
+
+    def tier_dom0(self):
+        """Debian as it comes as dom0: BIOS and UEFI, pc and q35, 1 to 4 CPUs, each disk and network card"""
+        if self.packaged('dom0'):
+            self.pytest('dom0', 'tests/system', '-m', 'dom0')
+
+    def tier_scale(self):
+        """20 guests at work at once; 200 that come and go and leave nothing"""
+        if self.packaged('scale'):
+            self.pytest('scale', 'tests/system', '-m', 'scale')
 
     def tier_swap(self):
         """the host's tests with Debian's part at each seam"""
@@ -292,7 +302,7 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages']
-BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'dom0', 'scale', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():
