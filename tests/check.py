@@ -217,7 +217,7 @@ class Checker:
     def tier_tiny(self):
         """Debian's kernel and Xen's own tools on the hypervisor, from an initramfs"""
         if self.plain('tiny'):
-            self.pytest('tiny', 'tests/system', '-m', 'tiny')
+            self.pytest('tiny', 'tests/system', '-m', 'tiny and not by_name')
 
     def tier_packages(self):
         """the Debian packages: they build, lintian is content, install and purge in a chroot"""
@@ -246,7 +246,32 @@ class Checker:
     def tier_system(self):
         """all tests of such a host, the store's long ones too"""
         if self.packaged('system'):
-            self.pytest('system', 'tests/system', '-m', 'not tiny')
+            self.pytest('system', 'tests/system', '-m', 'not tiny and not by_name')
+
+    def tier_xl(self):
+        """each command of Xen's xl, seen to do what it says, in the tiny dom0"""
+        if self.plain('xl'):
+            self.pytest('xl', 'tests/system/test_xl.py')
+
+    def tier_machines(self):
+        """the tiny dom0 on machines that differ"""
+        if self.plain('machines'):
+            self.pytest('machines', 'tests/system/test_machines.py')
+
+    def tier_load(self):
+        """disks, registers and memory of busy guests"""
+        if self.plain('load'):
+            self.pytest('load', 'tests/system/test_guest_load.py')
+
+    def tier_dom0(self):
+        """Debian as it comes as dom0: BIOS and UEFI, pc and q35, 1 to 4 CPUs, each disk and network card"""
+        if self.packaged('dom0'):
+            self.pytest('dom0', 'tests/system', '-m', 'dom0')
+
+    def tier_scale(self):
+        """20 guests at work at once; 200 that come and go and leave nothing"""
+        if self.packaged('scale'):
+            self.pytest('scale', 'tests/system', '-m', 'scale')
 
     def tier_swap(self):
         """the host's tests with Debian's part at each seam"""
@@ -298,7 +323,7 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
-BY_NAME = ['install', 'try', 'system', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():

@@ -3,6 +3,7 @@
 """Each header compiles alone, with the flags of the sources beside it (from compile_commands.json)."""
 
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -23,7 +24,8 @@ def commands(build):
         if not source.is_relative_to(tap.TOP) or source.suffix != '.c':
             continue
         words, flags, skip = shlex.split(entry['command']), [], False
-        for word in words[1:]:
+        # The compiler may stand behind ccache or the like: its options begin with the first that looks so.
+        for word in itertools.dropwhile(lambda word: not word.startswith('-'), words):
             if skip:
                 skip = False
             elif word in ('-o', '-MF', '-MQ', '-MT'):

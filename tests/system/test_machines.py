@@ -13,7 +13,7 @@ import pytest
 
 from tiny import Tiny
 
-pytestmark = [pytest.mark.tiny, pytest.mark.machines]
+pytestmark = [pytest.mark.tiny, pytest.mark.by_name]
 LONG = 900
 
 # (machine, CPU model, CPUs, memory in MiB, more words for QEMU, how it ends)

@@ -12,7 +12,7 @@ import pytest
 
 from tiny import Tiny
 
-pytestmark = pytest.mark.tiny
+pytestmark = [pytest.mark.tiny, pytest.mark.by_name]
 LONG = 900      # seconds to the end of a hung test, on a machine that does much else
 
 PREPARE = '''\

@@ -114,6 +114,7 @@ for word in $(cat /proc/cmdline); do
 done
 echo "guest: alive, $(nproc) cpu, $(awk '/MemTotal/ { print $2 }' /proc/meminfo) kB," \\
     "disks:" $(ls /sys/class/block)
+[ -f /etc/guest-run ] && . /etc/guest-run
 case $then in
 poweroff|reboot|halt) $then -f ;;
 crash) echo c > /proc/sysrq-trigger ;;
@@ -176,8 +177,12 @@ exit $(tail -c +$before $log | tr -d '\\r' | sed -n 's/^guest: status //p' | tai
 '''
 
 
-def guest_initramfs(kernel):
-    """The guest's initramfs, packed: busybox, the two frontend modules and an init."""
+def guest_initramfs(kernel, script=None, programs=()):
+    """The guest's initramfs, packed: busybox, the two frontend modules and an init.
+
+    SCRIPT is taken in by that init once the devices are there; PROGRAMS is
+    {path in the guest: static program here}.
+    """
     tree = linux.Initramfs()
     busybox_tree(tree)
     add_modules(tree, kernel, GUEST_MODULES)
@@ -188,6 +193,10 @@ def guest_initramfs(kernel):
     # What the kernel runs when it is told from outside to shut down.
     for name in ('poweroff', 'reboot'):
         tree.file(f'sbin/{name}', f'#!/bin/sh\nexec /bin/{name} -f\n', 0o755)
+    if script is not None:
+        tree.file('etc/guest-run', script)
+    for path, source in dict(programs).items():
+        tree.file(path, pathlib.Path(source).read_bytes(), 0o755)
     return zlib_gzip(tree.archive())
 
 
