@@ -323,7 +323,8 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
-BY_NAME = ['install', 'try', 'system', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench', 'coverage',
+           'tidy']
 
 
 def main():
