@@ -20,6 +20,21 @@ char *strstr(const char *haystack, const char *needle);
 /* Copies @src, cut to @size - 1 characters, always ended by NUL; returns the length of @src. */
 size_t str_copy(char *dst, const char *src, size_t size);
 
+/* Whether the @length characters at @word are @name, all of it. */
+static inline bool
+str_is(const char *word, size_t length, const char *name)
+{
+    return strlen(name) == length && !strncmp(word, name, length);
+}
+
+/* Whether they say no to an option of the command line. */
+static inline bool
+str_is_off(const char *word, size_t length)
+{
+    return str_is(word, length, "0") || str_is(word, length, "no") || str_is(word, length, "off") ||
+           str_is(word, length, "false") || str_is(word, length, "disable");
+}
+
 /* printf's common subset: %c %s %.*s %d %i %u %x %X %p %% with 0, -, width, precision, l, ll, z, h.  Never overruns @size. */
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list args) __printf(3, 0);
 int snprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);

@@ -22,8 +22,7 @@ static unsigned unknown_count;
 static bool
 is_off(const char *value)
 {
-    return !strcmp(value, "0") || !strcmp(value, "no") || !strcmp(value, "off") || !strcmp(value, "false") ||
-           !strcmp(value, "disable");
+    return str_is_off(value, strlen(value));
 }
 
 static bool

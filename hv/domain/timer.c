@@ -116,7 +116,7 @@ timer_fini(struct timer *timer)
 }
 
 void
-timer_migrate(struct timer *timer, unsigned cpu)
+timer_migrate_slow(struct timer *timer, unsigned cpu)
 {
     struct timer_queue *from, *to = cpu_at(cpu)->timers;
     u32 old;

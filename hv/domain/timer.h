@@ -27,7 +27,15 @@ void timer_stop(struct timer *timer);
  * is left alone.
  */
 void timer_fini(struct timer *timer);
-void timer_migrate(struct timer *timer, unsigned cpu);
+/* Moves it to the queue of @cpu, where it mostly is already. */
+void timer_migrate_slow(struct timer *timer, unsigned cpu);
+static inline void
+timer_migrate(struct timer *timer, unsigned cpu)
+{
+    if (unlikely(READ_ONCE(timer->cpu) != cpu))
+        timer_migrate_slow(timer, cpu);
+}
+
 static inline bool
 timer_is_armed(const struct timer *timer)
 {

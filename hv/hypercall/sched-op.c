@@ -185,8 +185,7 @@ hypercall_set_timer_op(u64 *arg)
     now = time_now_ns();
     if (unlikely((s64)timeout < 0 || (timeout > now && timeout - now >= TIMEOUT_FAR_NS)))
         timeout = now + TIMEOUT_INSTEAD_NS;
-    if (unlikely(READ_ONCE(v->singleshot_timer.cpu) != cpu_id()))
-        timer_migrate(&v->singleshot_timer, cpu_id());
+    timer_migrate(&v->singleshot_timer, cpu_id());
     timer_set(&v->singleshot_timer, timeout);
     return 0;
 }

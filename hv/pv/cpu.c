@@ -400,7 +400,7 @@ pv_vcpu_init(struct vcpu *v)
     pv->kernel_l4 = pv->user_l4 = MFN_INVALID;
     pv->cr0 = CR0_PG | CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_MP;
     pv->cr4 = CR4_PAE | CR4_PSE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-    pv->dr[6] = 0xffff0ff0;
+    pv->dr[6] = DR6_FIXED_ONE;
     pv->dr[7] = 0x400;
     return 0;
 }

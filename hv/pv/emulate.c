@@ -685,7 +685,7 @@ retire(struct vcpu *v, struct cpu_user_regs *regs, const struct insn *insn)
         regs->rip = (u32)regs->rip;
     regs->rflags &= ~RFLAGS_RF;
     if (unlikely(regs->rflags & RFLAGS_TF)) {
-        v->pv.dr[6] |= 1u << 14 | 0xffff0ff0u;
+        v->pv.dr[6] |= 1u << 14 | DR6_FIXED_ONE;
         pv_inject_trap(v, 1, false, 0);
     }
 }

@@ -70,7 +70,6 @@ pv_set_xcr0(struct vcpu *v, u64 xcr0)
 #define DR7_FIXED_ONE   (1u << 10)
 #define DR7_FIXED_ZERO  0xd800u /* 11, 12, 14, 15 */
 #define DR7_DETECT      (1u << 13)
-#define DR6_FIXED_ONE   0xffff0ff0u
 #define DR6_FIXED_ZERO  0x1000u
 #define DR7_RW_IO       2u
 

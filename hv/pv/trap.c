@@ -95,9 +95,9 @@ static void
 trap_debug(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
 {
     (void)regs;
-    /* DR6 accumulates; bits 4 to 11 and 16 to 31 read as ones. */
-    v->pv.dr[6] = read_dr6() | 0xffff0ff0;
-    write_dr6(0xffff0ff0);
+    /* DR6 accumulates. */
+    v->pv.dr[6] = read_dr6() | DR6_FIXED_ONE;
+    write_dr6(DR6_FIXED_ONE);
     pv_inject_trap(v, vector, false, 0);
 }
 

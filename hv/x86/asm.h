@@ -51,6 +51,8 @@
 #define CR4_SMEP       (1ull << 20)
 #define CR4_SMAP       (1ull << 21)
 
+#define DR6_FIXED_ONE 0xffff0ff0u /* bits 4 to 11 and 16 to 31 read as ones */
+
 #define RFLAGS_TF   (1ull << 8)
 #define RFLAGS_IF_SHIFT 9
 #define RFLAGS_IF   (1ull << 9)

@@ -51,11 +51,14 @@
 
 #define STACK_SHIFT 15
 
-/* Selectors of the reserved part of every GDT; the ring 3 ones are ABI (FLAT_RING3_*). */
 /* Entries that are no exceptions, by numbers of exceptions that do not exist (entry.S, pv/trap.c). */
 #define VECTOR_SYSENTER 22
 #define VECTOR_SYSCALL32 23
 
+/* Written by spec-entry.S and by spec-ctrl.c. */
+#define MSR_SPEC_CTRL 0x48
+
+/* Selectors of the reserved part of every GDT; the ring 3 ones are ABI (FLAT_RING3_*). */
 #define SEL_CS 0xe008
 #define SEL_DS 0xe010
 #define SEL_RING3_CS32 0xe023

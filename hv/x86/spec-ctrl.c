@@ -8,8 +8,8 @@
 #include "x86/spec-ctrl.h"
 #include "base/log.h"
 #include "x86/cpu.h"
+#include "x86/entry-offsets.h"
 
-#define MSR_SPEC_CTRL         0x48
 #define MSR_PRED_CMD          0x49
 #define MSR_ARCH_CAPABILITIES 0x10a
 #define PRED_CMD_IBPB         1u
@@ -67,8 +67,7 @@ policy_log(const struct spec_policy *p)
              p->spec_ctrl & SPEC_CTRL_STIBP ? ", STIBP" : "", p->spec_ctrl & SPEC_CTRL_SSBD ? ", SSBD" : "");
     if (p->meltdown)
         log_warn("speculation: this CPU may let PV guests read all memory (Meltdown, L1TF), and Serai has no "
-                 "XPTI: "
-                 "run only guests here that may");
+                 "XPTI: run only guests here that may");
 }
 
 /* A jump over the five bytes at @from, which nobody runs yet. */

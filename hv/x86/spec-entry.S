@@ -9,7 +9,6 @@
  */
 #include "x86/entry-offsets.h"
 
-#define MSR_SPEC_CTRL 0x48
 #define RSB_ENTRIES 32
 
     .text

@@ -3,11 +3,13 @@
  * The choice of what is done against attacks by speculation.  Which CPU needs what:
  *
  *   branch target injection   Auto IBRS or "enhanced" IBRS: set once.  Plain IBRS: written on each way in,
- * for the hypervisor's own indirect calls are not compiled as retpolines return stack              without
- * SMEP a guest's return addresses, which are user pages, could be run; with it they cannot, and a 64-bit
- * guest leaves no others another guest's branches  IBPB between domains MDS, TAA, MMIO, RFDS      VERW on the
- * way out, where it clears buffers and the CPU has not said that it need not lazy FPU nothing to choose: FPU
- * registers are switched with the vCPU, always
+ *                             for the hypervisor's own indirect calls are not compiled as retpolines
+ *   return stack              without SMEP a guest's return addresses, which are user pages, could be run;
+ *                             with it they cannot, and a 64-bit guest leaves no others
+ *   another guest's branches  IBPB between domains
+ *   MDS, TAA, MMIO, RFDS      VERW on the way out, where it clears buffers and the CPU has not said that it
+ *                             need not
+ *   lazy FPU                  nothing to choose: FPU registers are switched with the vCPU, always
  */
 #include "x86/spec-policy.h"
 #include "base/string.h"
@@ -55,12 +57,6 @@ spec_policy_choose(const struct spec_cpu *cpu, const struct spec_options *option
 }
 
 static bool
-name_is(const char *word, size_t length, const char *name)
-{
-    return strlen(name) == length && !strncmp(word, name, length);
-}
-
-static bool
 option_set(const char *word, size_t length, struct spec_options *options)
 {
     const struct {
@@ -80,21 +76,15 @@ option_set(const char *word, size_t length, struct spec_options *options)
     }
     while (end < length && word[end] != '=')
         end++;
-    if (end < length) {
-        const char *value = word + end + 1;
-        size_t value_length = length - end - 1;
-
-        if (name_is(value, value_length, "no") || name_is(value, value_length, "off") ||
-            name_is(value, value_length, "false") || name_is(value, value_length, "0"))
-            want = SPEC_OFF;
-    }
+    if (end < length && str_is_off(word + end + 1, length - end - 1))
+        want = SPEC_OFF;
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-        if (name_is(word, end, names[i].name)) {
+        if (str_is(word, end, names[i].name)) {
             *names[i].want = want;
             return true;
         }
     }
-    return name_is(word, end, "eager-fpu") && want == SPEC_ON; /* it is, always */
+    return str_is(word, end, "eager-fpu") && want == SPEC_ON; /* it is, always */
 }
 
 bool
@@ -102,8 +92,7 @@ spec_options_parse(const char *text, struct spec_options *options)
 {
     bool ok = true;
 
-    if (name_is(text, strlen(text), "no") || name_is(text, strlen(text), "off") ||
-        name_is(text, strlen(text), "false") || name_is(text, strlen(text), "0")) {
+    if (str_is_off(text, strlen(text))) {
         *options = (struct spec_options){SPEC_OFF, SPEC_OFF, SPEC_OFF, SPEC_OFF, SPEC_OFF};
         return true;
     }

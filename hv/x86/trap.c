@@ -123,7 +123,7 @@ trap_ist(struct cpu_user_regs *regs)
     switch ((u8)regs->entry_vector) {
     case 1:
         /* A guest's breakpoint on what it made us touch, or held back by MOV SS: nobody's concern. */
-        write_dr6(0xffff0ff0);
+        write_dr6(DR6_FIXED_ONE);
         regs->rflags &= ~RFLAGS_TF; /* SYSENTER leaves the caller's as it is */
         break;
     case 2:
