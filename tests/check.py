@@ -225,16 +225,12 @@ class Checker:
 
     def tier_install(self):
         """a fresh Debian machine gets the packages, boots, is upgraded, and is purged"""
-        if os.geteuid():
-            self.tally.add('install', 'all', 'skipped', 'making the disk needs root')
-        else:
+        if self.is_root('install'):
             self.pytest('install', 'tests/packages/test_install.py', '-m', 'booted')
 
     def tier_try(self):
         """scripts/try on a terminal: interrupted at each step, and to the guest's prompt"""
-        if os.geteuid():
-            self.tally.add('try', 'all', 'skipped', 'making the disk needs root')
-        else:
+        if self.is_root('try'):
             self.pytest('try', 'tests/packages/test_try.py')
 
     def tier_host(self):
@@ -279,10 +275,15 @@ class Checker:
             for peer in ('store', 'driver', 'hypervisor'):
                 self.pytest(f'swap-{peer}', 'tests/system/test_host.py', f'--peer={peer}')
 
+    def is_root(self, tier):
+        """Whether a disk image can be made; when not, TIER is told as skipped."""
+        if os.geteuid():
+            self.tally.add(tier, 'all', 'skipped', 'making a disk image needs root')
+        return not os.geteuid()
+
     def packaged(self, tier):
         """Make the packages that a host installs; False, with the reason told, when there can be no host."""
-        if os.geteuid():
-            self.tally.add(tier, 'all', 'skipped', 'making the host image needs root')
+        if not self.is_root(tier):
             return False
         status, log = self.logged('build-debs', [TOP / 'scripts/build-debs'])
         return self.told(status, tier, 'packages', log)

@@ -36,23 +36,10 @@ def base():
                        *(f'{n}={v}' for n, v in cache.candidates(PACKAGES + NEEDED)))
 
     def make(part):
-        debs = cache.root() / 'debs'
-        debs.mkdir(exist_ok=True)
-        with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='fresh-', dir=cache.root()) as work:
-            os.chmod(work, 0o755)
-            cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(PACKAGES)}',
-                       '--aptopt=Apt::Install-Recommends "false"',
-                       *(f'--dpkgopt=path-exclude=/{p}' for p in image.EXCLUDE),
-                       '--skip=download/empty', '--skip=essential/unlink', '--skip=cleanup/apt',
-                       '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
-                       f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
-                       '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
-                       f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       '--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb',
-                       '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED),
-                       image.SUITE, part, '-'], input=image.sources(),
-                      # Its initial ramdisk takes long to make, and disk() puts the test bed's in its place.
-                      env={**os.environ, 'TMPDIR': work, 'INITRD': 'No'})
+        # Its initial ramdisk takes long to make, and disk() puts the test bed's in its place.
+        image.debootstrap(part, PACKAGES, [
+            '--skip=cleanup/apt', '--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb',
+            '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED)], INITRD='No')
 
     cache.prune('fresh-*.tar', 2)
     return cache.entry(f'fresh-{key}.tar', make)

@@ -76,23 +76,29 @@ def base(say):
 
     def make(part):
         say('a base system from Debian packages (mmdebstrap)')
-        debs = cache.root() / 'debs'
-        debs.mkdir(exist_ok=True)
-        # Its temporary directory lies where it is taken away even if it is killed.
-        with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='base-', dir=cache.root()) as work:
-            os.chmod(work, 0o755)
-            cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(PACKAGES)}',
-                       '--aptopt=Apt::Install-Recommends "false"',
-                       *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
-                       '--skip=download/empty', '--skip=essential/unlink',
-                       '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
-                       f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
-                       '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
-                       f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                       SUITE, part, '-'], input=sources(), env={**os.environ, 'TMPDIR': work})
+        debootstrap(part, PACKAGES)
 
     cache.prune('base-*.tar', 2)
     return cache.entry(f'base-{key}.tar', make)
+
+
+def debootstrap(part, packages, options=(), **environment):
+    """Debian with PACKAGES as the tar archive PART.  OPTIONS go to mmdebstrap after those of every archive."""
+    debs = cache.root() / 'debs'
+    debs.mkdir(exist_ok=True)
+    # Its temporary directory lies where it is taken away even if it is killed.
+    with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='base-', dir=cache.root()) as work:
+        os.chmod(work, 0o755)
+        cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(packages)}',
+                   '--aptopt=Apt::Install-Recommends "false"',
+                   *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
+                   '--skip=download/empty', '--skip=essential/unlink',
+                   '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
+                   f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
+                   '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
+                   f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
+                   *options, SUITE, part, '-'],
+                  input=sources(), env={**os.environ, 'TMPDIR': work, **environment})
 
 
 def sources():
