@@ -20,16 +20,6 @@ VIR_LOG_INIT("serai.block");
 /* How much of an image's beginning is needed to tell its size, whatever the format. */
 #define XEN_HEADER_BYTES (32 * 1024)
 
-static virDomainDiskDef *
-findDisk(virDomainDef *def, const char *path)
-{
-    virDomainDiskDef *disk = virDomainDiskByName(def, path, false);
-
-    if (!disk)
-        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no disk '%s'"), def->name, path);
-    return disk;
-}
-
 static int
 addStats(SeraiDomain *domain, const virDomainDiskDef *disk, SeraiDiskStats *sum)
 {
@@ -57,7 +47,7 @@ readStats(virDomainObj *vm, const char *path, SeraiDiskStats *sum)
 
     memset(sum, 0, sizeof(*sum));
     if (path[0] != '\0') {
-        disk = findDisk(vm->def, path);
+        disk = xenDomainFindDisk(vm->def, path, false);
         return disk ? addStats(XEN_PRIVATE(vm)->domain, disk, sum) : -1;
     }
     for (i = 0; i < vm->def->ndisks; i++) {
@@ -189,7 +179,7 @@ xenDomainGetBlockInfo(virDomainPtr dom, const char *path, virDomainBlockInfoPtr 
         return -1;
     if (virDomainGetBlockInfoEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    disk = findDisk(vm->def, path);
+    disk = xenDomainFindDisk(vm->def, path, false);
     if (!disk)
         goto cleanup;
     if (virStorageSourceIsEmpty(disk->src)) {
@@ -255,7 +245,7 @@ xenDomainBlockResize(virDomainPtr dom, const char *path, unsigned long long size
         goto cleanup;
     if (xenDomainCheckActive(vm) < 0)
         goto endjob;
-    disk = findDisk(vm->def, path);
+    disk = xenDomainFindDisk(vm->def, path, false);
     if (!disk)
         goto endjob;
     if (disk->src->readonly || !virStorageSourceIsLocalStorage(disk->src) || !disk->src->path) {

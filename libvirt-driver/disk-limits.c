@@ -262,16 +262,6 @@ merge(virDomainBlockIoTuneInfo *merged, const virDomainBlockIoTuneInfo *old, con
     return xenDiskLimitsCheck(target, merged);
 }
 
-static virDomainDiskDef *
-findDisk(virDomainDef *def, const char *path)
-{
-    virDomainDiskDef *disk = virDomainDiskByName(def, path, true);
-
-    if (!disk)
-        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no disk '%s'"), def->name, path);
-    return disk;
-}
-
 /* The event that tells who watches what has changed. */
 static void
 announce(xenDriver *driver, virDomainObj *vm, const char *target, virTypedParameterPtr params, int nparams)
@@ -300,14 +290,14 @@ out:
 static int
 setLive(xenDriver *driver, virDomainObj *vm, const char *path, virTypedParameterPtr params, int nparams)
 {
-    virDomainDiskDef *disk = findDisk(vm->def, path);
+    virDomainDiskDef *disk = xenDomainFindDisk(vm->def, path, true);
     virDomainBlockIoTuneInfo merged = {0};
     int ret = -1;
 
     if (!disk || merge(&merged, &disk->blkdeviotune, disk->dst, params, nparams) < 0 ||
         apply(driver, vm, disk->dst, &merged) < 0)
         goto cleanup;
-    disk = findDisk(vm->def, path);
+    disk = xenDomainFindDisk(vm->def, path, true);
     if (!disk)
         goto cleanup;
     virDomainDiskSetBlockIOTune(disk, &merged);
@@ -324,7 +314,7 @@ static int
 setPersistent(xenDriver *driver, virDomainObj *vm, virDomainDef *def, const char *path,
               virTypedParameterPtr params, int nparams)
 {
-    virDomainDiskDef *disk = findDisk(def, path);
+    virDomainDiskDef *disk = xenDomainFindDisk(def, path, true);
     virDomainBlockIoTuneInfo merged = {0};
     int ret = -1;
 
@@ -383,7 +373,7 @@ xenDomainSetBlockIoTune(virDomainPtr dom, const char *path, virTypedParameterPtr
         goto cleanup;
     if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
         goto endjob;
-    if (persistent && !findDisk(persistent, path))
+    if (persistent && !xenDomainFindDisk(persistent, path, true))
         goto endjob;
     if (live && setLive(driver, vm, path, params, nparams) < 0)
         goto endjob;
@@ -416,7 +406,7 @@ xenDomainGetBlockIoTune(virDomainPtr dom, const char *path, virTypedParameterPtr
     if (virDomainGetBlockIoTuneEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
     def = xenDomainGetOneDef(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY);
-    disk = def && path ? findDisk(def, path) : NULL;
+    disk = def && path ? xenDomainFindDisk(def, path, true) : NULL;
     if (!def || (path && !disk))
         goto cleanup;
     if (*nparams == 0) {

@@ -247,6 +247,16 @@ xenDomainGetOneDef(virDomainObj *vm, unsigned int flags)
     return def;
 }
 
+virDomainDiskDef *
+xenDomainFindDisk(virDomainDef *def, const char *path, bool allowAmbiguous)
+{
+    virDomainDiskDef *disk = virDomainDiskByName(def, path, allowAmbiguous);
+
+    if (!disk)
+        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no disk '%s'"), def->name, path);
+    return disk;
+}
+
 int
 xenDomainSavePersistent(xenDriver *driver, virDomainObj *vm, virDomainDef *def)
 {

@@ -50,6 +50,9 @@ int xenDomainSettleImpact(virDomainObj *vm, unsigned int *flags);
 int xenDomainGetDefs(virDomainObj *vm, unsigned int flags, virDomainDef **live, virDomainDef **persistent);
 virDomainDef *xenDomainGetOneDef(virDomainObj *vm, unsigned int flags);
 
+/* By target, or by source, which several disks may have if @allowAmbiguous.  NULL with an error. */
+virDomainDiskDef *xenDomainFindDisk(virDomainDef *def, const char *path, bool allowAmbiguous);
+
 /* The persistent or the live definition that @flags mean, changed by the caller and then written. */
 int xenDomainSavePersistent(xenDriver *driver, virDomainObj *vm, virDomainDef *def);
 void xenDomainSaveStatus(xenDriver *driver, virDomainObj *vm);
