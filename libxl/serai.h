@@ -28,5 +28,6 @@
 #include <serai-host.h>
 #include <serai-domain.h>
 #include <serai-save.h>
+#include <serai-qmp.h>
 
 #endif

@@ -24,6 +24,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* For one answer of QEMU, which may have to open an image first. */
+#define QMP_TIMEOUT_MS 30000
+
 static const char *const emulators[] = {
     "/usr/libexec/xen-qemu-system-i386",
     "/usr/lib/xen/bin/qemu-system-i386",
@@ -63,6 +66,14 @@ char *
 serai_device_model_qmp_path(SeraiHost *host, guint domid)
 {
     return g_strdup_printf("%s/qmp-%u.sock", host->run_dir, domid);
+}
+
+SeraiQmp *
+serai_device_model_open(SeraiHost *host, guint domid, GCancellable *cancellable, GError **error)
+{
+    g_autofree char *path = serai_device_model_qmp_path(host, domid);
+
+    return serai_qmp_open(path, QMP_TIMEOUT_MS, cancellable, error);
 }
 
 /* The number in the file when its writer still holds the lock on it, or 0. */
@@ -201,8 +212,7 @@ password_arguments(const char *password)
 static gboolean
 setup_vnc(SeraiHost *host, guint domid, SeraiVfb *vfb, GCancellable *cancellable, GError **error)
 {
-    g_autofree char *path = serai_device_model_qmp_path(host, domid);
-    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, cancellable, error);
+    g_autoptr(SeraiQmp) qmp = serai_device_model_open(host, domid, cancellable, error);
     g_autoptr(JsonNode) answer = NULL;
     const char *service;
 

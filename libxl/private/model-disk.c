@@ -17,15 +17,6 @@
 /* How long the last requests of a disk may take once the guest has let go of it. */
 #define RELEASE_TIMEOUT (30 * G_USEC_PER_SEC)
 
-static JsonNode *
-take_builder(JsonBuilder *builder)
-{
-    JsonNode *node = json_builder_get_root(builder);
-
-    g_object_unref(builder);
-    return node;
-}
-
 static void
 add_string(JsonBuilder *builder, const char *name, const char *value)
 {
@@ -121,6 +112,13 @@ add_file(JsonBuilder *builder, const SeraiDisk *disk, gboolean *ret_direct, GErr
     return TRUE;
 }
 
+/* Of a disk's block node, and of the device upon it. */
+static char *
+node_name(const SeraiDevice *device)
+{
+    return g_strdup_printf("disk%d", device->devid);
+}
+
 static JsonNode *
 block_node(const SeraiDisk *disk, const char *name, GError **error)
 {
@@ -149,7 +147,7 @@ block_node(const SeraiDisk *disk, const char *name, GError **error)
 static JsonNode *
 device_node(const SeraiDisk *disk, const char *name)
 {
-    JsonBuilder *builder = json_builder_new();
+    g_autoptr(JsonBuilder) builder = json_builder_new();
 
     json_builder_begin_object(builder);
     add_string(builder, "driver", disk->cdrom ? "xen-cdrom" : "xen-disk");
@@ -158,18 +156,18 @@ device_node(const SeraiDisk *disk, const char *name)
     add_string(builder, "drive", name);
     add_boolean(builder, "share-rw", disk->shareable);
     json_builder_end_object(builder);
-    return take_builder(builder);
+    return json_builder_get_root(builder);
 }
 
 static JsonNode *
 one_member(const char *name, const char *value)
 {
-    JsonBuilder *builder = json_builder_new();
+    g_autoptr(JsonBuilder) builder = json_builder_new();
 
     json_builder_begin_object(builder);
     add_string(builder, name, value);
     json_builder_end_object(builder);
-    return take_builder(builder);
+    return json_builder_get_root(builder);
 }
 
 static gboolean
@@ -184,10 +182,9 @@ gboolean
 serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GCancellable *cancellable,
                      GError **error)
 {
-    g_autofree char *path = serai_device_model_qmp_path(host, domid),
-                    *name = g_strdup_printf("disk%d", device->devid);
+    g_autofree char *name = node_name(device);
     JsonNode *block = block_node(&device->disk, name, error);
-    g_autoptr(SeraiQmp) qmp = block ? serai_qmp_open(path, cancellable, error) : NULL;
+    g_autoptr(SeraiQmp) qmp = block ? serai_device_model_open(host, domid, cancellable, error) : NULL;
 
     if (!qmp) {
         if (block)
@@ -211,14 +208,14 @@ serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GC
 static gboolean
 has_node(SeraiQmp *qmp, const char *name)
 {
-    JsonObject *object = json_object_new();
-    JsonNode *arguments = json_node_new(JSON_NODE_OBJECT);
+    g_autoptr(JsonBuilder) builder = json_builder_new();
     g_autoptr(JsonNode) answer = NULL;
     JsonArray *list;
 
-    json_object_set_boolean_member(object, "flat", TRUE);
-    json_node_take_object(arguments, object);
-    answer = serai_qmp_run(qmp, "query-named-block-nodes", arguments, NULL, NULL);
+    json_builder_begin_object(builder);
+    add_boolean(builder, "flat", TRUE);
+    json_builder_end_object(builder);
+    answer = serai_qmp_run(qmp, "query-named-block-nodes", json_builder_get_root(builder), NULL, NULL);
     list = answer && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
     for (guint i = 0; list && i < json_array_get_length(list); i++) {
         JsonNode *node = json_array_get_element(list, i);
@@ -236,9 +233,8 @@ has_node(SeraiQmp *qmp, const char *name)
 gboolean
 serai_model_remove_disk(SeraiHost *host, guint domid, const SeraiDevice *device)
 {
-    g_autofree char *path = serai_device_model_qmp_path(host, domid),
-                    *name = g_strdup_printf("disk%d", device->devid);
-    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, NULL);
+    g_autofree char *name = node_name(device);
+    g_autoptr(SeraiQmp) qmp = serai_device_model_open(host, domid, NULL, NULL);
     gint64 deadline = g_get_monotonic_time() + RELEASE_TIMEOUT;
     gulong pause = 1000;
 
@@ -259,20 +255,18 @@ gboolean
 serai_model_resize_disk(SeraiHost *host, guint domid, const SeraiDevice *device, guint64 bytes,
                         GError **error)
 {
-    g_autofree char *path = serai_device_model_qmp_path(host, domid),
-                    *name = g_strdup_printf("disk%d", device->devid);
-    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
-    JsonBuilder *builder;
+    g_autofree char *name = node_name(device);
+    g_autoptr(SeraiQmp) qmp = serai_device_model_open(host, domid, NULL, error);
+    g_autoptr(JsonBuilder) builder = json_builder_new();
 
     if (!qmp)
         return FALSE;
-    builder = json_builder_new();
     json_builder_begin_object(builder);
     add_string(builder, "node-name", name);
     json_builder_set_member_name(builder, "size");
     json_builder_add_int_value(builder, bytes);
     json_builder_end_object(builder);
-    return run(qmp, "block_resize", take_builder(builder), NULL, error);
+    return run(qmp, "block_resize", json_builder_get_root(builder), NULL, error);
 }
 
 /* Adds one of QEMU's counters of a block node. */
@@ -286,9 +280,8 @@ gboolean
 serai_model_disk_stats(SeraiHost *host, guint domid, const SeraiDevice *device, SeraiDiskStats *ret_stats,
                        GError **error)
 {
-    g_autofree char *path = serai_device_model_qmp_path(host, domid),
-                    *name = g_strdup_printf("disk%d", device->devid);
-    g_autoptr(SeraiQmp) qmp = serai_qmp_open(path, NULL, error);
+    g_autofree char *name = node_name(device);
+    g_autoptr(SeraiQmp) qmp = serai_device_model_open(host, domid, NULL, error);
     g_autoptr(JsonNode) answer = qmp ? serai_qmp_run(qmp, "query-blockstats", NULL, NULL, error) : NULL;
     JsonArray *list = answer && JSON_NODE_HOLDS_ARRAY(answer) ? json_node_get_array(answer) : NULL;
 

@@ -1,108 +1,184 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * QEMU answers each command by one line with "return" or "error".  What it says is read with bounds: it may
- * have been taken over by a guest.
+ * hang on a disk, or have been taken over by a guest.
  */
 #include "private/qmp.h"
 
-#include <gio/gio.h>
+#include <gio/gunixfdmessage.h>
 #include <gio/gunixsocketaddress.h>
 
-#define TIMEOUT_SECONDS 30
-#define LINES_MAX       100
+#define LINE_MAX_BYTES (1024 * 1024)
+#define DEPTH_MAX      100
 
 struct SeraiQmp {
     GSocketConnection *connection;
-    GDataInputStream *input;
+    GSocket *socket;  /* of the connection */
+    gint64 timeout;   /* microseconds for an answer */
+    GString *pending; /* read, and not yet taken as a line */
 };
 
-static char *
-read_line(SeraiQmp *qmp, GCancellable *cancellable, GError **error)
+static gboolean
+say(SeraiQmp *qmp, const char *text, int fd, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GSocketControlMessage) message = fd < 0 ? NULL : g_unix_fd_message_new();
+    gsize size = strlen(text);
+    gssize sent;
+
+    if (message && !g_unix_fd_message_append_fd(G_UNIX_FD_MESSAGE(message), fd, error))
+        return FALSE;
+    for (gsize done = 0; done < size; done += sent) {
+        GOutputVector vector = {text + done, size - done};
+
+        sent = g_socket_send_message(qmp->socket, NULL, &vector, 1, message ? &message : NULL,
+                                     message ? 1 : 0, G_SOCKET_MSG_NONE, cancellable, error);
+        if (sent < 0)
+            return FALSE;
+        g_clear_object(&message);
+    }
+    return TRUE;
+}
+
+/* Reads what there is; waits until @deadline, in monotonic time. */
+static gboolean
+hear(SeraiQmp *qmp, gint64 deadline, GCancellable *cancellable, GError **error)
 {
     g_autoptr(GError) local = NULL;
-    char *line = g_data_input_stream_read_line_utf8(qmp->input, NULL, cancellable, &local);
+    char buffer[4096];
+    gssize length;
 
-    if (!line && local)
-        g_propagate_error(error, g_steal_pointer(&local));
-    else if (!line)
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU ended."));
+    if (!g_socket_condition_timed_wait(qmp->socket, G_IO_IN, MAX(0, deadline - g_get_monotonic_time()),
+                                       cancellable, &local)) {
+        if (g_error_matches(local, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
+            g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_TIMED_OUT, _("QEMU does not answer."));
+        else
+            g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    length = g_socket_receive(qmp->socket, buffer, sizeof(buffer), cancellable, error);
+    if (length < 0)
+        return FALSE;
+    if (length == 0 || qmp->pending->len + length > LINE_MAX_BYTES) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                            length == 0 ? _("QEMU has ended.") : _("QEMU answers without end."));
+        return FALSE;
+    }
+    g_string_append_len(qmp->pending, buffer, length);
+    return TRUE;
+}
+
+static char *
+next_line(SeraiQmp *qmp, gint64 deadline, GCancellable *cancellable, GError **error)
+{
+    const char *end;
+    char *line;
+
+    while (!(end = memchr(qmp->pending->str, '\n', qmp->pending->len)))
+        if (!hear(qmp, deadline, cancellable, error))
+            return NULL;
+    line = g_strndup(qmp->pending->str, end - qmp->pending->str);
+    g_string_erase(qmp->pending, 0, end - qmp->pending->str + 1);
     return line;
 }
 
-/* The answer in a line, or NULL when it is something else; a refusal sets @error. */
+/* Whether brackets are nested deeper than in anything that QEMU says; the parser calls itself for each. */
+static gboolean
+is_deep(const char *line)
+{
+    guint depth = 0;
+
+    for (; *line && depth <= DEPTH_MAX; line++) {
+        if (*line == '[' || *line == '{')
+            depth++;
+        else if ((*line == ']' || *line == '}') && depth)
+            depth--;
+    }
+    return depth > DEPTH_MAX;
+}
+
+/* The answer in a line, or NULL: an event, or, with @error, a refusal or nonsense. */
 static JsonNode *
 parse_answer(const char *line, GError **error)
 {
-    g_autoptr(JsonParser) parser = json_parser_new();
-    JsonObject *object, *refusal;
-    JsonNode *root;
+    g_autoptr(JsonNode) root = is_deep(line) ? NULL : json_from_string(line, NULL);
+    JsonObject *object = root && JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL, *refusal;
+    JsonNode *member;
 
-    if (!json_parser_load_from_data(parser, line, -1, NULL))
+    if (!object) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU answers no JSON."));
         return NULL;
-    root = json_parser_get_root(parser);
-    if (!root || !JSON_NODE_HOLDS_OBJECT(root))
-        return NULL;
-    object = json_node_get_object(root);
-    if (json_object_has_member(object, "return"))
-        return json_node_copy(json_object_get_member(object, "return"));
-    if (!json_object_has_member(object, "error"))
-        return NULL;
-    root = json_object_get_member(object, "error");
-    refusal = JSON_NODE_HOLDS_OBJECT(root) ? json_node_get_object(root) : NULL;
-    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU refuses: %s"),
-                refusal ? json_object_get_string_member_with_default(refusal, "desc", line) : line);
+    }
+    member = json_object_get_member(object, "return");
+    if (member)
+        return json_node_copy(member);
+    member = json_object_get_member(object, "error");
+    refusal = member && JSON_NODE_HOLDS_OBJECT(member) ? json_node_get_object(member) : NULL;
+    if (member)
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU refuses: %s"),
+                    refusal ? json_object_get_string_member_with_default(refusal, "desc", line) : line);
     return NULL;
+}
+
+static JsonNode *
+ask(SeraiQmp *qmp, const char *command, const char *arguments, int fd, GCancellable *cancellable,
+    GError **error)
+{
+    gint64 deadline = g_get_monotonic_time() + qmp->timeout;
+    g_autofree char *text = g_strdup_printf("{\"execute\":\"%s\"%s%s}\n", command,
+                                            arguments ? ",\"arguments\":" : "", arguments ? arguments : "");
+    g_autoptr(GError) local = NULL;
+    JsonNode *answer = NULL;
+
+    if (!say(qmp, text, fd, cancellable, error))
+        return NULL;
+    while (!answer && !local) {
+        g_autofree char *line = next_line(qmp, deadline, cancellable, &local);
+
+        if (line)
+            answer = parse_answer(line, &local);
+    }
+    if (local)
+        g_propagate_error(error, g_steal_pointer(&local));
+    return answer;
+}
+
+char *
+serai_qmp_ask(SeraiQmp *qmp, const char *command, const char *arguments, int fd, GCancellable *cancellable,
+              GError **error)
+{
+    g_autoptr(JsonNode) answer = ask(qmp, command, arguments, fd, cancellable, error);
+
+    return answer ? json_to_string(answer, FALSE) : NULL;
 }
 
 JsonNode *
 serai_qmp_run(SeraiQmp *qmp, const char *command, JsonNode *arguments, GCancellable *cancellable,
               GError **error)
 {
-    GOutputStream *output = g_io_stream_get_output_stream(G_IO_STREAM(qmp->connection));
-    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
-    JsonObject *object = json_object_new();
-    g_autofree char *text = NULL, *whole = NULL;
-    g_autoptr(GError) local = NULL;
+    g_autoptr(JsonNode) given = arguments;
+    g_autofree char *text = given ? json_to_string(given, FALSE) : NULL;
 
-    json_object_set_string_member(object, "execute", command);
-    if (arguments)
-        json_object_set_member(object, "arguments", arguments);
-    json_node_take_object(node, object);
-    text = json_to_string(node, FALSE);
-    whole = g_strconcat(text, "\n", NULL);
-    if (!g_output_stream_write_all(output, whole, strlen(whole), NULL, cancellable, error))
-        return NULL;
-    for (int i = 0; i < LINES_MAX; i++) {
-        g_autofree char *line = read_line(qmp, cancellable, error);
-        JsonNode *answer = line ? parse_answer(line, &local) : NULL;
-
-        if (answer || !line)
-            return answer;
-        if (local) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return NULL;
-        }
-    }
-    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU does not answer."));
-    return NULL;
+    return ask(qmp, command, text, -1, cancellable, error);
 }
 
 SeraiQmp *
-serai_qmp_open(const char *path, GCancellable *cancellable, GError **error)
+serai_qmp_open(const char *path, guint timeout_ms, GCancellable *cancellable, GError **error)
 {
     g_autoptr(SeraiQmp) qmp = g_new0(SeraiQmp, 1);
     g_autoptr(GSocketClient) client = g_socket_client_new();
     g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
     g_autoptr(JsonNode) answer = NULL;
 
-    g_socket_client_set_timeout(client, TIMEOUT_SECONDS);
+    g_socket_client_set_timeout(client, MAX(1, timeout_ms / 1000));
+    qmp->timeout = timeout_ms * G_GINT64_CONSTANT(1000);
+    qmp->pending = g_string_new(NULL);
     qmp->connection = g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address), cancellable, error);
     if (!qmp->connection) {
         g_prefix_error(error, _("Cannot talk to QEMU: "));
         return NULL;
     }
-    qmp->input = g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(qmp->connection)));
-    answer = serai_qmp_run(qmp, "qmp_capabilities", NULL, cancellable, error);
+    qmp->socket = g_socket_connection_get_socket(qmp->connection);
+    answer = ask(qmp, "qmp_capabilities", NULL, -1, cancellable, error);
     return answer ? g_steal_pointer(&qmp) : NULL;
 }
 
@@ -111,7 +187,7 @@ serai_qmp_close(SeraiQmp *qmp)
 {
     if (!qmp)
         return;
-    g_clear_object(&qmp->input);
     g_clear_object(&qmp->connection);
+    g_string_free(qmp->pending, TRUE);
     g_free(qmp);
 }

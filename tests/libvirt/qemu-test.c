@@ -17,7 +17,7 @@
 
 #define PICTURE "not really a picture"
 
-enum behavior { GOOD, HANGS_UP, SAYS_NONSENSE, NEVER_ENDS, REFUSES };
+enum behavior { GOOD, HANGS_UP, SAYS_NONSENSE, NEVER_ENDS, NESTS, REFUSES };
 
 static virConnectPtr conn;
 
@@ -101,18 +101,27 @@ act(const char *line)
 static void
 send_text(GSocket *socket, const char *text)
 {
-    g_socket_send(socket, text, strlen(text), NULL, NULL);
+    gssize sent;
+
+    for (gsize left = strlen(text); left > 0; text += sent, left -= sent) {
+        sent = g_socket_send(socket, text, left, NULL, NULL);
+        if (sent <= 0)
+            return;
+    }
 }
 
 static void
 misbehave(GSocket *socket)
 {
-    g_autofree char *much = g_strnfill(64 * 1024, 'x');
+    g_autofree char *much = g_strnfill(64 * 1024, 'x'), *deep = g_strnfill(512 * 1024, '['),
+                    *nested = g_strconcat("{\"return\":", deep, "\n", NULL);
 
     if (qemu.behavior == SAYS_NONSENSE)
         send_text(socket, "{\"return\": ]\n");
     else if (qemu.behavior == REFUSES)
         send_text(socket, "{\"error\":{\"class\":\"GenericError\",\"desc\":\"I will not\"}}\n");
+    else if (qemu.behavior == NESTS)
+        send_text(socket, nested);
     for (int i = 0; qemu.behavior == NEVER_ENDS && i < 64; i++)
         send_text(socket, much);
 }
@@ -279,6 +288,7 @@ a_qemu_that_misbehaves_fails_the_start_whole(void)
     } cases[] = {{HANGS_UP, "has ended"},
                  {SAYS_NONSENSE, "no JSON"},
                  {NEVER_ENDS, "without end"},
+                 {NESTS, "no JSON"},
                  {REFUSES, "I will not"}};
     virDomainPtr domain = define("<iotune><total_bytes_sec>1000000</total_bytes_sec></iotune>");
 

@@ -168,7 +168,7 @@ image_in_use_is_refused(void)
     make_image(m.dir, "shared", "qcow2");
     other = start_qemu(m.dir, 2);
     socket = g_strdup_printf("%s/qmp-2.sock", m.dir);
-    qmp = serai_qmp_open(socket, NULL, &error);
+    qmp = serai_qmp_open(socket, 30000, NULL, &error);
     g_assert_no_error(error);
     json = g_strdup_printf(
         "{'driver':'qcow2','node-name':'n','file':{'driver':'file','filename':'%s/shared'}}", m.dir);
