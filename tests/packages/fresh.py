@@ -39,7 +39,8 @@ def base():
         # Its initial ramdisk takes long to make, and disk() puts the test bed's in its place.
         image.debootstrap(part, PACKAGES, [
             '--skip=cleanup/apt', '--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb',
-            '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED)], INITRD='No')
+            '--customize-hook=chroot "$1" apt-get install -y --download-only ' + ' '.join(NEEDED)],
+            INITRD='No')
 
     cache.prune('fresh-*.tar', 2)
     return cache.entry(f'fresh-{key}.tar', make)

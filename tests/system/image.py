@@ -83,7 +83,7 @@ def base(say):
 
 
 def debootstrap(part, packages, options=(), **environment):
-    """Debian with PACKAGES as the tar archive PART.  OPTIONS go to mmdebstrap after those of every archive."""
+    """Debian with PACKAGES as the tar archive PART; OPTIONS go to mmdebstrap after those of every archive."""
     debs = cache.root() / 'debs'
     debs.mkdir(exist_ok=True)
     # Its temporary directory lies where it is taken away even if it is killed.
