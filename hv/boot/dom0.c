@@ -195,7 +195,9 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
         return false;
     }
     if (!alloc_unpacked(size)) {
-        *ret_reason = "Too little memory to unpack the kernel: the machine needs more.";
+        log_err("the kernel says to be %u MiB when unpacked", (unsigned)(size >> 20));
+        *ret_reason = "The unpacked kernel does not fit into memory: give the machine more, or, if the size above"
+                      " cannot be, install the kernel again.";
         return false;
     }
     buffer = direct_ptr(mfn_to_maddr(unpacked_mfn));
