@@ -2,8 +2,8 @@
 """Programs that use what is rare in a CPU, under Debian's kernel in the tiny dom0 and in a guest.
 
 32-bit ways into the kernel, segments of the LDT, single steps, breakpoints, vector registers: Linux itself
-uses little of it, so no other test would notice that a program lost it.  The CPU's vendor decides which entry a
-32-bit program takes: SYSCALL on AMD's, SYSENTER on Intel's.
+uses little of it, so no other test would notice that a program lost it.  The CPU's vendor decides which entry
+a 32-bit program takes: SYSCALL on AMD's, SYSENTER on Intel's.
 """
 
 import linux
