@@ -27,6 +27,8 @@ void idle_loop(void) __noreturn;
 void pv_fpu_set_ts(bool set);
 /* Loads CR4 and DR7 as v's changed pv.cr4 and pv.dr[7] ask.  @v is current. */
 void pv_load_cr4(struct vcpu *v);
+/* Only where the CPU has RDTSCP. */
+void pv_load_tsc_aux(struct vcpu *v);
 void pv_load_debugregs(struct vcpu *v);
 
 /* --- pv/trap.c --- */
