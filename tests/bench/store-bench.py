@@ -19,6 +19,7 @@ import time
 
 NODES = ["10", "1000", "100000"]
 DOMAINS = "500"
+FLOOR = ["sync-read", "sync-write", "sync-list", "sync-tx-empty"]
 COUNTED = ["sync-read", "sync-write", "sync-list", "sync-tx-empty", "sync-tx-contended", "sync-watch",
            "sync-watch-10000"]
 
@@ -80,6 +81,18 @@ def timed(build, work, daemon, seconds):
     return results
 
 
+def floor(build, work, seconds):
+    """Rate and time of a server that only sends back what it gets: {case: (rate, time)}."""
+    socket = f"{work}/echo"
+    process = start([f"{build}/tests/bench/store-bench", "echo", socket], {}, socket)
+    results = {}
+    for case in FLOOR:
+        results |= {key[0]: value for key, value in
+                    bench(build, socket, process.pid, f"{seconds}:{case}", NODES[0]).items()}
+    end(process, work, socket)
+    return results
+
+
 def end(process, work, socket, number=signal.SIGKILL):
     process.send_signal(number)
     process.wait()
@@ -136,6 +149,17 @@ def print_counts(build, work, every):
         print(line, flush=True)
 
 
+def print_floor(results, floors):
+    print("\nthe floor: a server of one client that receives and sends, and does nothing else, below the same client;"
+          "\nhow many times its rate the best possible store would have over the faster of Debian's, and our share of it")
+    for case, (rate, cpu) in floors.items():
+        nodes = int(NODES[0])
+        ours, *others = (results[case, nodes, name] for name in ("serai", "xenstored", "oxenstored"))
+        best = max(other[0] for other in others)
+        print(f"{case:17} {rate:11.0f} ({cpu:6.2f})   {rate / best:.1f}x   ours {ours[0] / best:.1f}x, "
+              f"{100 * ours[0] / rate:.0f} % of the floor's rate, {ours[1] / cpu:.1f} times its CPU", flush=True)
+
+
 def print_times(results, names):
     print("requests per second (CPU microseconds of the daemon for each); bytes of memory")
     print(f"{'case':17} {'nodes':>7}" + "".join(f" {name:>20}" for name in names)
@@ -173,6 +197,7 @@ def main():
         results = {(*key, daemon[0]): value for daemon in every
                    for key, value in timed(build, work, daemon, seconds).items()}
         print_times(results, [daemon[0] for daemon in every])
+        print_floor(results, floor(build, work, seconds))
         print_counts(build, work, every)
 
 
