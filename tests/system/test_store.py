@@ -16,6 +16,8 @@ import time
 
 import pytest
 
+import cache
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = pathlib.Path(__file__).with_name('store-on-xen.py')
 CLIENT = TOP / 'build/tests/xenstore/store-client'
@@ -90,6 +92,18 @@ def test_store_serves_guests_through_kills(kind):
     if run.returncode == 77:
         pytest.skip(run.stdout.strip())
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.tiny
+def test_tools_and_requests_see_what_debians_daemons_show():
+    """xenstore-ls prints the same of the same contents, and a conversation has the answers that are expected."""
+    if os.geteuid():
+        pytest.skip('oxenstored has a fixed socket path, which only root can hide')
+    xen = cache.unpacked(['xen-utils-4.17']) / 'usr/lib/xen-4.17/bin'
+    run = subprocess.run([sys.executable, TOP / 'tests/bench/store-compare.py', TOP / 'build', xen,
+                          TOP / 'tests/xenstore/every-request.txt'], capture_output=True, text=True, timeout=1500)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert 'serai: 0 of ' in run.stdout and run.stdout.count(', the same\n') == 2
 
 
 @pytest.fixture(scope='module')
