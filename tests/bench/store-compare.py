@@ -110,8 +110,9 @@ def listing(socket_path):
     def tool(*words):
         return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
     for home in ("/local/domain/7", "/local/domain/0/backend/vbd/7/51712", "/vm/aa-bb", "/libxl/7"):
-        nodes = {"": "", "name": "guest 7", "empty": "", "long": "x" * 1900, "odd": "tab\\x09quote\\x22back\\x5c",
-                 "deep/er/and/deeper": "1", "a@b_c-D": "=1", **{f"n{i}": str(i) for i in range(60)}}
+        nodes = {"": "", "name": "guest 7", "empty": "", "long": "x" * 1900,
+                 "odd": "tab\\x09quote\\x22back\\x5c", "deep/er/and/deeper": "1", "a@b_c-D": "=1",
+                 **{f"n{i}": str(i) for i in range(60)}}
         for name, value in nodes.items():
             tool("xenstore-write", "/".join(filter(None, (home, name))), value)
         tool("xenstore-chmod", f"{home}/name", "n7", "r0", "b8")
@@ -152,7 +153,8 @@ def main():
     for name in ("xenstored", "oxenstored"):
         same_lines = listings["serai"] == listings[name]
         wrong += not same_lines
-        print(f"xenstore-ls: {len(listings[name][0])} nodes of {name}, " + ("the same" if same_lines else "not the same"))
+        print(f"xenstore-ls: {len(listings[name][0])} nodes of {name}, "
+              + ("the same" if same_lines else "not the same"))
         for ours, theirs in zip(listings["serai"], listings[name]):
             if ours != theirs:
                 print("\n".join(difflib.unified_diff(theirs, ours, name, "serai", lineterm="", n=0)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The store daemon below Debian's kernel, tools and guests.
 
-In the tiny dom0: see store-on-xen.py.  On the whole host, as systemd's service beside libvirtd, with guests of
-xl and of virsh: `scripts/check store` on Serai and then on Debian's Xen, or by hand
+In the tiny dom0: see store-on-xen.py.  On the whole host, as systemd's service beside libvirtd, with guests
+of xl and of virsh: `scripts/check store` on Serai and then on Debian's Xen, or by hand
 `pytest tests/system/test_store.py -m 'not tiny'`, with `--peer=hypervisor` on Debian's Xen.
 $STORE_CYCLES says how many domains each of xl and virsh makes and destroys (5; that tier takes 200).
 """
@@ -96,12 +96,13 @@ def test_store_serves_guests_through_kills(kind):
 
 @pytest.mark.tiny
 def test_tools_and_requests_see_what_debians_daemons_show():
-    """xenstore-ls prints the same of the same contents, and a conversation has the answers that are expected."""
+    """xenstore-ls prints the same of the same contents, and a conversation has the answers expected."""
     if os.geteuid():
         pytest.skip('oxenstored has a fixed socket path, which only root can hide')
     xen = cache.unpacked(['xen-utils-4.17']) / 'usr/lib/xen-4.17/bin'
     run = subprocess.run([sys.executable, TOP / 'tests/bench/store-compare.py', TOP / 'build', xen,
-                          TOP / 'tests/xenstore/every-request.txt'], capture_output=True, text=True, timeout=1500)
+                          TOP / 'tests/xenstore/every-request.txt'],
+                         capture_output=True, text=True, timeout=1500)
     assert run.returncode == 0, run.stdout + run.stderr
     assert 'serai: 0 of ' in run.stdout and run.stdout.count(', the same\n') == 2
 
