@@ -245,7 +245,7 @@ class Checker:
             self.pytest('system', 'tests/system', '-m', 'not tiny and not by_name')
 
     def tier_store(self):
-        """the store on whole hosts, Serai's and Debian's Xen: killed under traffic; 200 domains come and go"""
+        """the store on hosts, Serai's and Debian's Xen: killed under traffic; 200 domains come and go"""
         if self.packaged('store') and self.plain('store'):
             os.environ.setdefault('STORE_CYCLES', '200')
             for peer in ((), ('--peer=hypervisor',)):
