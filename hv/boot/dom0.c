@@ -196,8 +196,8 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
     }
     if (!alloc_unpacked(size)) {
         log_err("the kernel says to be %u MiB when unpacked", (unsigned)(size >> 20));
-        *ret_reason = "The unpacked kernel does not fit into memory: give the machine more, or, if the size above"
-                      " cannot be, install the kernel again.";
+        *ret_reason = "The unpacked kernel does not fit into memory: give the machine more, or, if the size "
+                      "above cannot be, install the kernel again.";
         return false;
     }
     buffer = direct_ptr(mfn_to_maddr(unpacked_mfn));
