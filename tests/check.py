@@ -346,8 +346,8 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
-BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'clients', 'devices',
-           'kills', 'swap', 'bench', 'coverage', 'tidy']
+BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'clients',
+           'devices', 'kills', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():
