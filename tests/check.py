@@ -244,6 +244,13 @@ class Checker:
         if self.packaged('system'):
             self.pytest('system', 'tests/system', '-m', 'not tiny and not by_name')
 
+    def tier_store(self):
+        """the store on hosts, Serai's and Debian's Xen: killed under traffic; 200 domains come and go"""
+        if self.packaged('store') and self.plain('store'):
+            os.environ.setdefault('STORE_CYCLES', '200')
+            for peer in ((), ('--peer=hypervisor',)):
+                self.pytest('store', 'tests/system/test_store.py', '-m', 'not tiny', *peer)
+
     def tier_xl(self):
         """each command of Xen's xl, seen to do what it says, in the tiny dom0"""
         if self.plain('xl'):
@@ -324,8 +331,8 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
-BY_NAME = ['install', 'try', 'system', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench', 'coverage',
-           'tidy']
+BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench',
+           'coverage', 'tidy']
 
 
 def main():

@@ -10,7 +10,7 @@
 
 #include <xen/io/xs_wire.h>
 
-_Static_assert(sizeof(struct record) == 10, "no holes");
+_Static_assert(sizeof(struct record) == 10 && sizeof(struct block) == 48, "no holes");
 _Static_assert(XENSTORE_ABS_PATH_MAX < 1 << 12 && XENSTORE_PAYLOAD_MAX < 1 << 13,
                "lengths fit into a record");
 _Static_assert(BLOCK_NODES <= 32, "indices fit into five bits, and a set of nodes into a word");
@@ -27,16 +27,10 @@ branch_table(const struct block *block)
     return (struct branch *)(perms_table(block) + block->perms_count);
 }
 
-static unsigned int
-branch_count(const struct block *block)
-{
-    return __builtin_popcount(block->branches);
-}
-
 static uint16_t *
 starts(const struct block *block)
 {
-    return (uint16_t *)(branch_table(block) + branch_count(block));
+    return (uint16_t *)((char *)block + block->starts_at);
 }
 
 static char *
@@ -54,8 +48,7 @@ record_at(const struct block *block, unsigned int at)
 static size_t
 size_of(const struct block *block)
 {
-    return sizeof(*block) + block->perms_count * sizeof(struct perms *) +
-           branch_count(block) * sizeof(struct branch) + block->count * sizeof(uint16_t) + block->bytes;
+    return block->starts_at + block->count * sizeof(uint16_t) + block->bytes;
 }
 
 static void
@@ -79,6 +72,15 @@ block_compare(const char *a, size_t a_length, const char *b, size_t b_length)
     return order ? order : (int)a_length - (int)b_length;
 }
 
+/* How many are set; the compiler's own is a call into its library on this baseline. */
+static unsigned int
+bits(uint32_t word)
+{
+    word -= word >> 1 & 0x55555555;
+    word = (word & 0x33333333) + (word >> 2 & 0x33333333);
+    return ((word + (word >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24;
+}
+
 struct branch *
 block_branch(const struct block *block, unsigned int at)
 {
@@ -86,7 +88,7 @@ block_branch(const struct block *block, unsigned int at)
 
     if (!(block->branches & bit))
         return NULL;
-    return branch_table(block) + __builtin_popcount(block->branches & (bit - 1));
+    return branch_table(block) + bits(block->branches & (bit - 1));
 }
 
 void
@@ -165,7 +167,7 @@ block_update(struct block *block)
     block->name_bytes = (left ? left->name_bytes : 0) + (right ? right->name_bytes : 0);
     for (i = 0; i < block->perms_count; i++)
         block->owners |= perms_mask(perms_table(block)[i]);
-    for (i = 0; i < branch_count(block); i++) {
+    for (i = 0; i < block->branch_count; i++) {
         const struct block *top = branch_table(block)[i].top;
 
         block->owners |= top ? top->owners : 0;
@@ -190,10 +192,14 @@ block_build(const struct node *nodes, unsigned int count, struct block *left, st
         if (j == shape.perms_count)
             perms[shape.perms_count++] = nodes[i].perms;
         perms_index[i] = j;
-        if (nodes[i].parent)
+        if (nodes[i].parent) {
             shape.branches |= UINT32_C(1) << i;
+            shape.branch_count++;
+        }
         shape.bytes += block_node_bytes(&nodes[i]);
     }
+    shape.starts_at = sizeof(shape) + shape.perms_count * sizeof(struct perms *) +
+                      shape.branch_count * sizeof(struct branch);
     block = mem_alloc(size_of(&shape));
     if (!block)
         return NULL;
@@ -239,7 +245,7 @@ block_copy(const struct block *block)
     block_ref(copy->right);
     for (i = 0; i < copy->perms_count; i++)
         perms_ref(perms_table(copy)[i]);
-    for (i = 0; i < branch_count(copy); i++)
+    for (i = 0; i < copy->branch_count; i++)
         block_ref(branch_table(copy)[i].top);
     return copy;
 }
@@ -275,7 +281,7 @@ block_put(struct block *block)
         memcpy(&dead, &block->owners, sizeof(dead));
         drop(block->left, &dead);
         drop(block->right, &dead);
-        for (i = 0; i < branch_count(block); i++)
+        for (i = 0; i < block->branch_count; i++)
             drop(branch_table(block)[i].top, &dead);
         for (i = 0; i < block->perms_count; i++)
             perms_put(perms_table(block)[i]);

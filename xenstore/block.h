@@ -43,8 +43,10 @@ struct block {
     uint32_t name_bytes; /* names with their terminators, as DIRECTORY lists them */
     uint32_t branches;   /* a bit for each node that has a struct branch */
     uint16_t bytes;      /* of records */
+    uint16_t starts_at;  /* where the table of records begins, from the block's own beginning */
     uint8_t count;
     uint8_t perms_count;
+    uint8_t branch_count;
 };
 
 /* A new block of @count nodes, with references of its own on all it points to; NULL for lack of memory. */
