@@ -4,15 +4,18 @@
 
 Serai is all ours: hypervisor, store, library, driver.  Xen is Debian's 4.17 with Debian's store, toolstack
 and libvirt driver.  Both hosts run side by side and do the same step in turns, so that what else the machine
-does hits both.  What happens in dom0 is timed in dom0 (dom0-bench.py).  The operations in a guest are also run
-on the bare QEMU with the same kernel.  Where a thing can be counted exactly, the count stands in the table
-too: seconds of an emulated machine are worth little, their ratios more, counts most.
+does hits both.  What happens in dom0 is timed in dom0 (dom0-bench.py).  The operations in a guest are also
+run on the bare QEMU with the same kernel.  Where a thing can be counted exactly, the count stands in the
+table too: seconds of an emulated machine are worth little, their ratios more, counts most.
 
     system-bench.py                   about 25 minutes on two quiet CPUs
     system-bench.py --quick           about 8
     system-bench.py --sections life   only that; see below
     system-bench.py --icount          on a busy machine: the emulated clock counts instructions, 2 ns each, so
                                       that seconds hardly feel the load (but those of the boot, taken outside)
+
+Without --icount a busy machine makes starts fail on Xen ("libxenlight failed to create new domain"): its
+tools give up on a hotplug script after 40 s.  ^C ends it with the table of what was measured until then.
 
 The raw values go to a file of JSON.  As root: the host image is made with mmdebstrap.
 """
@@ -277,7 +280,7 @@ class Bench:
         try:
             if any(s != 'guest-counts' for s in chosen):
                 self.boot()
-            for section in ('life', 'packed', 'many', 'guest', 'start-counts'):
+            for section in ('start-counts', 'life', 'packed', 'guest', 'many'):
                 if section in chosen:
                     getattr(self, section.replace('-', '_'))()
         finally:
@@ -312,7 +315,11 @@ def main():
     import tempfile
     with tempfile.TemporaryDirectory(prefix='serai-bench-') as directory:
         bench = Bench(options, pathlib.Path(directory))
-        bench.run()
+        try:
+            bench.run()
+        except KeyboardInterrupt:
+            bench.failed = True
+            print('interrupted: the table is not whole')
     print(bench.table.text())
     load = os.getloadavg()
     took = time.monotonic() - bench.started

@@ -104,7 +104,8 @@ def own_cache(directory, *patterns):
 def built(debs, tmp_path):
     """A copy of this tree with its packages built and its image in the cache."""
     where = tmp_path / 'serai'
-    shutil.copytree(TOP, where, symlinks=True, ignore=shutil.ignore_patterns('build', 'build-*'))
+    shutil.copytree(TOP, where, symlinks=True, ignore=lambda directory, names: [
+        n for n in names if pathlib.Path(directory) == TOP and (n == 'build' or n.startswith('build-'))])
     shutil.copytree(TOP / 'build/debs', where / 'build/debs')
     image.build(debs.values())
     own_cache(tmp_path, '*')
