@@ -319,7 +319,8 @@ def test_save_c_lets_the_guest_go_on(dom0):
     assert dom0.domains()['guest'][0] == old
     assert 'goes on' in dom0.ask('echo goes on')
     assert int(dom0.run('stat -c %s /saved')) > 10 << 20
-    dom0.run('rm /saved')
+    # The xl of 4.17 that waits to restart this guest takes the suspend for its end and goes; 4.20's stays.
+    dom0.run('rm /saved; cat /var/log/xen/xl-guest.log; xl destroy guest')
 
 
 def test_reboot_makes_a_new_domain(dom0):
