@@ -65,9 +65,7 @@ static void
 onShutdown(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int reason, gpointer driver)
 {
     VIR_DEBUG("domain %u stopped: %d", serai_domain_get_id(domain), reason);
-    /* The job that had it suspended knows. */
-    if (reason != SERAI_SHUTDOWN_SUSPEND)
-        push(driver, domain);
+    push(driver, domain);
 }
 
 static void

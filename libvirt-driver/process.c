@@ -208,9 +208,10 @@ waitForConsole(virDomainObj *vm)
 }
 
 static int
-launch(xenDriver *driver, virDomainObj *vm, int restoreFd, bool paused)
+launch(xenDriver *driver, virDomainObj *vm, int restoreFd, unsigned int flags)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
+    bool paused = flags & XEN_START_PAUSED;
     g_autoptr(GError) error = NULL;
     virErrorPtr saved;
     size_t i;
@@ -233,6 +234,9 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, bool paused)
         goto undo;
     /* A guest that has run must be found again; one that has not may be lost. */
     if (virDomainObjSave(vm, driver->xmlopt, driver->settings->stateDir) < 0)
+        goto undo;
+
+    if ((flags & XEN_START_MANAGED) && xenSaveRemoveManaged(driver, vm) < 0)
         goto undo;
 
     if (!paused) {
@@ -307,7 +311,7 @@ xenProcessStart(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, int res
         return -1;
     if (acquire(driver, vm) < 0)
         goto forget;
-    if (launch(driver, vm, restoreFd, paused) < 0)
+    if (launch(driver, vm, restoreFd, flags) < 0)
         goto release;
 
     if (flags & XEN_START_AUTODESTROY)
@@ -365,7 +369,7 @@ xenProcessRestart(xenDriver *driver, virDomainObj *vm)
     if (destroyGuest(vm) < 0)
         return -1;
     withdraw(driver, vm);
-    if (launch(driver, vm, -1, false) == 0)
+    if (launch(driver, vm, -1, 0) == 0)
         return 0;
 
     virErrorPreserveLast(&error);

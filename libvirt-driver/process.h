@@ -7,6 +7,7 @@
 typedef enum {
     XEN_START_PAUSED = 1 << 0,
     XEN_START_AUTODESTROY = 1 << 1,
+    XEN_START_MANAGED = 1 << 2, /* from the managed save image, which goes before the guest runs */
 } xenStartFlags;
 
 /*

@@ -11,7 +11,7 @@
  *   powered off             running             <on_poweroff>
  *   wants a reboot          running             <on_reboot>
  *   crashed, watchdog       running             <on_crash>
- *   suspended itself        running             a save is under way; that job knows what to do
+ *   suspended itself        running             whoever had it saved was killed: it goes on
  *   paused                  running             paused by another
  *   runs                    paused              resumed by another
  *
@@ -85,11 +85,27 @@ carryOut(xenDriver *driver, virDomainObj *vm, int action, virDomainShutoffReason
     }
 }
 
+/*
+ * A guest sleeps and no job is saving it, for we hold one: the daemon that asked it to was killed.  That it
+ * falls asleep only after we have started is as possible, as it takes its time.
+ */
+static void
+wake(virDomainObj *vm)
+{
+    g_autoptr(GError) error = NULL;
+
+    VIR_WARN("domain '%s' suspended itself and nobody saves it: it goes on", vm->def->name);
+    if (!serai_domain_wake(XEN_PRIVATE(vm)->domain, &error))
+        VIR_WARN("domain '%s' does not go on: %s", vm->def->name, error->message);
+}
+
 static void
 hasShutDown(xenDriver *driver, virDomainObj *vm, SeraiShutdownReason reason)
 {
     switch (reason) {
     case SERAI_SHUTDOWN_SUSPEND:
+        wake(vm);
+        break;
     case SERAI_SHUTDOWN_NONE:
         break;
     case SERAI_SHUTDOWN_REBOOT:
@@ -183,17 +199,17 @@ takeBackPorts(virDomainObj *vm)
     }
 }
 
-/* A guest that suspended for a save whose daemon was killed: it keeps its memory and does not run. */
+/* Of a guest that was being saved when the daemon ended: it goes on, so an image that was whole already is
+ * stale. */
 static void
-meetSuspended(virDomainObj *vm)
+meetCutOffSave(xenDriver *driver, virDomainObj *vm)
 {
-    g_autoptr(xenDomainFacts) info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, NULL);
-
-    if (!info || info->shutdown_reason != SERAI_SHUTDOWN_SUSPEND)
+    if (!vm->hasManagedSave)
         return;
-    VIR_WARN("domain '%s' was being saved when the daemon ended: it can be destroyed, not resumed",
+    VIR_WARN("domain '%s' was being saved when the daemon ended: it goes on, and the image is removed",
              vm->def->name);
-    virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_SAVE);
+    if (xenSaveRemoveManaged(driver, vm) < 0)
+        VIR_WARN("%s", virGetLastErrorMessage());
 }
 
 static void
@@ -222,7 +238,7 @@ reconnect(xenDriver *driver, virDomainObj *vm)
             if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
                 virDomainNetNotifyActualDevice(network, vm->def, net);
         }
-        meetSuspended(vm);
+        meetCutOffSave(driver, vm);
         xenProcessReconcile(driver, vm);
         xenDomainSaveStatus(driver, vm);
     }

@@ -19,18 +19,51 @@ VIR_LOG_INIT("serai.save-image");
 #define XEN_IMAGE_RUNNING "state=running\n"
 #define XEN_IMAGE_PAUSED  "state=paused\n"
 
+/*
+ * What is not whole yet has no name, so nothing is left of it when the daemon is killed.  Where the file
+ * system cannot do that, it has one that tells.
+ */
+static void
+openNew(xenImageFile *file, int flags)
+{
+    g_autofree char *directory = g_path_get_dirname(file->path);
+
+    file->fd = open(directory, flags | O_TMPFILE, 0600);
+    if (file->fd >= 0)
+        file->nameless = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
+    if (file->nameless < 0) {
+        VIR_FORCE_CLOSE(file->fd);
+        file->temporary = g_strdup_printf("%s.partial", file->path);
+    }
+}
+
+/* Gives it the name @path, or one beside it that can be renamed to it when there is a file of that name. */
+static int
+giveName(xenImageFile *file)
+{
+    g_autofree char *now = g_strdup_printf("/proc/self/fd/%d", file->nameless);
+
+    if (linkat(AT_FDCWD, now, AT_FDCWD, file->path, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno == EEXIST) {
+        file->temporary = g_strdup_printf("%s.partial", file->path);
+        if ((unlink(file->temporary) == 0 || errno == ENOENT) &&
+            linkat(AT_FDCWD, now, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) == 0)
+            return 0;
+    }
+    virReportSystemError(errno, _("cannot name '%s'"), file->path);
+    return -1;
+}
+
 int
 xenImageFileOpen(xenImageFile *file, const char *path, bool bypassCache)
 {
     struct stat st;
     const char *target;
-    int flags = O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC;
+    int flags = O_WRONLY | O_CLOEXEC;
 
-    file->fd = -1;
+    file->fd = file->nameless = -1;
     file->path = g_strdup(path);
-    if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
-        file->temporary = g_strdup_printf("%s.partial", path);
-    target = file->temporary ? file->temporary : file->path;
 
     if (bypassCache) {
         int direct = virFileDirectFdFlag();
@@ -43,7 +76,11 @@ xenImageFileOpen(xenImageFile *file, const char *path, bool bypassCache)
         flags |= direct;
     }
 
-    file->fd = open(target, flags, 0600);
+    if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
+        openNew(file, flags);
+    target = file->temporary ? file->temporary : file->path;
+    if (file->fd < 0)
+        file->fd = open(target, flags | O_CREAT | O_TRUNC, 0600);
     if (file->fd < 0) {
         virReportSystemError(errno, _("cannot create '%s'"), target);
         return -1;
@@ -71,6 +108,8 @@ xenImageFileCommit(xenImageFile *file)
     if (file->wrapper && virFileWrapperFdClose(file->wrapper) < 0)
         return -1;
 
+    if (file->nameless >= 0 && giveName(file) < 0)
+        return -1;
     if (file->temporary) {
         if (rename(file->temporary, file->path) < 0) {
             virReportSystemError(errno, _("cannot name '%s'"), file->path);
@@ -85,6 +124,7 @@ void
 xenImageFileClear(xenImageFile *file)
 {
     VIR_FORCE_CLOSE(file->fd);
+    VIR_FORCE_CLOSE(file->nameless);
     if (file->wrapper)
         virFileWrapperFdFree(file->wrapper);
     file->wrapper = NULL;

@@ -5,16 +5,22 @@
 #include "virfile.h"
 
 /*
- * A file being written whole or not at all: the data goes to a neighbour that takes the name once it is
- * on disk.  Devices and pipes are written directly.
+ * A file being written whole or not at all: the data goes to a file without a name, or to a neighbor, that
+ * takes the name once it is on disk.  Devices and pipes are written directly.
  */
 typedef struct _xenImageFile xenImageFile;
 struct _xenImageFile {
     char *path;
-    char *temporary;           /* NULL when @path is written directly */
+    char *temporary;           /* the neighbor's; NULL when there is none */
     int fd;                    /* for the library */
+    int nameless;              /* the file that has no name yet, or -1 */
     virFileWrapperFd *wrapper; /* writes around the page cache */
 };
+
+#define XEN_IMAGE_FILE_INIT      \
+    {                            \
+        .fd = -1, .nameless = -1 \
+    }
 
 int xenImageFileOpen(xenImageFile *file, const char *path, bool bypassCache);
 int xenImageFileCommit(xenImageFile *file);

@@ -3,7 +3,8 @@
  * Save, restore, managed save, core dump.
  *
  * A guest exists once: its memory is given up only after the image is on disk under its name, and the
- * image of a managed save is removed only after the guest runs again.
+ * image of a managed save is removed when the guest is there again, before it runs: what it then does to its
+ * disks makes the image stale.
  */
 #include "entries.h"
 #include "postparse.h"
@@ -41,7 +42,7 @@ imageXML(xenDriver *driver, virDomainObj *vm, const char *dxml)
 static int
 saveTo(xenDriver *driver, virDomainObj *vm, const char *path, const char *dxml, unsigned int flags)
 {
-    g_auto(xenImageFile) file = {.fd = -1};
+    g_auto(xenImageFile) file = XEN_IMAGE_FILE_INIT;
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GBytes) metadata = NULL;
     g_autoptr(GError) error = NULL;
@@ -77,8 +78,11 @@ saveTo(xenDriver *driver, virDomainObj *vm, const char *path, const char *dxml, 
         virErrorPtr saved_error;
 
         virErrorPreserveLast(&saved_error);
-        if (wasRunning)
-            serai_domain_unpause(domain, NULL);
+        /* It woke paused, if it was so. */
+        if (!wasRunning)
+            serai_domain_pause(domain, NULL);
+        if (!serai_domain_wake(domain, &error))
+            VIR_WARN("domain '%s' does not go on: %s", vm->def->name, error->message);
         virErrorRestore(&saved_error);
         return -1;
     }
@@ -348,7 +352,8 @@ resume(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, const char *path
     virDomainObjAssignDef(vm, &def, true, NULL);
     if (!running)
         startFlags |= XEN_START_PAUSED;
-    ret = xenProcessStart(driver, vm, conn, fd, VIR_DOMAIN_EVENT_STARTED_RESTORED, startFlags);
+    ret = xenProcessStart(driver, vm, conn, fd, VIR_DOMAIN_EVENT_STARTED_RESTORED,
+                          startFlags | XEN_START_MANAGED);
     virFileWrapperFdFree(wrapper);
     return ret;
 }
@@ -373,18 +378,14 @@ xenSaveStartOrResume(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, un
         return xenProcessStart(driver, vm, conn, -1, VIR_DOMAIN_EVENT_STARTED_BOOTED, startFlags);
     }
 
-    if (resume(driver, vm, conn, path, flags, startFlags) < 0)
-        return -1;
-    if (xenSaveRemoveManaged(driver, vm) < 0)
-        VIR_WARN("%s", virGetLastErrorMessage());
-    return 0;
+    return resume(driver, vm, conn, path, flags, startFlags);
 }
 
 int
 xenSaveDumpCore(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, const char *path, unsigned int dumpFlags,
                 unsigned int format, unsigned int flags)
 {
-    g_auto(xenImageFile) file = {.fd = -1};
+    g_auto(xenImageFile) file = XEN_IMAGE_FILE_INIT;
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GError) error = NULL;
     GCancellable *cancellable;

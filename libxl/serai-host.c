@@ -569,9 +569,7 @@ recover_sleeper(SeraiHost *host, const char *uuid, int domid)
     if (domid < 0 || !serai_record_save_was_cut_off(host, uuid))
         return 0;
     domain = serai_domain_new(host, domid, uuid);
-    if (!serai_domain_undo_suspend(domain, NULL))
-        return 0;
-    return serai_record_set_saving(host, uuid, FALSE, NULL);
+    return serai_domain_wake(domain, NULL);
 }
 
 int

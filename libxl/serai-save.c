@@ -291,14 +291,14 @@ suspend(SeraiDomain *domain, SeraiProgress *progress, GCancellable *cancellable,
 }
 
 gboolean
-serai_domain_undo_suspend(SeraiDomain *domain, GError **error)
+serai_domain_wake(SeraiDomain *domain, GError **error)
 {
     gboolean suspended;
 
     retract(domain);
-    if (!is_suspended(domain, &suspended, error))
+    if (!is_suspended(domain, &suspended, error) || (suspended && !wake(domain, error)))
         return FALSE;
-    return !suspended || wake(domain, error);
+    return serai_record_set_saving(domain->host, domain->uuid, FALSE, error);
 }
 
 /* --- saving ----------------------------------------------------------------------------------- */
@@ -341,7 +341,10 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
         if (!wake(domain, ok ? error : NULL))
             ok = FALSE;
     }
-    serai_record_set_saving(domain->host, domain->uuid, FALSE, NULL);
+    /* One that sleeps on does so for us: the mark stays, so that it goes on if we die before it is destroyed.
+     */
+    if (!ok || !(flags & SERAI_SAVE_KEEP_SUSPENDED))
+        serai_record_set_saving(domain->host, domain->uuid, FALSE, NULL);
     if (ok && !(flags & (SERAI_SAVE_KEEP_RUNNING | SERAI_SAVE_KEEP_SUSPENDED)))
         ok = serai_domain_destroy_sync(domain, NULL, error);
     if (!ok)

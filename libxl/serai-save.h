@@ -11,7 +11,8 @@ G_BEGIN_DECLS
  * SeraiSaveFlags:
  * @SERAI_SAVE_NONE: the domain is destroyed once everything is written and safe on disk.
  * @SERAI_SAVE_KEEP_RUNNING: the domain goes on after it was saved.
- * @SERAI_SAVE_KEEP_SUSPENDED: the domain stays as it was saved, suspended; the caller destroys it.
+ * @SERAI_SAVE_KEEP_SUSPENDED: the domain stays as it was saved, suspended; the caller destroys it, or lets it
+ * go on with serai_domain_wake().  If the caller dies before, serai_host_recover_sync() lets it go on.
  *
  * What becomes of a domain that was saved.  When saving fails it goes on in any case.
  */
@@ -53,6 +54,19 @@ void serai_domain_save_async(SeraiDomain *domain, int fd, GBytes *metadata, Sera
  * Returns: %TRUE on success.
  */
 gboolean serai_domain_save_finish(SeraiDomain *domain, GAsyncResult *result, GError **error);
+
+/**
+ * serai_domain_wake:
+ * @domain: a domain that suspended itself for a save.
+ * @error: where the reason goes.
+ *
+ * Lets a domain go on that was left with %SERAI_SAVE_KEEP_SUSPENDED, or whose save was cut off.  Its memory
+ * is as it was, so what was saved of it must not be restored any more.  A request to suspend that the guest
+ * has not seen yet is taken back.  Nothing happens to a domain that does not sleep.
+ *
+ * Returns: %TRUE on success.
+ */
+gboolean serai_domain_wake(SeraiDomain *domain, GError **error);
 
 /**
  * serai_domain_save_sync:

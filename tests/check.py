@@ -244,6 +244,13 @@ class Checker:
         if self.packaged('system'):
             self.pytest('system', 'tests/system', '-m', 'not tiny and not by_name')
 
+    def tier_store(self):
+        """the store on hosts, Serai's and Debian's Xen: killed under traffic; 200 domains come and go"""
+        if self.packaged('store') and self.plain('store'):
+            os.environ.setdefault('STORE_CYCLES', '200')
+            for peer in ((), ('--peer=hypervisor',)):
+                self.pytest('store', 'tests/system/test_store.py', '-m', 'not tiny', *peer)
+
     def tier_xl(self):
         """each command of Xen's xl, seen to do what it says, in the tiny dom0"""
         if self.plain('xl'):
@@ -268,6 +275,21 @@ class Checker:
         """20 guests at work at once; 200 that come and go and leave nothing"""
         if self.packaged('scale'):
             self.pytest('scale', 'tests/system', '-m', 'scale')
+
+    def tier_clients(self):
+        """virt-install, virt-clone, Ansible and others with a host, and a guest installed on its disk"""
+        if self.packaged('clients'):
+            self.pytest('clients', 'tests/system/test_clients.py')
+
+    def tier_devices(self):
+        """qcow2 disks, CD-ROMs and consoles of a guest on a host"""
+        if self.packaged('devices'):
+            self.pytest('devices', 'tests/system/test_devices.py')
+
+    def tier_kills(self):
+        """libvirtd killed a hundred times in the middle of what it does, and nothing leaks"""
+        if self.packaged('kills'):
+            self.pytest('kills', 'tests/system/test_kills.py')
 
     def tier_swap(self):
         """the host's tests with Debian's part at each seam"""
@@ -324,8 +346,8 @@ class Checker:
 
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
-BY_NAME = ['install', 'try', 'system', 'xl', 'machines', 'load', 'dom0', 'scale', 'swap', 'bench', 'coverage',
-           'tidy']
+BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'clients',
+           'devices', 'kills', 'swap', 'bench', 'coverage', 'tidy']
 
 
 def main():

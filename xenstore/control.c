@@ -57,11 +57,14 @@ control_check(struct control *control)
     struct store *store = control->call->store;
     struct ledger ledger = {0};
     size_t count = tree_count(store->root);
+    struct node root;
     unsigned int wrong = 0;
     int64_t charged = 0;
     uint32_t i;
-    int rc = tree_account(store->root, 1, &ledger);
+    int rc;
 
+    tree_root(store->root, &root);
+    rc = tree_account(&root, 1, &ledger);
     for (i = 0; !rc && i < ledger.count; i++) {
         struct domain *domain = store_find_domain(store, ledger.entries[i].domid);
 

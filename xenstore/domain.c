@@ -205,20 +205,21 @@ find_leftover(const char *path, const struct node *node, void *data)
 static int
 remove_leftover(struct store *store, const char *path)
 {
-    const struct node *parent, *ignored;
+    struct node node, parent, ignored;
     struct ledger ledger = {0};
-    struct node *removed;
-    const char *missing;
+    struct block *removed;
     int rc;
 
-    rc = tree_account(tree_find(store->root, path), -1, &ledger);
+    tree_find(store->root, path, &node);
+    rc = tree_account(&node, -1, &ledger);
     if (!rc)
         rc = tree_remove(&store->root, path, ++store->gen, &removed);
     if (!rc) {
         store_apply_ledger(store, &ledger);
-        parent = tree_find_nearest(store->root, path, &ignored, &missing);
-        watch_fire_removed(store, path, removed, parent->perms);
-        node_put(removed);
+        tree_find_nearest(store->root, path, &parent, &ignored);
+        tree_root(removed, &node);
+        watch_fire_removed(store, path, &node, parent.perms);
+        tree_put(removed);
     }
     ledger_fini(&ledger);
     return rc;
@@ -227,23 +228,26 @@ remove_leftover(struct store *store, const char *path)
 static int
 strip_leftover(struct store *store, const char *path, uint16_t domid)
 {
-    const struct node *node = tree_find(store->root, path);
-    struct perms *perms = perms_without(node->perms, domid);
     struct ledger ledger = {0};
+    struct perms *perms;
+    struct node node;
     int rc;
 
+    tree_find(store->root, path, &node);
+    perms = perms_without(node.perms, domid);
     if (!perms)
         return -ENOMEM;
     /* The root cannot go with its owner. */
     if (perms->entry[0].domid == domid)
         perms->entry[0] = (struct perm){.domid = 0, .access = PERM_NONE};
-    rc = ledger_add(&ledger, node->perms->entry[0].domid, -1, -(int64_t)node_bytes(node));
+    rc = ledger_add(&ledger, node.perms->entry[0].domid, -1, -(int64_t)node_bytes(&node));
     if (!rc)
         rc = ledger_add(&ledger, perms->entry[0].domid, 1, 0);
     if (!rc)
         rc = tree_set_perms(&store->root, path, perms, ++store->gen);
     if (!rc) {
-        ledger_add(&ledger, perms->entry[0].domid, 0, node_bytes(tree_find(store->root, path)));
+        tree_find(store->root, path, &node);
+        ledger_add(&ledger, perms->entry[0].domid, 0, node_bytes(&node));
         store_apply_ledger(store, &ledger);
     }
     perms_put(perms);

@@ -236,9 +236,14 @@ journal_checkpoint(struct journal *journal, struct store *store)
     rc = write_state(journal, store, generation);
     if (!rc && renameat(journal->directory, "state.new", journal->directory, "state"))
         rc = -errno;
-    if (rc)
+    if (rc) {
         unlinkat(journal->directory, "state.new", 0);
-    if (!rc) {
+        /* State and journal as they are go on together, if they tell what happened. */
+        if (!journal->failed && journal->failures == failures) {
+            journal->patience = journal->tail + CHECKPOINT_MIN;
+            return rc;
+        }
+    } else {
         /* From here on the old journal is of no use; until the new one is there, nothing is kept. */
         journal->failed = true;
         journal->generation = generation;
@@ -259,7 +264,8 @@ journal_wants_checkpoint(const struct journal *journal)
 
     if (journal->directory < 0 || journal->failed)
         return false;
-    return journal->tail > (limit > CHECKPOINT_MIN ? limit : CHECKPOINT_MIN);
+    return journal->tail > (limit > CHECKPOINT_MIN ? limit : CHECKPOINT_MIN) &&
+           journal->tail > journal->patience;
 }
 
 /* One record of a journal, replayed: false if it cannot have happened. */

@@ -54,6 +54,7 @@ struct journal {
     uint64_t allocated;
     uint64_t generation;
     uint64_t state_bytes;
+    uint64_t patience;      /* a checkpoint that failed is not tried again before the journal is this long */
     bool failed;            /* nothing is kept until a checkpoint succeeds */
     bool look;              /* for journal_check(): no file is changed */
     unsigned long failures; /* mem_failures() up to which state and journal tell the truth */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct node **
+static struct block **
 call_root(struct call *call)
 {
     return call->transaction ? &call->transaction->work : &call->store->root;
@@ -27,9 +27,8 @@ call_note(struct call *call, const char *path, size_t length, unsigned int flags
 }
 
 struct place {
-    const struct node *node; /* NULL if it does not exist */
-    const struct node *nearest;
-    const struct node *parent;
+    struct node node; /* that of the path if @missing is empty, else the nearest above it that exists */
+    struct node parent;
     const char *missing;
 };
 
@@ -45,14 +44,13 @@ call_find(struct call *call, unsigned int wanted, unsigned int note, struct plac
     unsigned int access;
     int rc;
 
-    place.nearest = tree_find_nearest(*call_root(call), call->path, &place.parent, &place.missing);
-    place.node = *place.missing ? NULL : place.nearest;
-    access = perms_access(place.nearest->perms, &call->who);
-    rc = call_note(call, call->path, strlen(call->path), place.node ? note : ACCESS_EXISTS);
+    place.missing = tree_find_nearest(*call_root(call), call->path, &place.node, &place.parent);
+    access = perms_access(place.node.perms, &call->who);
+    rc = call_note(call, call->path, strlen(call->path), *place.missing ? ACCESS_EXISTS : note);
     if (rc)
         return rc;
     *ret_place = place;
-    if (place.node)
+    if (!*place.missing)
         return (access & wanted) == wanted ? 0 : -EACCES;
     return access & wanted ? -ENOENT : -EACCES;
 }
@@ -67,10 +65,7 @@ request_read(struct call *call)
         rc = call_find(call, PERM_READ, ACCESS_VALUE | ACCESS_PERMS, &place);
     if (rc)
         return rc;
-    if (place.node->value)
-        call_reply(call, place.node->value->data, place.node->value->length);
-    else
-        call_reply(call, NULL, 0);
+    call_reply(call, place.node.value, place.node.value_length);
     return 0;
 }
 
@@ -85,9 +80,9 @@ request_directory(struct call *call)
         rc = call_find(call, PERM_READ, ACCESS_CHILDREN | ACCESS_PERMS, &place);
     if (rc)
         return rc;
-    if (place.node->children && place.node->children->name_bytes > sizeof(list))
+    if (node_list_bytes(&place.node) > sizeof(list))
         return -E2BIG;
-    call_reply(call, list, node_list(place.node, 0, list, sizeof(list)));
+    call_reply(call, list, node_list(&place.node, 0, list, sizeof(list)));
     return 0;
 }
 
@@ -110,13 +105,13 @@ request_directory_part(struct call *call)
     rc = call_find(call, PERM_READ, ACCESS_CHILDREN | ACCESS_PERMS, &place);
     if (rc)
         return rc;
-    used = snprintf(reply, sizeof(reply), "%" PRIu64, place.node->children_gen) + 1;
-    listed = node_list(place.node, offset, reply + used, sizeof(reply) - used - 1);
+    used = snprintf(reply, sizeof(reply), "%" PRIu64, place.node.children_gen) + 1;
+    listed = node_list(&place.node, offset, reply + used, sizeof(reply) - used - 1);
     if (listed < 0)
         return listed;
     used += listed;
     /* An empty name after the last says that the list ends here. */
-    if (offset + listed == (place.node->children ? place.node->children->name_bytes : 0))
+    if (offset + listed == node_list_bytes(&place.node))
         reply[used++] = '\0';
     call_reply(call, reply, used);
     return 0;
@@ -161,9 +156,9 @@ note_creation(struct call *call, const struct place *place)
 }
 
 static int
-create(struct call *call, const struct place *place, struct value *value)
+create(struct call *call, const struct place *place, const char *value, size_t value_length)
 {
-    struct perms *perms = perms_inherit(place->nearest->perms, &call->who);
+    struct perms *perms = perms_inherit(place->node.perms, &call->who);
     uint16_t owner = perms ? perms->entry[0].domid : 0;
     struct ledger ledger = {0};
     const char *cursor = place->missing;
@@ -171,15 +166,15 @@ create(struct call *call, const struct place *place, struct value *value)
     int rc = perms ? 0 : -ENOMEM;
 
     while (!rc && path_next(&cursor, &length))
-        rc = ledger_add(&ledger, owner, 1, sizeof(struct node) + length + perms->count * sizeof(struct perm));
-    if (!rc && value)
-        rc = ledger_add(&ledger, owner, 0, sizeof(*value) + value->length);
+        rc = ledger_add(&ledger, owner, 1, NODE_BYTES + length + perms->count * sizeof(struct perm));
+    if (!rc)
+        rc = ledger_add(&ledger, owner, 0, value_length);
     if (!rc)
         rc = call_prepare_ledger(call, &ledger);
     if (!rc)
         rc = note_creation(call, place);
     if (!rc)
-        rc = tree_create(call_root(call), call->path, value, perms, ++call->store->gen);
+        rc = tree_create(call_root(call), call->path, value, value_length, perms, ++call->store->gen);
     if (!rc)
         call_book_ledger(call, &ledger);
     perms_put(perms);
@@ -188,21 +183,19 @@ create(struct call *call, const struct place *place, struct value *value)
 }
 
 static int
-overwrite(struct call *call, const struct node *node, struct value *value)
+overwrite(struct call *call, const struct node *node, const char *value, size_t value_length)
 {
+    int64_t bytes = (int64_t)value_length - node->value_length;
     struct ledger ledger = {0};
-    int64_t bytes = value ? sizeof(*value) + value->length : 0;
     int rc;
 
-    if (node->value)
-        bytes -= sizeof(*node->value) + node->value->length;
     rc = ledger_add(&ledger, node->perms->entry[0].domid, 0, bytes);
     if (!rc)
         rc = call_prepare_ledger(call, &ledger);
     if (!rc)
         rc = call_note(call, call->path, strlen(call->path), ACCESS_SET_VALUE);
     if (!rc)
-        rc = tree_set_value(call_root(call), call->path, value, ++call->store->gen);
+        rc = tree_set_value(call_root(call), call->path, value, value_length, ++call->store->gen);
     if (!rc)
         call_book_ledger(call, &ledger);
     ledger_fini(&ledger);
@@ -214,14 +207,13 @@ static void
 fire_changed(struct call *call, const struct perms *before)
 {
     struct watch_scope scope = {.before = before};
-    const struct node *node, *parent;
-    const char *missing;
+    struct node node, parent;
 
     if (call->transaction || !call->store->watch_count)
         return;
-    node = tree_find_nearest(call->store->root, call->path, &parent, &missing);
-    scope.after = node->perms;
-    scope.parent = parent->perms;
+    tree_find_nearest(call->store->root, call->path, &node, &parent);
+    scope.after = node.perms;
+    scope.parent = parent.perms;
     watch_fire(call->store, call->path, &scope);
 }
 
@@ -229,7 +221,6 @@ int
 request_write(struct call *call)
 {
     const struct quota *quota = store_quota(call->store, call->client->domain);
-    struct value *value = NULL;
     struct place place;
     size_t length;
     char *given = wire_take_string(&call->payload, &length);
@@ -245,16 +236,12 @@ request_write(struct call *call)
     rc = call_find(call, PERM_WRITE, ACCESS_VALUE | ACCESS_PERMS, &place);
     if (rc && rc != -ENOENT)
         return rc;
-    if (call->payload.length) {
-        value = value_new(call->payload.data, call->payload.length);
-        if (!value)
-            return -ENOMEM;
-    }
-    rc = place.node ? overwrite(call, place.node, value) : create(call, &place, value);
-    if (rc) {
-        value_put(value);
+    if (*place.missing)
+        rc = create(call, &place, call->payload.data, call->payload.length);
+    else
+        rc = overwrite(call, &place.node, call->payload.data, call->payload.length);
+    if (rc)
         return rc;
-    }
     call_ok(call);
     fire_changed(call, NULL);
     return 0;
@@ -269,7 +256,7 @@ request_mkdir(struct call *call)
     if (!rc)
         rc = call_find(call, PERM_WRITE, ACCESS_EXISTS | ACCESS_PERMS, &place);
     if (rc == -ENOENT) {
-        rc = create(call, &place, NULL);
+        rc = create(call, &place, NULL, 0);
         if (rc)
             return rc;
         call_ok(call);
@@ -285,8 +272,9 @@ int
 request_rm(struct call *call)
 {
     struct ledger ledger = {0};
-    struct node *removed;
+    struct block *removed;
     struct perms *parent_perms;
+    struct node node;
     struct place place = {0};
     int rc = call_only_path(call);
 
@@ -305,20 +293,21 @@ request_rm(struct call *call)
         return rc;
     if (!call->path[1])
         return -EINVAL;
-    rc = tree_account(place.node, -1, &ledger);
+    rc = tree_account(&place.node, -1, &ledger);
     if (!rc)
         rc = call_prepare_ledger(call, &ledger);
     if (!rc)
         rc = call_note(call, call->path, strlen(call->path), ACCESS_REMOVED);
-    parent_perms = perms_ref(place.parent->perms);
+    parent_perms = perms_ref(place.parent.perms);
     if (!rc)
         rc = tree_remove(call_root(call), call->path, ++call->store->gen, &removed);
     if (!rc) {
         call_book_ledger(call, &ledger);
         call_ok(call);
+        tree_root(removed, &node);
         if (!call->transaction)
-            watch_fire_removed(call->store, call->path, removed, parent_perms);
-        node_put(removed);
+            watch_fire_removed(call->store, call->path, &node, parent_perms);
+        tree_put(removed);
     }
     perms_put(parent_perms);
     ledger_fini(&ledger);
@@ -349,7 +338,7 @@ request_get_perms(struct call *call)
             rc = call_find(call, PERM_READ, ACCESS_PERMS, &place);
         if (rc)
             return rc;
-        perms = place.node->perms;
+        perms = place.node.perms;
     }
     for (i = 0; i < perms->count; i++) {
         if (used + PERM_TEXT_BYTES > sizeof(reply))
@@ -386,19 +375,19 @@ set_node_perms(struct call *call, struct perms *perms)
     rc = call_find(call, PERM_WRITE | PERM_OWNER, ACCESS_PERMS, &place);
     if (rc)
         return rc;
-    if (!call->who.privileged && perms->entry[0].domid != place.node->perms->entry[0].domid)
+    if (!call->who.privileged && perms->entry[0].domid != place.node.perms->entry[0].domid)
         return -EPERM;
-    rc = ledger_add(&ledger, place.node->perms->entry[0].domid, -1, -(int64_t)node_bytes(place.node));
+    rc = ledger_add(&ledger, place.node.perms->entry[0].domid, -1, -(int64_t)node_bytes(&place.node));
     if (!rc)
         rc = ledger_add(&ledger, perms->entry[0].domid, 1,
-                        (int64_t)node_bytes(place.node) +
-                            ((int)perms->count - (int)place.node->perms->count) * (int)sizeof(struct perm));
+                        (int64_t)node_bytes(&place.node) +
+                            ((int)perms->count - (int)place.node.perms->count) * (int)sizeof(struct perm));
     if (!rc)
         rc = call_prepare_ledger(call, &ledger);
     if (!rc)
         rc = call_note(call, call->path, strlen(call->path), ACCESS_SET_PERMS);
     if (!rc) {
-        before = perms_ref(place.node->perms);
+        before = perms_ref(place.node.perms);
         rc = tree_set_perms(call_root(call), call->path, perms, ++call->store->gen);
     }
     if (!rc) {

@@ -419,7 +419,7 @@ server_turn(struct server *server)
 {
     struct store *store = &server->store;
     struct link round;
-    int i;
+    int i, rc;
 
     for (i = 0; i < server->event_count; i++) {
         struct watched *watched = server->events[i].data.ptr;
@@ -456,8 +456,11 @@ server_turn(struct server *server)
         link_remove(item);
         connection_flush(server, link_entry(item, struct client, in_dirty));
     }
-    if (journal_wants_checkpoint(&server->journal))
-        journal_checkpoint(&server->journal, store);
+    if (journal_wants_checkpoint(&server->journal)) {
+        rc = journal_checkpoint(&server->journal, store);
+        if (rc)
+            server_log(server, "Cannot write the state anew: %s.  Its journal grows.", strerror(-rc));
+    }
     control_daemon_update(server);
 }
 

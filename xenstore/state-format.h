@@ -10,8 +10,7 @@
 
 enum state_type {
     STATE_PERMS = 1, /* numbered from 1 in the order of the file */
-    STATE_VALUE,     /* the same */
-    STATE_NODE,      /* the same; what it refers to came before */
+    STATE_BLOCK,     /* the same; what it refers to came before */
     STATE_GLOBAL,
     STATE_DOMAIN,
     STATE_CLIENT,
@@ -33,13 +32,19 @@ struct state_perm {
     uint16_t access;
 };
 
-/* followed by the name and, if @value is 0, by @value_length bytes of a value of its own */
+/* siblings, in order; followed by @count times a state_node, its name and its value, nothing padded */
+struct state_block {
+    uint32_t left, right; /* blocks */
+    uint32_t count;
+    uint32_t reserved;
+};
+
 struct state_node {
-    uint32_t left, right, children;
+    uint32_t children; /* a block */
     uint32_t perms;
-    uint32_t value;
     uint16_t name_length;
     uint16_t value_length;
+    uint32_t parent; /* 1: has or had children */
     uint64_t subtree_gen;
     uint64_t children_gen;
 };

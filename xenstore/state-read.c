@@ -4,6 +4,7 @@
  * against what came before, each node against the rules of tree.h, and what the file does not say
  * (charges, sums) is computed and not read.  Either the whole file is good or nothing of it is taken.
  */
+#include "block.h"
 #include "path.h"
 #include "state.h"
 #include "state-format.h"
@@ -16,12 +17,13 @@
 
 #include <xen/io/xs_wire.h>
 
-/* What was computed of a node that was loaded. */
+/* What was computed of a block that was loaded. */
 struct loaded {
-    struct node *node;
-    uint32_t total;  /* nodes reachable from it, itself included */
+    struct block *block;
+    uint64_t total;  /* nodes reachable from it, its own included */
     uint32_t path;   /* bytes of the longest path below its directory, with the slash */
     uint8_t depth;   /* of its search tree */
+    bool root;       /* it has the nameless node */
     uint16_t levels; /* of directories, for recursions elsewhere */
 };
 
@@ -35,9 +37,8 @@ struct reader {
     size_t taken;
     const char *reason;
     struct perms **perms;
-    struct value **values;
-    struct loaded *nodes;
-    uint32_t perms_count, values_count, nodes_count;
+    struct loaded *blocks;
+    uint32_t perms_count, blocks_count, nodes_count;
     struct quota quota;
     uint64_t last_watch, next_watch;
     uint32_t next_transaction;
@@ -123,54 +124,57 @@ read_perms(struct reader *reader)
     return 0;
 }
 
-static int
-read_value(struct reader *reader)
+/* The first or the last name of a search tree. */
+static void
+outermost(const struct block *block, bool last, struct node *ret_node)
 {
-    struct value **array;
-
-    if (!reader->record.length || reader->record.length > XENSTORE_PAYLOAD_MAX)
-        return damaged(reader, "A value has a wrong length.");
-    array = grow(reader->values, reader->values_count, sizeof(*array));
-    if (!array)
-        return no_memory(reader);
-    reader->values = array;
-    array[reader->values_count] = value_new(reader->payload, reader->record.length);
-    if (!array[reader->values_count])
-        return no_memory(reader);
-    reader->values_count++;
-    return 0;
+    while (last ? block->right : block->left)
+        block = last ? block->right : block->left;
+    block_node(block, last ? block->count - 1 : 0, ret_node);
 }
 
-static int
-compare_nodes(const struct node *a, const struct node *b)
-{
-    size_t common = a->name_length < b->name_length ? a->name_length : b->name_length;
-    int order = memcmp(a->name, b->name, common);
-
-    return order ? order : (int)a->name_length - (int)b->name_length;
-}
-
-/* Whether all names left of @node come before its own and all names right of it after. */
 static bool
-in_order(const struct node *node)
+before(const struct node *a, const struct node *b)
 {
-    const struct node *near;
+    return block_compare(a->name, a->name_length, b->name, b->name_length) < 0;
+}
 
-    for (near = node->left; near && near->right; near = near->right)
-        ;
-    if (near && compare_nodes(near, node) >= 0)
-        return false;
-    for (near = node->right; near && near->left; near = near->left)
-        ;
-    return !near || compare_nodes(near, node) > 0;
+/* Whether the names of @block are in order, all left of it before them, and all right of it after. */
+static bool
+in_order(const struct block *block)
+{
+    struct node node, near;
+    unsigned int i;
+
+    block_node(block, 0, &near);
+    for (i = 1; i < block->count; i++) {
+        block_node(block, i, &node);
+        if (!before(&near, &node))
+            return false;
+        near = node;
+    }
+    if (block->right) {
+        outermost(block->right, false, &node);
+        if (!before(&near, &node))
+            return false;
+    }
+    if (block->left) {
+        block_node(block, 0, &node);
+        outermost(block->left, true, &near);
+        return before(&near, &node);
+    }
+    return true;
 }
 
 static const struct loaded nothing;
 
+/* What was loaded under a number; NULL if nothing was. */
 static const struct loaded *
-find_node(const struct reader *reader, uint32_t number)
+find_block(const struct reader *reader, uint32_t number)
 {
-    return number ? &reader->nodes[number - 1] : &nothing;
+    if (number > reader->blocks_count)
+        return NULL;
+    return number ? &reader->blocks[number - 1] : &nothing;
 }
 
 static bool
@@ -186,92 +190,110 @@ name_valid(const char *name, size_t length)
     return path_valid(path, length + 1);
 }
 
+#define RAISE(loaded, field, number)    \
+    do {                                \
+        if ((loaded)->field < (number)) \
+            (loaded)->field = (number); \
+    } while (0)
+
+/* One node of a block, whose bytes stay in the file's. */
 static int
-read_node(struct reader *reader)
+read_node(struct reader *reader, struct node *node, struct loaded *loaded)
 {
-    const struct loaded *left, *right, *children;
-    struct value *value = NULL;
+    const struct loaded *children;
     struct state_node state;
-    struct loaded loaded;
-    struct loaded *array;
-    const char *name, *own_value;
-    uint64_t total;
 
     if (!take_into(reader, &state, sizeof(state)))
         return damaged(reader, "A node is cut off.");
-    name = take(reader, state.name_length);
-    own_value = name ? take(reader, state.value_length) : NULL;
-    if (!own_value || reader->taken != reader->record.length)
+    node->name = take(reader, state.name_length);
+    node->value = node->name ? take(reader, state.value_length) : NULL;
+    if (!node->value || state.value_length > XENSTORE_PAYLOAD_MAX)
         return damaged(reader, "A node has a wrong length.");
-    if (state.left > reader->nodes_count || state.right > reader->nodes_count ||
-        state.children > reader->nodes_count || !state.perms || state.perms > reader->perms_count ||
-        state.value > reader->values_count || (state.value && state.value_length) ||
-        state.value_length > XENSTORE_PAYLOAD_MAX)
-        return damaged(reader, "A node refers to something that was not there before it.");
-    if (!name_valid(name, state.name_length))
+    if (!name_valid(node->name, state.name_length))
         return damaged(reader, "A node has a name that no node may have.");
-    left = find_node(reader, state.left);
-    right = find_node(reader, state.right);
-    children = find_node(reader, state.children);
-    total = UINT64_C(1) + left->total + right->total + children->total;
-    if (total > reader->nodes_count + UINT64_C(1))
+    children = find_block(reader, state.children);
+    if (!children || !state.perms || state.perms > reader->perms_count || (state.children && !state.parent))
+        return damaged(reader, "A node refers to something that was not there before it.");
+    if (children->root)
+        return damaged(reader, "A root lies below another node.");
+    node->name_length = state.name_length;
+    node->value_length = state.value_length;
+    node->perms = reader->perms[state.perms - 1];
+    node->parent = state.parent;
+    node->children = children->block;
+    node->subtree_gen = state.subtree_gen;
+    node->children_gen = state.children_gen;
+    loaded->total += 1 + children->total;
+    loaded->root |= !state.name_length;
+    RAISE(loaded, levels, 1 + children->levels);
+    RAISE(loaded, path, 1 + state.name_length + children->path);
+    return 0;
+}
+
+static int
+read_block(struct reader *reader)
+{
+    struct node nodes[BLOCK_NODES];
+    const struct loaded *left, *right;
+    struct loaded loaded = {0};
+    struct state_block state;
+    struct loaded *array;
+    size_t bytes = 0;
+    unsigned int i;
+    int rc;
+
+    if (!take_into(reader, &state, sizeof(state)) || !state.count || state.count > BLOCK_NODES)
+        return damaged(reader, "A block of nodes is cut off, or of a wrong size.");
+    left = find_block(reader, state.left);
+    right = find_block(reader, state.right);
+    if (!left || !right)
+        return damaged(reader, "A block refers to something that was not there before it.");
+    for (i = 0; i < state.count; i++) {
+        rc = read_node(reader, &nodes[i], &loaded);
+        if (rc)
+            return rc;
+        bytes += block_node_bytes(&nodes[i]);
+    }
+    if (reader->taken != reader->record.length || bytes > UINT16_MAX)
+        return damaged(reader, "A block of nodes has a wrong length.");
+    loaded.total += left->total + right->total;
+    if (loaded.total > reader->nodes_count + state.count)
         return damaged(reader, "A node is in two places of a tree.");
-    loaded.total = total;
     loaded.depth = 1 + (left->depth > right->depth ? left->depth : right->depth);
-    loaded.levels = 1 + children->levels;
-    loaded.path = 1 + state.name_length + children->path;
-#define RAISE(field)                     \
-    do {                                 \
-        if (loaded.field < left->field)  \
-            loaded.field = left->field;  \
-        if (loaded.field < right->field) \
-            loaded.field = right->field; \
-    } while (0)
-    RAISE(levels);
-    RAISE(path);
+    RAISE(&loaded, levels, left->levels);
+    RAISE(&loaded, levels, right->levels);
+    RAISE(&loaded, path, left->path);
+    RAISE(&loaded, path, right->path);
     if (loaded.depth > DEPTH_MAX || loaded.path > PATH_BYTES)
         return damaged(reader, "A node lies too deep.");
-    if (state.value)
-        value = value_ref(reader->values[state.value - 1]);
-    else if (state.value_length)
-        value = value_new(own_value, state.value_length);
-    if (state.value_length && !value)
+    if (left->root || right->root || (loaded.root && (state.count > 1 || left->block || right->block)))
+        return damaged(reader, "A root lies among other nodes.");
+    array = grow(reader->blocks, reader->blocks_count, sizeof(*array));
+    if (!array)
         return no_memory(reader);
-    array = grow(reader->nodes, reader->nodes_count, sizeof(*array));
-    if (array)
-        reader->nodes = array;
-    loaded.node = array ? node_new(name, state.name_length, value, reader->perms[state.perms - 1], 0) : NULL;
-    if (!loaded.node) {
-        value_put(value);
+    reader->blocks = array;
+    loaded.block = block_build(nodes, state.count, find_block(reader, state.left)->block,
+                               find_block(reader, state.right)->block);
+    if (!loaded.block)
         return no_memory(reader);
-    }
-    loaded.node->left = node_ref(find_node(reader, state.left)->node);
-    loaded.node->right = node_ref(find_node(reader, state.right)->node);
-    loaded.node->children = node_ref(find_node(reader, state.children)->node);
-    loaded.node->subtree_gen = state.subtree_gen;
-    loaded.node->children_gen = state.children_gen;
-    node_update(loaded.node);
-    array[reader->nodes_count++] = loaded;
-    if (!in_order(loaded.node))
+    reader->nodes_count += state.count;
+    array[reader->blocks_count++] = loaded;
+    if (!in_order(loaded.block))
         return damaged(reader, "The names of nodes are not in order.");
-    if ((loaded.node->left && !loaded.node->left->name_length) ||
-        (loaded.node->right && !loaded.node->right->name_length) ||
-        (loaded.node->children && !loaded.node->children->name_length))
-        return damaged(reader, "A root lies below another node.");
     return 0;
 }
 
 /* A reference on the root of that number, or NULL with the reason set. */
-static struct node *
+static struct block *
 read_root(struct reader *reader, uint32_t number)
 {
-    struct node *root = number && number <= reader->nodes_count ? reader->nodes[number - 1].node : NULL;
+    const struct loaded *loaded = find_block(reader, number);
 
-    if (!root || root->name_length || root->left || root->right) {
+    if (!loaded || !loaded->root) {
         damaged(reader, "The root is not one.");
         return NULL;
     }
-    return node_ref(root);
+    return tree_ref(loaded->block);
 }
 
 static int
@@ -279,7 +301,7 @@ read_global(struct reader *reader)
 {
     struct store *store = reader->store;
     struct state_global state;
-    struct node *root;
+    struct block *root;
     int i;
 
     if (reader->global || !take_into(reader, &state, sizeof(state)))
@@ -287,7 +309,7 @@ read_global(struct reader *reader)
     root = read_root(reader, state.root);
     if (!root)
         return -EBADMSG;
-    node_put(store->root);
+    tree_put(store->root);
     store->root = root;
     for (i = 0; i < 2; i++) {
         if (!state.special_perms[i] || state.special_perms[i] > reader->perms_count)
@@ -459,7 +481,7 @@ read_transaction(struct reader *reader)
     struct transaction *transaction;
     struct state_transaction state;
     struct client *client;
-    struct node *base, *work;
+    struct block *base, *work;
     uint32_t i;
 
     if (!take_into(reader, &state, sizeof(state)))
@@ -480,11 +502,11 @@ read_transaction(struct reader *reader)
     base = read_root(reader, state.base);
     work = base ? read_root(reader, state.work) : NULL;
     if (!work) {
-        node_put(base);
+        tree_put(base);
         return -EBADMSG;
     }
-    node_put(transaction->base);
-    node_put(transaction->work);
+    tree_put(transaction->base);
+    tree_put(transaction->work);
     transaction->base = base;
     transaction->work = work;
     for (i = 0; i < state.ledger_count; i++) {
@@ -511,9 +533,9 @@ read_end(struct reader *reader)
 
 /* clang-format off */
 static int (*const readers[])(struct reader *reader) = {
-    [STATE_PERMS] = read_perms,   [STATE_VALUE] = read_value,   [STATE_NODE] = read_node,
-    [STATE_GLOBAL] = read_global, [STATE_DOMAIN] = read_domain, [STATE_CLIENT] = read_client,
-    [STATE_WATCH] = read_watch,   [STATE_MISSED] = read_missed, [STATE_TRANSACTION] = read_transaction,
+    [STATE_PERMS] = read_perms,   [STATE_BLOCK] = read_block,   [STATE_GLOBAL] = read_global,
+    [STATE_DOMAIN] = read_domain, [STATE_CLIENT] = read_client, [STATE_WATCH] = read_watch,
+    [STATE_MISSED] = read_missed, [STATE_TRANSACTION] = read_transaction,
     [STATE_END] = read_end,
 };
 /* clang-format on */
@@ -553,8 +575,11 @@ settle(struct reader *reader)
 {
     struct store *store = reader->store;
     struct ledger ledger = {0};
-    int rc = tree_account(store->root, 1, &ledger);
+    struct node root;
+    int rc;
 
+    tree_root(store->root, &root);
+    rc = tree_account(&root, 1, &ledger);
     if (!rc)
         rc = store_know_owners(store, &ledger);
     map_for_each(&store->domains, entry)
@@ -617,14 +642,11 @@ state_read(struct store *store, const void *data, size_t size, uint64_t *ret_gen
     rc = read_records(&reader);
     if (!rc)
         rc = settle(&reader);
-    for (i = 0; i < reader.nodes_count; i++)
-        node_put(reader.nodes[i].node);
-    for (i = 0; i < reader.values_count; i++)
-        value_put(reader.values[i]);
+    for (i = 0; i < reader.blocks_count; i++)
+        block_put(reader.blocks[i].block);
     for (i = 0; i < reader.perms_count; i++)
         perms_put(reader.perms[i]);
-    mem_free(reader.nodes);
-    mem_free(reader.values);
+    mem_free(reader.blocks);
     mem_free(reader.perms);
     if (rc) {
         *ret_reason = reader.reason ? reader.reason : "The state cannot be loaded.";

@@ -3,6 +3,7 @@
  * Owns: a store into bytes.  Nothing of the store changes except notes that the loaded one could not
  * have either (client_settle).
  */
+#include "block.h"
 #include "state.h"
 #include "state-format.h"
 #include "transaction.h"
@@ -27,8 +28,8 @@ struct writer {
     struct buf out;
     struct buf record;
     uint32_t type;
-    struct map numbers; /* of shared nodes, values and permissions */
-    uint32_t nodes, values, perms;
+    struct map numbers; /* of shared blocks, and of permissions */
+    uint32_t blocks, perms;
     uint64_t records;
 };
 
@@ -145,53 +146,49 @@ write_perms(struct writer *writer, const struct perms *perms)
     return number;
 }
 
-static uint32_t
-write_value(struct writer *writer, const struct value *value)
-{
-    uint32_t number = number_of(writer, value);
-
-    if (number)
-        return number;
-    begin(writer, STATE_VALUE, value->data, value->length);
-    end(writer);
-    number = ++writer->values;
-    remember(writer, value, number);
-    return number;
-}
-
 /* Recursion is as deep as a path has levels times the depth of a search tree. */
 static uint32_t
-write_node(struct writer *writer, const struct node *node)
+write_block(struct writer *writer, const struct block *block)
 {
-    struct state_node state = {0};
+    uint32_t children[BLOCK_NODES], perms[BLOCK_NODES];
+    struct state_block state = {0};
+    struct node node;
     uint32_t number;
+    unsigned int i;
 
-    if (!node || writer->rc)
+    if (!block || writer->rc)
         return 0;
-    if (node->ref > 1) {
-        number = number_of(writer, node);
+    if (block->ref > 1) {
+        number = number_of(writer, block);
         if (number)
             return number;
     }
-    state.left = write_node(writer, node->left);
-    state.right = write_node(writer, node->right);
-    state.children = write_node(writer, node->children);
-    state.perms = write_perms(writer, node->perms);
-    if (node->value && node->value->ref > 1)
-        state.value = write_value(writer, node->value);
-    else if (node->value)
-        state.value_length = node->value->length;
-    state.name_length = node->name_length;
-    state.subtree_gen = node->subtree_gen;
-    state.children_gen = node->children_gen;
-    begin(writer, STATE_NODE, &state, sizeof(state));
-    put(writer, node->name, node->name_length);
-    if (state.value_length)
-        put(writer, node->value->data, state.value_length);
+    state.left = write_block(writer, block->left);
+    state.right = write_block(writer, block->right);
+    state.count = block->count;
+    for (i = 0; i < block->count; i++) {
+        block_node(block, i, &node);
+        children[i] = write_block(writer, node.children);
+        perms[i] = write_perms(writer, node.perms);
+    }
+    begin(writer, STATE_BLOCK, &state, sizeof(state));
+    for (i = 0; i < block->count; i++) {
+        struct state_node record = {.children = children[i], .perms = perms[i]};
+
+        block_node(block, i, &node);
+        record.name_length = node.name_length;
+        record.value_length = node.value_length;
+        record.parent = node.parent;
+        record.subtree_gen = node.subtree_gen;
+        record.children_gen = node.children_gen;
+        put(writer, &record, sizeof(record));
+        put(writer, node.name, node.name_length);
+        put(writer, node.value, node.value_length);
+    }
     end(writer);
-    number = ++writer->nodes;
-    if (node->ref > 1)
-        remember(writer, node, number);
+    number = ++writer->blocks;
+    if (block->ref > 1)
+        remember(writer, block, number);
     return number;
 }
 
@@ -209,7 +206,7 @@ write_global(struct writer *writer, struct store *store)
     };
 
     memcpy(state.limit, store->quota.limit, sizeof(state.limit));
-    state.root = write_node(writer, store->root);
+    state.root = write_block(writer, store->root);
     state.special_perms[0] = write_perms(writer, store->special_perms[0]);
     state.special_perms[1] = write_perms(writer, store->special_perms[1]);
     begin(writer, STATE_GLOBAL, &state, sizeof(state));
@@ -354,8 +351,8 @@ write_transaction(struct writer *writer, const struct transaction *transaction)
     };
     uint32_t i;
 
-    state.base = write_node(writer, transaction->base);
-    state.work = write_node(writer, transaction->work);
+    state.base = write_block(writer, transaction->base);
+    state.work = write_block(writer, transaction->work);
     begin(writer, STATE_TRANSACTION, &state, sizeof(state));
     for (i = 0; i < state.ledger_count; i++) {
         const struct ledger_entry *entry = &transaction->ledger.entries[i];

@@ -4,7 +4,7 @@
  *
  * A file is a header and records, each with its type, its length and a sum of its bytes, in the
  * order in which they can be understood: what a record refers to came before it.  There are no pointers;
- * nodes, values and permissions that several trees share are written once and referred to by number, so
+ * blocks of nodes and permissions that several trees share are written once and referred to by number, so
  * open transactions cost what they changed and find their conflicts after a load as before it.
  */
 #pragma once
@@ -12,7 +12,7 @@
 #include "store.h"
 
 #define STATE_MAGIC   UINT64_C(0x0a5458495241536e) /* "nSARIXT\n" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 struct record_header {
     uint32_t type;

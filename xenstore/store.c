@@ -39,6 +39,7 @@ store_init(struct store *store)
 {
     struct perm nobody = {.domid = 0, .access = PERM_NONE};
     struct ledger ledger = {0};
+    struct node root;
     int rc = -ENOMEM;
 
     memset(store, 0, sizeof(*store));
@@ -54,10 +55,14 @@ store_init(struct store *store)
     store->special_perms[0] = perms_new(&nobody, 1);
     store->special_perms[1] = perms_new(&nobody, 1);
     if (store->root && store->watch_root && store->special_root && store->special_perms[0] &&
-        store->special_perms[1] && store_domain(store, 0))
-        rc = tree_create(&store->root, "/tool/xenstored", NULL, store->root->perms, ++store->gen);
-    if (!rc)
-        rc = tree_account(store->root, 1, &ledger);
+        store->special_perms[1] && store_domain(store, 0)) {
+        tree_root(store->root, &root);
+        rc = tree_create(&store->root, "/tool/xenstored", NULL, 0, root.perms, ++store->gen);
+    }
+    if (!rc) {
+        tree_root(store->root, &root);
+        rc = tree_account(&root, 1, &ledger);
+    }
     if (!rc)
         store_apply_ledger(store, &ledger);
     ledger_fini(&ledger);
@@ -74,7 +79,7 @@ store_fini(struct store *store)
     map_for_each(&store->domains, entry) mem_free(entry->value);
     map_fini(&store->domains);
     map_fini(&store->clients);
-    node_put(store->root);
+    tree_put(store->root);
     if (store->watch_root)
         watch_node_free(store->watch_root);
     if (store->special_root)

@@ -90,7 +90,7 @@ struct outcome {
 };
 
 struct store {
-    struct node *root;
+    struct block *root;
     uint64_t gen;
     struct map domains; /* by id */
     struct map clients; /* by id */

@@ -62,8 +62,8 @@ transaction_start(struct store *store, struct client *client, struct transaction
     transaction->id = store->next_transaction;
     transaction->client = client;
     transaction->started = store->now;
-    transaction->base = node_ref(store->root);
-    transaction->work = node_ref(store->root);
+    transaction->base = tree_ref(store->root);
+    transaction->work = tree_ref(store->root);
     transaction->bytes = sizeof(*transaction);
     link_init(&transaction->touched_list);
     link_append(&client->transactions, &transaction->in_client);
@@ -91,8 +91,8 @@ transaction_abandon(struct transaction *transaction)
     transaction->client->domain->other_bytes -= transaction->bytes - sizeof(*transaction);
     transaction->bytes = sizeof(*transaction);
     transaction->abandoned = true;
-    node_put(transaction->base);
-    node_put(transaction->work);
+    tree_put(transaction->base);
+    tree_put(transaction->work);
     transaction->base = transaction->work = NULL;
     map_fini(&transaction->touched);
     link_for_each_safe(&transaction->touched_list, item)
@@ -165,7 +165,8 @@ unchanged(const struct node *base, const struct node *now, unsigned int flags)
 {
     if (!base || !now)
         return base == now;
-    if ((flags & (ACCESS_VALUE | ACCESS_SET_VALUE)) && base->value != now->value)
+    if ((flags & (ACCESS_VALUE | ACCESS_SET_VALUE)) &&
+        (base->value_length != now->value_length || memcmp(base->value, now->value, now->value_length)))
         return false;
     if ((flags & (ACCESS_PERMS | ACCESS_SET_PERMS)) && base->perms != now->perms)
         return false;
@@ -184,8 +185,11 @@ conflicts(const struct store *store, const struct transaction *transaction)
     list_for_each (&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
 
-        if (!unchanged(tree_find(transaction->base, touched->path), tree_find(store->root, touched->path),
-                       touched->flags))
+        struct node base, now;
+        bool was = tree_find(transaction->base, touched->path, &base);
+        bool is = tree_find(store->root, touched->path, &now);
+
+        if (!unchanged(was ? &base : NULL, is ? &now : NULL, touched->flags))
             return true;
     }
     return false;
@@ -202,54 +206,46 @@ by_path(const void *a, const void *b)
 
 /* Makes the transaction's change to one node again on *@root; parents come before their children. */
 static int
-replay_one(const struct transaction *transaction, const struct touched *touched, struct node **root,
+replay_one(const struct transaction *transaction, const struct touched *touched, struct block **root,
            uint64_t gen, struct ledger *ledger)
 {
-    const struct node *work = tree_find(transaction->work, touched->path);
-    const struct node *now = tree_find(*root, touched->path);
-    uint16_t owner;
+    const char *path = touched->path;
+    struct node work, now;
+    bool wanted = tree_find(transaction->work, path, &work);
+    bool there = tree_find(*root, path, &now);
     int rc;
 
-    if (now && (touched->flags & ACCESS_REMOVED)) {
-        struct node *removed;
+    if (there && (touched->flags & ACCESS_REMOVED)) {
+        struct block *removed;
 
-        rc = tree_account(now, -1, ledger);
+        rc = tree_account(&now, -1, ledger);
         if (!rc)
-            rc = tree_remove(root, touched->path, gen, &removed);
+            rc = tree_remove(root, path, gen, &removed);
         if (rc)
             return rc;
-        node_put(removed);
-        now = NULL;
+        tree_put(removed);
+        there = false;
     }
-    if (!work)
+    if (!wanted)
         return 0;
-    if (!now) {
-        rc = ledger_add(ledger, work->perms->entry[0].domid, 1, node_bytes(work));
-        if (rc)
-            return rc;
-        rc = tree_create(root, touched->path, value_ref(work->value), work->perms, gen);
-        if (rc)
-            value_put(work->value);
-        return rc;
+    if (!there) {
+        rc = ledger_add(ledger, work.perms->entry[0].domid, 1, node_bytes(&work));
+        return rc ? rc : tree_create(root, path, work.value, work.value_length, work.perms, gen);
     }
-    owner = now->perms->entry[0].domid;
-    rc = ledger_add(ledger, owner, -1, -(int64_t)node_bytes(now));
-    if (!rc && (touched->flags & ACCESS_SET_VALUE)) {
-        rc = tree_set_value(root, touched->path, value_ref(work->value), gen);
-        if (rc)
-            value_put(work->value);
-    }
+    rc = ledger_add(ledger, now.perms->entry[0].domid, -1, -(int64_t)node_bytes(&now));
+    if (!rc && (touched->flags & ACCESS_SET_VALUE))
+        rc = tree_set_value(root, path, work.value, work.value_length, gen);
     if (!rc && (touched->flags & ACCESS_SET_PERMS))
-        rc = tree_set_perms(root, touched->path, work->perms, gen);
+        rc = tree_set_perms(root, path, work.perms, gen);
     if (rc)
         return rc;
-    now = tree_find(*root, touched->path);
-    return ledger_add(ledger, now->perms->entry[0].domid, 1, node_bytes(now));
+    tree_find(*root, path, &now);
+    return ledger_add(ledger, now.perms->entry[0].domid, 1, node_bytes(&now));
 }
 
 /* Makes all changes again on *@root, which is private to the caller, and sums them up in @ledger. */
 static int
-replay(struct store *store, const struct transaction *transaction, struct node **root, struct ledger *ledger)
+replay(struct store *store, const struct transaction *transaction, struct block **root, struct ledger *ledger)
 {
     struct touched **sorted = mem_alloc((transaction->touched.count + 1) * sizeof(*sorted));
     size_t count = 0;
@@ -273,28 +269,24 @@ replay(struct store *store, const struct transaction *transaction, struct node *
 
 /* Tells the watches what changed from @before to store->root, in the order the client first touched it. */
 static void
-fire(struct store *store, const struct transaction *transaction, const struct node *before)
+fire(struct store *store, const struct transaction *transaction, const struct block *before)
 {
     if (!store->watch_count)
         return;
     list_for_each (&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
-        const struct node *old, *new, *parent;
-        const char *missing;
+        struct node old, new, parent;
+        bool was, is;
 
         if (!(touched->flags & ACCESS_CHANGED))
             continue;
-        old = tree_find(before, touched->path);
-        new = tree_find_nearest(store->root, touched->path, &parent, &missing);
-        if (*missing) {
-            parent = new;
-            new = NULL;
-        }
-        if (old && (touched->flags & ACCESS_REMOVED)) {
-            watch_fire_removed(store, touched->path, old, parent->perms);
-        } else if (new) {
+        was = tree_find(before, touched->path, &old);
+        is = !*tree_find_nearest(store->root, touched->path, &new, &parent);
+        if (was && (touched->flags & ACCESS_REMOVED)) {
+            watch_fire_removed(store, touched->path, &old, is ? parent.perms : new.perms);
+        } else if (is) {
             struct watch_scope scope = {
-                .before = old ? old->perms : NULL, .after = new->perms, .parent = parent->perms};
+                .before = was ? old.perms : NULL, .after = new.perms, .parent = parent.perms};
 
             watch_fire(store, touched->path, &scope);
         }
@@ -311,7 +303,7 @@ static int
 commit(struct store *store, struct transaction *transaction)
 {
     struct ledger ledger = {0};
-    struct node *root;
+    struct block *root;
     int rc;
 
     if (conflicts(store, transaction))
@@ -319,10 +311,10 @@ commit(struct store *store, struct transaction *transaction)
     if (!changes_anything(transaction))
         return 0;
     if (transaction->base == store->root) {
-        root = node_ref(transaction->work);
+        root = tree_ref(transaction->work);
         rc = ledger_merge(&ledger, &transaction->ledger);
     } else {
-        root = node_ref(store->root);
+        root = tree_ref(store->root);
         rc = replay(store, transaction, &root, &ledger);
     }
     if (!rc)
@@ -336,7 +328,7 @@ commit(struct store *store, struct transaction *transaction)
         store->commits++;
         root = NULL;
     }
-    node_put(root);
+    tree_put(root);
     ledger_fini(&ledger);
     return rc;
 }
@@ -358,6 +350,6 @@ transaction_finish(struct store *store, struct transaction *transaction)
 {
     if (transaction->before)
         fire(store, transaction, transaction->before);
-    node_put(transaction->before);
+    tree_put(transaction->before);
     transaction_free(transaction);
 }

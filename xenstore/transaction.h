@@ -33,9 +33,9 @@ struct transaction {
     struct client *client;
     uint32_t id;
     uint64_t started; /* store->now */
-    struct node *base;
-    struct node *work;
-    struct node *before; /* the root that a commit replaced, until its watches have fired */
+    struct block *base;
+    struct block *work;
+    struct block *before; /* the root that a commit replaced, until its watches have fired */
     struct map touched;
     struct link touched_list;
     size_t bytes; /* charged to the client's domain */

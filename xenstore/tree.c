@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns the shape of the tree: search trees of siblings, copying on write, the sums in each element.
+ * Owns: the shape of the tree, by paths: search trees of blocks, copying on write.
  *
- * Always true: elements of a search tree are ordered by name and weight-balanced; a node's sums
- * cover at least what is below it; a node that has one reference is reachable through exactly one
+ * Always true: names in a search tree are in order, and the tree is weight-balanced by blocks; a block's
+ * sums cover at least what is below it; a block that has one reference is reachable through exactly one
  * pointer and may be changed in place by who holds that pointer and the whole way to it.
  *
- * Copying on write goes from the top down: own() makes the element behind a pointer private and
- * gives its neighbours one reference more.  When it fails half-way, a part of the path is private
- * copies of what was there, so the contents are what they were.
+ * Copying on write goes from the top down: own() makes the block behind a pointer private and gives its
+ * neighbors one reference more.  When it fails half-way, a part of the path is private copies of what
+ * was there, so the contents are what they were.
  */
-#include "tree.h"
+#include "block.h"
 #include "mem.h"
 #include "path.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Balance after Hirai and Yamamoto: sizes count one more than the elements. */
+/* Balance after Hirai and Yamamoto: sizes count one more than the blocks. */
 #define DELTA 3
 #define GAMMA 2
 
@@ -69,181 +69,81 @@ ledger_fini(struct ledger *ledger)
     *ledger = (struct ledger){0};
 }
 
-struct value *
-value_new(const void *data, size_t length)
-{
-    struct value *value = mem_alloc(sizeof(*value) + length);
-
-    if (!value)
-        return NULL;
-    value->ref = 1;
-    value->length = length;
-    memcpy(value->data, data, length);
-    return value;
-}
-
-struct value *
-value_ref(struct value *value)
-{
-    if (value)
-        value->ref++;
-    return value;
-}
-
-void
-value_put(struct value *value)
-{
-    if (value && !--value->ref)
-        mem_free(value);
-}
-
-struct node *
-node_ref(struct node *node)
-{
-    if (node)
-        node->ref++;
-    return node;
-}
-
-/* Chains a node that lost its last reference to @dead through its @left, which moves aside first. */
-static void
-drop(struct node *node, struct node **dead)
-{
-    if (!node || --node->ref)
-        return;
-    /* The node is nobody's any more, so a field that needs no cleaning may carry the chain. */
-    memcpy(&node->subtree_gen, dead, sizeof(*dead));
-    *dead = node;
-}
-
-void
-node_put(struct node *node)
-{
-    struct node *dead = NULL;
-
-    _Static_assert(sizeof(node->subtree_gen) >= sizeof(dead), "the chain of the dead fits in a counter");
-    drop(node, &dead);
-    while (dead) {
-        node = dead;
-        memcpy(&dead, &node->subtree_gen, sizeof(dead));
-        drop(node->left, &dead);
-        drop(node->right, &dead);
-        drop(node->children, &dead);
-        value_put(node->value);
-        perms_put(node->perms);
-        mem_free(node);
-    }
-}
-
-struct node *
-node_new(const char *name, size_t length, struct value *value, struct perms *perms, uint64_t gen)
-{
-    struct node *node = mem_zalloc(sizeof(*node) + length);
-
-    if (!node)
-        return NULL;
-    node->ref = 1;
-    node->value = value;
-    node->perms = perms_ref(perms);
-    node->subtree_gen = node->children_gen = gen;
-    node->name_length = length;
-    memcpy(node->name, name, length);
-    node_update(node);
-    return node;
-}
-
-size_t
-node_bytes(const struct node *node)
-{
-    return sizeof(*node) + node->name_length +
-           (node->value ? sizeof(*node->value) + node->value->length : 0) +
-           node->perms->count * sizeof(struct perm);
-}
-
-struct node *
+struct block *
 tree_new(void)
 {
     struct perm everyone = {.domid = 0, .access = PERM_NONE};
-    struct perms *perms = perms_new(&everyone, 1);
-    struct node *root = perms ? node_new("", 0, NULL, perms, 1) : NULL;
+    struct node node = {.name = "", .perms = perms_new(&everyone, 1), .subtree_gen = 1};
+    struct block *root = node.perms ? block_build(&node, 1, NULL, NULL) : NULL;
 
-    perms_put(perms);
+    perms_put(node.perms);
     return root;
 }
 
-static uint32_t
-weight(const struct node *node)
+struct block *
+tree_ref(struct block *root)
 {
-    return node ? node->weight : 0;
+    return block_ref(root);
 }
 
 void
-node_update(struct node *node)
+tree_put(struct block *root)
 {
-    node->weight = 1 + weight(node->left) + weight(node->right);
-    node->name_bytes = node->name_length + 1 + (node->left ? node->left->name_bytes : 0) +
-                       (node->right ? node->right->name_bytes : 0);
-    node->owners = perms_mask(node->perms) | (node->children ? node->children->owners : 0) |
-                   (node->left ? node->left->owners : 0) | (node->right ? node->right->owners : 0);
+    block_put(root);
 }
 
-static int
-compare(const char *name, size_t length, const struct node *node)
+void
+tree_root(const struct block *root, struct node *ret_node)
 {
-    size_t common = length < node->name_length ? length : node->name_length;
-    int order = memcmp(name, node->name, common);
-
-    return order ? order : (int)length - (int)node->name_length;
+    block_node(root, 0, ret_node);
 }
 
-/* Makes the element behind @slot private to it; NULL for lack of memory. */
-static struct node *
-own(struct node **slot)
+/* Makes the block behind @slot private to it; NULL for lack of memory. */
+static struct block *
+own(struct block **slot)
 {
-    struct node *node = *slot;
-    struct node *copy;
+    struct block *copy;
 
-    if (node->ref == 1)
-        return node;
-    copy = mem_alloc(sizeof(*copy) + node->name_length);
-    if (!copy)
-        return NULL;
-    memcpy(copy, node, sizeof(*copy) + node->name_length);
-    copy->ref = 1;
-    node_ref(copy->left);
-    node_ref(copy->right);
-    node_ref(copy->children);
-    value_ref(copy->value);
-    perms_ref(copy->perms);
-    node->ref--;
-    *slot = copy;
+    if ((*slot)->ref == 1)
+        return *slot;
+    copy = block_copy(*slot);
+    if (copy) {
+        block_put(*slot);
+        *slot = copy;
+    }
     return copy;
 }
 
 static void
-rotate_left(struct node **slot)
+rotate_left(struct block **slot)
 {
-    struct node *low = *slot;
-    struct node *high = low->right;
+    struct block *low = *slot;
+    struct block *high = low->right;
 
     low->right = high->left;
     high->left = low;
     *slot = high;
-    node_update(low);
-    node_update(high);
+    block_update(low);
+    block_update(high);
 }
 
 static void
-rotate_right(struct node **slot)
+rotate_right(struct block **slot)
 {
-    struct node *high = *slot;
-    struct node *low = high->left;
+    struct block *high = *slot;
+    struct block *low = high->left;
 
     high->left = low->right;
     low->right = high;
     *slot = low;
-    node_update(high);
-    node_update(low);
+    block_update(high);
+    block_update(low);
+}
+
+static uint32_t
+weight(const struct block *block)
+{
+    return block ? block->weight : 0;
 }
 
 static bool
@@ -253,451 +153,474 @@ too_heavy(uint32_t heavy, uint32_t other)
 }
 
 /*
- * Recomputes the private element behind @slot after one side changed by one, and rotates when it
+ * Recomputes the private block behind @slot after one side changed by one, and rotates when it
  * leans.  Without memory for a rotation the tree stays as it is: in order, a little less flat.
  */
 static void
-rebalance(struct node **slot)
+rebalance(struct block **slot)
 {
-    struct node *node = *slot;
+    struct block *block = *slot;
 
-    if (too_heavy(weight(node->right), weight(node->left))) {
-        if (own(&node->right)) {
-            struct node *right = node->right;
+    if (too_heavy(weight(block->right), weight(block->left))) {
+        if (own(&block->right)) {
+            struct block *right = block->right;
 
             if (weight(right->left) + 1 >= GAMMA * (weight(right->right) + 1) && own(&right->left))
-                rotate_right(&node->right);
+                rotate_right(&block->right);
             rotate_left(slot);
             return;
         }
-    } else if (too_heavy(weight(node->left), weight(node->right))) {
-        if (own(&node->left)) {
-            struct node *left = node->left;
+    } else if (too_heavy(weight(block->left), weight(block->right))) {
+        if (own(&block->left)) {
+            struct block *left = block->left;
 
             if (weight(left->right) + 1 >= GAMMA * (weight(left->left) + 1) && own(&left->right))
-                rotate_left(&node->left);
+                rotate_left(&block->left);
             rotate_right(slot);
             return;
         }
     }
-    node_update(node);
+    block_update(block);
 }
 
-/* Recursion is as deep as the search tree, which is at most a few times log2 of the siblings. */
-static int
-sibling_insert(struct node **slot, struct node *item)
+/* Makes a block the first of a search tree whose left edge is private. */
+static void
+insert_first(struct block **slot, struct block *item)
 {
-    struct node *node;
-    int rc;
-
     if (!*slot) {
         *slot = item;
-        return 0;
+        return;
     }
-    node = own(slot);
-    if (!node)
+    insert_first(&(*slot)->left, item);
+    rebalance(slot);
+}
+
+/* Takes out the first block of a search tree whose left edge is private. */
+static struct block *
+take_first(struct block **slot)
+{
+    struct block *block = *slot;
+    struct block *first;
+
+    if (!block->left) {
+        *slot = block->right;
+        block->right = NULL;
+        return block;
+    }
+    first = take_first(&block->left);
+    rebalance(slot);
+    return first;
+}
+
+static int
+own_left_edge(struct block **slot)
+{
+    for (; *slot; slot = &(*slot)->left) {
+        if (!own(slot))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* How many of @count nodes stay together when the one at @at is new; @count if all of them do. */
+static unsigned int
+where_to_split(const struct node *nodes, unsigned int count, unsigned int at)
+{
+    size_t total = 0, before = 0;
+    unsigned int i;
+
+    for (i = 0; i < count; i++)
+        total += block_node_bytes(&nodes[i]);
+    if (count == 1 || (count <= BLOCK_NODES && total <= BLOCK_BYTES))
+        return count;
+    /* Names that come in order fill one block after the other. */
+    if (at == count - 1)
+        return at;
+    for (i = 0; i < count - 1 && before < total / 2; i++)
+        before += block_node_bytes(&nodes[i]);
+    return i ? i : 1;
+}
+
+/* Shows all nodes of a block. */
+static unsigned int
+unpack(const struct block *block, struct node *nodes)
+{
+    unsigned int i;
+
+    for (i = 0; i < block->count; i++)
+        block_node(block, i, &nodes[i]);
+    return block->count;
+}
+
+/* Puts @node at @at of the block behind @slot, in the place of what is there or before it. */
+static int
+block_put_node(struct block **slot, unsigned int at, bool replace, const struct node *node)
+{
+    struct node nodes[BLOCK_NODES + 1];
+    struct block *lower, *upper = NULL;
+    unsigned int count, split;
+
+    if (replace && (*slot)->ref == 1 && block_overwrite(*slot, at, node))
+        return 0;
+    count = unpack(*slot, nodes);
+    if (!replace)
+        memmove(nodes + at + 1, nodes + at, (count++ - at) * sizeof(*nodes));
+    nodes[at] = *node;
+    split = where_to_split(nodes, count, at);
+    if (split < count) {
+        if (!own(slot) || own_left_edge(&(*slot)->right))
+            return -ENOMEM;
+        upper = block_build(nodes + split, count - split, NULL, NULL);
+        if (!upper)
+            return -ENOMEM;
+    }
+    lower = block_build(nodes, split, (*slot)->left, (*slot)->right);
+    if (!lower) {
+        block_put(upper);
         return -ENOMEM;
-    if (compare(item->name, item->name_length, node) < 0)
-        rc = sibling_insert(&node->left, item);
-    else
-        rc = sibling_insert(&node->right, item);
+    }
+    block_put(*slot);
+    *slot = lower;
+    if (upper)
+        insert_first(&lower->right, upper);
+    return 0;
+}
+
+/*
+ * Puts @node among its siblings, in the place of the one of that name if there is one.  Recursion is as deep
+ * as the search tree, which is at most a few times log2 of the siblings.
+ */
+static int
+sibling_put(struct block **slot, const struct node *node)
+{
+    struct block *block = *slot;
+    unsigned int at;
+    bool found;
+    int rc;
+
+    if (!block) {
+        *slot = block_build(node, 1, NULL, NULL);
+        return *slot ? 0 : -ENOMEM;
+    }
+    at = block_find(block, node->name, node->name_length, &found);
+    if (!found && (at ? at == block->count && block->right : block->left != NULL)) {
+        block = own(slot);
+        rc = block ? sibling_put(at ? &block->right : &block->left, node) : -ENOMEM;
+    } else {
+        rc = block_put_node(slot, at, found, node);
+    }
     if (!rc)
         rebalance(slot);
     return rc;
 }
 
-/* Takes out the first element; the way to it is private already. */
-static struct node *
-sibling_take_first(struct node **slot)
-{
-    struct node *node = *slot;
-    struct node *first;
-
-    if (!node->left) {
-        *slot = node->right;
-        node->right = NULL;
-        return node;
-    }
-    first = sibling_take_first(&node->left);
-    rebalance(slot);
-    return first;
-}
-
-/* Takes out the element of that name; the way to it, and to the one after it, is private already. */
-static struct node *
-sibling_take(struct node **slot, const char *name, size_t length)
-{
-    struct node *node = *slot;
-    int order = compare(name, length, node);
-    struct node *taken = node;
-
-    if (order < 0) {
-        taken = sibling_take(&node->left, name, length);
-    } else if (order > 0) {
-        taken = sibling_take(&node->right, name, length);
-    } else if (!node->left || !node->right) {
-        *slot = node->left ? node->left : node->right;
-        node->left = node->right = NULL;
-        return taken;
-    } else {
-        struct node *next = sibling_take_first(&node->right);
-
-        next->left = node->left;
-        next->right = node->right;
-        node->left = node->right = NULL;
-        *slot = next;
-    }
-    rebalance(slot);
-    return taken;
-}
-
-/* Makes private every element that sibling_take() of this name changes. */
+/* Takes the block behind @slot, which has nothing left, out of the search tree. */
 static int
-sibling_own_for_take(struct node **slot, const char *name, size_t length)
+block_take(struct block **slot)
 {
-    bool found = false;
+    struct block *block = *slot;
+    struct block *next;
 
-    while (*slot) {
-        struct node *node = own(slot);
-        int order;
-
-        if (!node)
-            return -ENOMEM;
-        order = found ? -1 : compare(name, length, node);
-        found |= order == 0;
-        slot = order < 0 ? &node->left : &node->right;
+    if (!block->left || !block->right) {
+        *slot = block_ref(block->left ? block->left : block->right);
+        block_put(block);
+        return 0;
     }
-    return 0;
-}
-
-const struct node *
-node_child(const struct node *node, const char *name, size_t length)
-{
-    const struct node *child = node->children;
-
-    while (child) {
-        int order = compare(name, length, child);
-
-        if (order == 0)
-            break;
-        child = order < 0 ? child->left : child->right;
-    }
-    return child;
-}
-
-const struct node *
-tree_find_nearest(const struct node *root, const char *path, const struct node **ret_parent,
-                  const char **ret_missing)
-{
-    const struct node *node = root;
-    const struct node *parent = root;
-    const char *cursor = path;
-    const char *name;
-    size_t length;
-
-    for (;;) {
-        const char *here = cursor;
-        const struct node *child;
-
-        name = path_next(&cursor, &length);
-        *ret_missing = name ? here : "";
-        if (!name)
-            break;
-        child = node_child(node, name, length);
-        if (!child)
-            break;
-        parent = node;
-        node = child;
-    }
-    *ret_parent = parent;
-    return node;
-}
-
-const struct node *
-tree_find(const struct node *root, const char *path)
-{
-    const struct node *parent;
-    const char *missing;
-    const struct node *node = tree_find_nearest(root, path, &parent, &missing);
-
-    return *missing ? NULL : node;
-}
-
-/*
- * Makes private the way from the root to the node that the first @length bytes of an existing path
- * name, marks it changed and adds @mask to what lies below it.  Returns the node.
- */
-static struct node *
-own_path(struct node **root, const char *path, size_t length, uint64_t gen, uint64_t mask)
-{
-    const char *end = path + length;
-    struct node *node = own(root);
-    const char *cursor = path;
-    size_t name_length;
-
-    if (!node)
-        return NULL;
-    node->subtree_gen = gen;
-    node->owners |= mask;
-    while (cursor + 1 < end) {
-        const char *name = path_next(&cursor, &name_length);
-        struct node **slot = &node->children;
-        int order;
-
-        do {
-            node = own(slot);
-            if (!node)
-                return NULL;
-            node->owners |= mask;
-            order = compare(name, name_length, node);
-            slot = order < 0 ? &node->left : &node->right;
-        } while (order);
-        node->subtree_gen = gen;
-    }
-    return node;
-}
-
-int
-tree_set_value(struct node **root, const char *path, struct value *value, uint64_t gen)
-{
-    struct node *node = own_path(root, path, strlen(path), gen, 0);
-
-    if (!node)
+    block = own(slot);
+    if (!block || own_left_edge(&block->right))
         return -ENOMEM;
-    value_put(node->value);
-    node->value = value;
+    next = take_first(&block->right);
+    next->left = block->left;
+    next->right = block->right;
+    block->left = block->right = NULL;
+    block_put(block);
+    *slot = next;
+    rebalance(slot);
     return 0;
 }
 
-int
-tree_set_perms(struct node **root, const char *path, struct perms *perms, uint64_t gen)
-{
-    struct node *node = own_path(root, path, strlen(path), gen, perms_mask(perms));
-
-    if (!node)
-        return -ENOMEM;
-    perms_ref(perms);
-    perms_put(node->perms);
-    node->perms = perms;
-    return 0;
-}
-
-int
-tree_create(struct node **root, const char *path, struct value *value, struct perms *perms, uint64_t gen)
-{
-    const struct node *parent;
-    const char *missing;
-    const char *end = path + strlen(path);
-    struct node *chain = NULL;
-    struct node *home;
-
-    tree_find_nearest(*root, path, &parent, &missing);
-    /* The new nodes are made from the deepest upwards, apart from the tree. */
-    while (end > missing) {
-        const char *slash = memrchr(missing, '/', end - missing);
-        struct node *node = node_new(slash + 1, end - slash - 1, chain ? NULL : value_ref(value), perms, gen);
-
-        if (!node) {
-            if (!chain)
-                value_put(value);
-            goto put_chain;
-        }
-        node->children = chain;
-        node_update(node);
-        chain = node;
-        end = slash;
-    }
-    home = own_path(root, path, missing - path, gen, perms_mask(perms));
-    if (!home || sibling_insert(&home->children, chain))
-        goto put_chain;
-    home->children_gen = gen;
-    value_put(value);
-    return 0;
-
-put_chain:
-    node_put(chain);
-    return -ENOMEM;
-}
-
-int
-tree_remove(struct node **root, const char *path, uint64_t gen, struct node **ret_removed)
-{
-    size_t parent_length = path_parent_length(path);
-    const char *name = strrchr(path, '/') + 1;
-    struct node *home = own_path(root, path, parent_length, gen, 0);
-
-    if (!home || sibling_own_for_take(&home->children, name, strlen(name)))
-        return -ENOMEM;
-    *ret_removed = sibling_take(&home->children, name, strlen(name));
-    home->children_gen = gen;
-    node_update(*ret_removed);
-    return 0;
-}
-
-/* Recursion is as deep as a path has levels, at most 1536, times the depth of a search tree. */
+/* Takes the node of that name, which exists, out of its siblings. */
 static int
-account_siblings(const struct node *node, int sign, struct ledger *ledger)
+sibling_remove(struct block **slot, const char *name, size_t length)
 {
-    int rc = 0;
+    struct block *block = *slot;
+    struct node nodes[BLOCK_NODES];
+    unsigned int at;
+    bool found;
+    int rc;
 
-    for (; node && !rc; node = node->right) {
-        rc = ledger_add(ledger, node->perms->entry[0].domid, sign, sign * (int64_t)node_bytes(node));
+    at = block_find(block, name, length, &found);
+    if (!found) {
+        block = own(slot);
+        rc = block ? sibling_remove(at ? &block->right : &block->left, name, length) : -ENOMEM;
         if (!rc)
-            rc = account_siblings(node->left, sign, ledger);
-        if (!rc)
-            rc = account_siblings(node->children, sign, ledger);
+            rebalance(slot);
+        return rc;
     }
-    return rc;
+    if (block->count == 1)
+        return block_take(slot);
+    unpack(block, nodes);
+    memmove(nodes + at, nodes + at + 1, (block->count - 1 - at) * sizeof(*nodes));
+    block = block_build(nodes, block->count - 1, block->left, block->right);
+    if (!block)
+        return -ENOMEM;
+    block_put(*slot);
+    *slot = block;
+    return 0;
 }
 
-int
-tree_account(const struct node *node, int sign, struct ledger *ledger)
-{
-    int rc = ledger_add(ledger, node->perms->entry[0].domid, sign, sign * (int64_t)node_bytes(node));
-
-    return rc ? rc : account_siblings(node->children, sign, ledger);
-}
-
-static size_t
-count_siblings(const struct node *node)
-{
-    size_t count = 0;
-
-    for (; node; node = node->right)
-        count += 1 + count_siblings(node->left) + count_siblings(node->children);
-    return count;
-}
-
-size_t
-tree_count(const struct node *node)
-{
-    return 1 + count_siblings(node->children);
-}
-
-size_t
-node_child_count(const struct node *node)
-{
-    return weight(node->children);
-}
-
-struct listing {
-    size_t offset; /* of the next name in the whole list */
-    char *list;
-    size_t size;
-    size_t used;
-    bool full;
+/* Where a node lies. */
+struct spot {
+    struct block **slot;
+    unsigned int at;
 };
 
-static void
-list_siblings(const struct node *node, struct listing *listing)
-{
-    for (; node && !listing->full; node = node->right) {
-        size_t bytes = node->name_length + 1;
-
-        if (listing->offset >= node->name_bytes) {
-            listing->offset -= node->name_bytes;
-            return;
-        }
-        list_siblings(node->left, listing);
-        if (listing->full)
-            return;
-        if (listing->offset) {
-            listing->offset -= bytes < listing->offset ? bytes : listing->offset;
-            continue;
-        }
-        if (listing->used + bytes > listing->size) {
-            listing->full = true;
-            return;
-        }
-        memcpy(listing->list + listing->used, node->name, node->name_length);
-        listing->list[listing->used + node->name_length] = '\0';
-        listing->used += bytes;
-    }
-}
-
-long
-node_list(const struct node *node, size_t offset, char *list, size_t size)
-{
-    struct listing listing = {.offset = offset, .list = list, .size = size};
-    const struct node *child = node->children;
-    size_t skipped = 0;
-
-    if (!child)
-        return offset ? -EINVAL : 0;
-    if (offset > child->name_bytes)
-        return -EINVAL;
-    /* Find the element whose name begins at @offset, or learn that there is none. */
-    while (child && offset < node->children->name_bytes) {
-        size_t left = child->left ? child->left->name_bytes : 0;
-
-        if (offset == skipped + left)
-            break;
-        if (offset < skipped + left) {
-            child = child->left;
-        } else {
-            skipped += left + child->name_length + 1;
-            child = child->right;
-        }
-    }
-    if (!child)
-        return -EINVAL;
-    list_siblings(node->children, &listing);
-    return listing.used;
-}
-
-struct mention {
-    uint16_t domid;
-    uint64_t bit;
-    tree_visitor *visit;
-    void *data;
-    char path[PATH_BYTES];
-};
-
+/* The spot of that name in a search tree of siblings; false if there is none. */
 static bool
-mentions(const struct perms *perms, uint16_t domid)
+sibling_find(struct block *const *top, const char *name, size_t length, const struct block **ret_block,
+             unsigned int *ret_at)
 {
-    unsigned int i;
+    const struct block *block = *top;
+    bool found;
 
-    for (i = 0; i < perms->count; i++) {
-        if (perms->entry[i].domid == domid)
+    while (block) {
+        unsigned int at = block_find(block, name, length, &found);
+
+        if (found) {
+            *ret_block = block;
+            *ret_at = at;
             return true;
+        }
+        if (at && at < block->count)
+            return false;
+        block = at ? block->right : block->left;
     }
     return false;
 }
 
-static int
-mention_siblings(const struct node *node, size_t length, struct mention *mention)
+/* Walks down as far as there are nodes; returns what is left of the path. */
+static const char *
+walk(const struct block *root, const char *path, const struct block **ret_block, unsigned int *ret_at,
+     const struct block **ret_parent, unsigned int *ret_parent_at)
 {
-    int rc = 0;
+    const char *cursor = path, *here = path;
+    const struct block *block = root, *parent = root;
+    unsigned int at = 0, parent_at = 0;
+    const char *name;
+    size_t length;
 
-    for (; node && !rc && (node->owners & mention->bit); node = node->right) {
-        size_t end = length + 1 + node->name_length;
+    while ((name = path_next(&cursor, &length))) {
+        const struct branch *branch = block_branch(block, at);
+        const struct block *child;
+        unsigned int child_at;
 
-        rc = mention_siblings(node->left, length, mention);
-        if (rc)
-            return rc;
-        mention->path[length] = '/';
-        memcpy(mention->path + length + 1, node->name, node->name_length);
-        mention->path[end] = '\0';
-        if (mentions(node->perms, mention->domid))
-            rc = mention->visit(mention->path, node, mention->data);
-        if (rc == 0)
-            rc = mention_siblings(node->children, end, mention);
-        else if (rc == TREE_SKIP)
-            rc = 0;
+        if (!branch || !sibling_find(&branch->top, name, length, &child, &child_at))
+            break;
+        parent = block;
+        parent_at = at;
+        block = child;
+        at = child_at;
+        here = cursor;
     }
+    *ret_block = block;
+    *ret_at = at;
+    *ret_parent = parent;
+    *ret_parent_at = parent_at;
+    return name ? here : "";
+}
+
+const char *
+tree_find_nearest(const struct block *root, const char *path, struct node *ret_node, struct node *ret_parent)
+{
+    const struct block *block, *parent;
+    unsigned int at, parent_at;
+    const char *missing = walk(root, path, &block, &at, &parent, &parent_at);
+
+    block_node(block, at, ret_node);
+    block_node(parent, parent_at, ret_parent);
+    return missing;
+}
+
+bool
+tree_find(const struct block *root, const char *path, struct node *ret_node)
+{
+    const struct block *block, *parent;
+    unsigned int at, parent_at;
+
+    if (*walk(root, path, &block, &at, &parent, &parent_at))
+        return false;
+    block_node(block, at, ret_node);
+    return true;
+}
+
+/*
+ * Makes private the way from the root to the node that the first @length bytes of an existing path
+ * name, marks it changed and adds @mask to what lies below it.
+ */
+static int
+own_path(struct block **root, const char *path, size_t length, uint64_t gen, uint64_t mask,
+         struct spot *ret_spot)
+{
+    const char *end = path + length;
+    const char *cursor = path;
+    struct spot spot = {.slot = root};
+    struct block *block = own(root);
+    size_t name_length;
+
+    if (!block)
+        return -ENOMEM;
+    block->owners |= mask;
+    block_set_gen(block, 0, gen);
+    while (cursor + 1 < end) {
+        const char *name = path_next(&cursor, &name_length);
+        bool found;
+
+        spot.slot = &block_branch(block, spot.at)->top;
+        for (;;) {
+            block = own(spot.slot);
+            if (!block)
+                return -ENOMEM;
+            block->owners |= mask;
+            spot.at = block_find(block, name, name_length, &found);
+            if (found)
+                break;
+            spot.slot = spot.at ? &block->right : &block->left;
+        }
+        block_set_gen(block, spot.at, gen);
+    }
+    *ret_spot = spot;
+    return 0;
+}
+
+/* Puts @node, changed, in the place of the one at @path, which exists. */
+static int
+replace(struct block **root, const char *path, struct node *node, uint64_t gen)
+{
+    uint64_t mask = perms_mask(node->perms);
+    struct spot home;
+    int rc;
+
+    node->subtree_gen = gen;
+    if (!path[1])
+        return block_put_node(root, 0, true, node);
+    rc = own_path(root, path, path_parent_length(path), gen, mask, &home);
+    return rc ? rc : sibling_put(&block_branch(*home.slot, home.at)->top, node);
+}
+
+int
+tree_set_value(struct block **root, const char *path, const void *value, size_t length, uint64_t gen)
+{
+    struct node node;
+
+    tree_find(*root, path, &node);
+    node.value = value;
+    node.value_length = length;
+    return replace(root, path, &node, gen);
+}
+
+int
+tree_set_perms(struct block **root, const char *path, struct perms *perms, uint64_t gen)
+{
+    struct node node;
+
+    tree_find(*root, path, &node);
+    node.perms = perms;
+    return replace(root, path, &node, gen);
+}
+
+/* Hangs @child below the node at @home, the way to which is private. */
+static int
+add_child(const struct spot *home, const struct node *child, uint64_t gen)
+{
+    struct branch *branch = block_branch(*home->slot, home->at);
+    struct node nodes[BLOCK_NODES];
+    struct block *block = NULL, *top;
+    unsigned int count;
+    int rc;
+
+    if (branch) {
+        rc = sibling_put(&branch->top, child);
+        if (!rc)
+            branch->gen = gen;
+        return rc;
+    }
+    /* The first child: its parent's block is made anew with room for a branch, and is not split for it. */
+    top = block_build(child, 1, NULL, NULL);
+    if (!top)
+        return -ENOMEM;
+    count = unpack(*home->slot, nodes);
+    nodes[home->at].parent = true;
+    nodes[home->at].children = top;
+    nodes[home->at].children_gen = gen;
+    block = block_build(nodes, count, (*home->slot)->left, (*home->slot)->right);
+    block_put(top);
+    if (!block)
+        return -ENOMEM;
+    block_put(*home->slot);
+    *home->slot = block;
+    return 0;
+}
+
+int
+tree_create(struct block **root, const char *path, const void *value, size_t length, struct perms *perms,
+            uint64_t gen)
+{
+    const char *end = path + strlen(path);
+    struct node node = {
+        .value = value, .value_length = length, .perms = perms, .subtree_gen = gen, .children_gen = gen};
+    struct block *chain = NULL;
+    struct node nearest, parent;
+    struct spot home;
+    const char *missing = tree_find_nearest(*root, path, &nearest, &parent);
+    int rc;
+
+    /* The new nodes are made from the deepest upwards, apart from the tree, except for the topmost. */
+    for (;;) {
+        const char *slash = memrchr(missing, '/', end - missing);
+        struct block *next;
+
+        node.name = slash + 1;
+        node.name_length = end - slash - 1;
+        if (slash == missing)
+            break;
+        next = block_build(&node, 1, NULL, NULL);
+        block_put(chain);
+        if (!next)
+            return -ENOMEM;
+        chain = node.children = next;
+        node.parent = true;
+        node.value_length = 0;
+        end = slash;
+    }
+    rc = own_path(root, path, missing - path, gen, perms_mask(perms), &home);
+    if (!rc)
+        rc = add_child(&home, &node, gen);
+    block_put(chain);
     return rc;
 }
 
 int
-tree_mentions(const struct node *root, uint16_t domid, tree_visitor *visit, void *data)
+tree_remove(struct block **root, const char *path, uint64_t gen, struct block **ret_removed)
 {
-    struct mention mention = {
-        .domid = domid, .bit = UINT64_C(1) << (domid % 64), .visit = visit, .data = data};
+    const char *name = strrchr(path, '/') + 1;
+    struct branch *branch;
+    struct block *removed;
+    struct node node;
+    struct spot home;
+    int rc;
 
-    int rc = 0;
-
-    if (mentions(root->perms, domid))
-        rc = visit("/", root, data);
-    return rc ? rc : mention_siblings(root->children, 0, &mention);
+    tree_find(*root, path, &node);
+    removed = block_build(&node, 1, NULL, NULL);
+    rc = removed ? own_path(root, path, path_parent_length(path), gen, 0, &home) : -ENOMEM;
+    if (!rc) {
+        branch = block_branch(*home.slot, home.at);
+        rc = sibling_remove(&branch->top, name, strlen(name));
+    }
+    if (rc) {
+        block_put(removed);
+        return rc;
+    }
+    branch->gen = gen;
+    *ret_removed = removed;
+    return 0;
 }

@@ -8,33 +8,26 @@
 
 #include "perms.h"
 
-/* An octet string; immutable.  An empty value is a null pointer. */
-struct value {
-    uint32_t ref;
-    uint32_t length;
-    char data[];
-};
+struct block;
 
 /*
- * A node is also an element of a weight-balanced search tree, ordered by name, of its siblings:
- * @left and @right are siblings, @children is the top of the search tree of its own children.
- * @weight, @name_bytes and @owners describe the search tree below (and with) this element.
+ * A node as it is seen: pointers into the tree, good for as long as the version it was found in is held and
+ * not changed in place.  Neither name nor value has a terminator.
  */
 struct node {
-    uint32_t ref;
-    uint32_t weight;
-    struct node *left;
-    struct node *right;
-    struct node *children;
-    struct value *value;
+    const char *name;
+    const char *value;
     struct perms *perms;
-    uint64_t subtree_gen;  /* the last change of this node or anything below it */
-    uint64_t children_gen; /* the last child that came or went */
-    uint64_t owners;       /* perms_mask() of every node reachable from here, or more */
-    uint32_t name_bytes;   /* names with their terminators, as DIRECTORY lists them */
+    struct block *children; /* the top of their search tree: see block.h */
+    uint64_t subtree_gen;   /* the last change of this node or anything below it */
+    uint64_t children_gen;  /* the last child that came or went; 0 if there never was one */
     uint16_t name_length;
-    char name[];
+    uint16_t value_length;
+    bool parent; /* has or had children */
 };
+
+/* Memory that a node costs at most, besides its name, value and permissions; it is charged with that. */
+#define NODE_BYTES 96
 
 /* What one domain's share of a tree changes by. */
 struct ledger_entry {
@@ -54,53 +47,46 @@ int ledger_add(struct ledger *ledger, uint16_t domid, int64_t nodes, int64_t byt
 int ledger_merge(struct ledger *ledger, const struct ledger *more);
 void ledger_fini(struct ledger *ledger);
 
-struct value *value_new(const void *data, size_t length); /* NULL for lack of memory; length is not 0 */
-struct value *value_ref(struct value *value);
-void value_put(struct value *value);
+/* A root with nothing below it; what everybody may read, only domain 0 may change. */
+struct block *tree_new(void);
+struct block *tree_ref(struct block *root);
+void tree_put(struct block *root);
+void tree_root(const struct block *root, struct node *ret_node);
 
-struct node *node_new(const char *name, size_t length, struct value *value, struct perms *perms,
-                      uint64_t gen);
-struct node *node_ref(struct node *node);
-void node_put(struct node *node);
 /* Memory that a node is charged with: itself, its name, its value and its permissions. */
 size_t node_bytes(const struct node *node);
-/* Recomputes the sums of an element from its own fields and from its neighbours below. */
-void node_update(struct node *node);
 
-/* A root with nothing below it; what everybody may read, only domain 0 may change. */
-struct node *tree_new(void);
-
-const struct node *tree_find(const struct node *root, const char *path);
+bool tree_find(const struct block *root, const char *path, struct node *ret_node);
 /*
- * The deepest node that exists on the way to @path, with its parent; @ret_missing is the rest of
- * the path that does not exist, empty when the node itself was found.
+ * The deepest node that exists on the way to @path, and its parent.  Returns the rest of the path that does
+ * not exist, empty when the node itself was found.
  */
-const struct node *tree_find_nearest(const struct node *root, const char *path,
-                                     const struct node **ret_parent, const char **ret_missing);
-const struct node *node_child(const struct node *node, const char *name, size_t length);
+const char *tree_find_nearest(const struct block *root, const char *path, struct node *ret_node,
+                              struct node *ret_parent);
 
 /*
  * Changes.  Each either does all it says on *@root or returns -ENOMEM with the tree's contents as
  * they were.  @gen marks the change and must be larger than any before.
  */
 
-/* Sets the value of an existing node; @value may be NULL; the reference is taken over on success. */
-int tree_set_value(struct node **root, const char *path, struct value *value, uint64_t gen);
+/* Sets the value of an existing node. */
+int tree_set_value(struct block **root, const char *path, const void *value, size_t length, uint64_t gen);
 /* Sets the permissions of an existing node; takes a reference of its own. */
-int tree_set_perms(struct node **root, const char *path, struct perms *perms, uint64_t gen);
+int tree_set_perms(struct block **root, const char *path, struct perms *perms, uint64_t gen);
 /* Makes a node that does not exist, and its missing parents with empty values and the same permissions. */
-int tree_create(struct node **root, const char *path, struct value *value, struct perms *perms, uint64_t gen);
-/* Takes an existing node, not the root, out of the tree and hands it over with all below it. */
-int tree_remove(struct node **root, const char *path, uint64_t gen, struct node **ret_removed);
+int tree_create(struct block **root, const char *path, const void *value, size_t length, struct perms *perms,
+                uint64_t gen);
+/* Takes an existing node, not the root, out of the tree and hands it over, as a root, with all below it. */
+int tree_remove(struct block **root, const char *path, uint64_t gen, struct block **ret_removed);
 
 /* What the nodes from @node downwards are charged with, multiplied by @sign. */
 int tree_account(const struct node *node, int sign, struct ledger *ledger);
-size_t tree_count(const struct node *node);
+size_t tree_count(const struct block *root);
 
-/* Children in order of their names. */
-size_t node_child_count(const struct node *node);
+/* Length of the whole list of children, as node_list() writes it. */
+size_t node_list_bytes(const struct node *node);
 /*
- * Writes the NUL-terminated child names that lie in bytes [@offset, @offset + @size) of the whole
+ * Writes the NUL-terminated child names, in order, that lie in bytes [@offset, @offset + @size) of the whole
  * list and returns how many bytes; a name is written whole or not at all, and @offset must be the
  * start of a name or -EINVAL is returned.
  */
@@ -113,4 +99,4 @@ long node_list(const struct node *node, size_t offset, char *list, size_t size);
  */
 #define TREE_SKIP 1
 typedef int tree_visitor(const char *path, const struct node *node, void *data);
-int tree_mentions(const struct node *root, uint16_t domid, tree_visitor *visit, void *data);
+int tree_mentions(const struct block *root, uint16_t domid, tree_visitor *visit, void *data);

@@ -12,6 +12,7 @@
  * list and in its client's.
  */
 #include "watch.h"
+#include "block.h"
 #include "path.h"
 
 #include <errno.h>
@@ -371,23 +372,31 @@ watch_fire(struct store *store, const char *path, const struct watch_scope *scop
  * deep as a path, and only where watches hang below.
  */
 static void
-fire_below(struct store *store, struct watch_node *trie, const struct node *parent, const struct node *node)
+fire_below(struct store *store, struct watch_node *trie, const struct perms *parent,
+           const struct block *block)
 {
-    for (; node && trie->children.count; node = node->right) {
-        struct watch_scope scope = {.before = node->perms, .parent = parent->perms};
-        struct watch_node *next;
+    unsigned int i;
 
-        fire_below(store, trie, parent, node->left);
-        next = map_find(&trie->children, node->name, node->name_length);
-        if (!next)
-            continue;
-        list_for_each (&next->watches, item) {
-            struct watch *watch = link_entry(item, struct watch, in_node);
+    for (; block && trie->children.count; block = block->right) {
+        fire_below(store, trie, parent, block->left);
+        for (i = 0; i < block->count; i++) {
+            struct watch_scope scope = {.parent = parent};
+            struct watch_node *next;
+            struct node node;
 
-            if (may_hear(watch, &scope))
-                watch_send(store, watch, watch->text);
+            block_node(block, i, &node);
+            next = map_find(&trie->children, node.name, node.name_length);
+            if (!next)
+                continue;
+            scope.before = node.perms;
+            list_for_each (&next->watches, item) {
+                struct watch *watch = link_entry(item, struct watch, in_node);
+
+                if (may_hear(watch, &scope))
+                    watch_send(store, watch, watch->text);
+            }
+            fire_below(store, next, node.perms, node.children);
         }
-        fire_below(store, next, node, node->children);
     }
 }
 
@@ -399,7 +408,7 @@ watch_fire_removed(struct store *store, const char *path, const struct node *rem
     struct watch_node *trie = fire_upwards(store, path, &scope);
 
     if (trie)
-        fire_below(store, trie, removed, removed->children);
+        fire_below(store, trie, removed->perms, removed->children);
 }
 
 void

@@ -80,6 +80,21 @@ pq_remove(struct pqueue *queue, struct pq_node *node)
         parent = parent->parent;
 }
 
+void
+pq_move(struct pqueue *queue, struct pq_node *node, u64 key)
+{
+    const struct pq_node *left = node->left, *right = node->right, *parent = node->parent;
+
+    /* Mostly it stays where it is: a deadline that is put off a little, in a queue of few. */
+    if (likely((!parent || !pq_before(key, parent->key)) && (!left || !pq_before(left->key, key)) &&
+               (!right || !pq_before(right->key, key)))) {
+        node->key = key;
+        return;
+    }
+    pq_remove(queue, node);
+    pq_insert(queue, node, key);
+}
+
 struct pq_node *
 pq_next(const struct pqueue *queue, const struct pq_node *node)
 {

@@ -35,6 +35,8 @@ pq_is_queued(const struct pq_node *node)
 
 void pq_insert(struct pqueue *queue, struct pq_node *node, u64 key);
 void pq_remove(struct pqueue *queue, struct pq_node *node);
+/* Gives a node that is queued another key. */
+void pq_move(struct pqueue *queue, struct pq_node *node, u64 key);
 
 /*
  * The next node in a walk over all of the queue, parents before children; NULL ends.  @node NULL: the first.

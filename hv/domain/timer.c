@@ -73,9 +73,12 @@ timer_set(struct timer *timer, u64 expires_ns)
     struct timer_queue *queue = queue_lock(timer);
 
     if (!timer->dead) {
+        u64 key = MIN(expires_ns, TIMER_FOREVER);
+
         if (timer_is_armed(timer))
-            pq_remove(&queue->timers, &timer->node);
-        pq_insert(&queue->timers, &timer->node, MIN(expires_ns, TIMER_FOREVER));
+            pq_move(&queue->timers, &timer->node, key);
+        else
+            pq_insert(&queue->timers, &timer->node, key);
         if (queue->timers.first == &timer->node)
             queue_program(queue, timer->cpu);
     }

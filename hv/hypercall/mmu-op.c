@@ -386,7 +386,7 @@ mmuext_new_user_baseptr(struct domain *d, const struct mmuext_op *op)
 {
     if (d != current->domain)
         return -EPERM;
-    return pv_set_user_cr3(current, op->arg1.mfn ? _mfn(op->arg1.mfn) : MFN_INVALID);
+    return op->arg1.mfn ? pv_set_user_cr3(current, _mfn(op->arg1.mfn)) : pv_clear_user_cr3(current);
 }
 
 static int

@@ -25,14 +25,6 @@ copy_to_guest(u64 dst, const void *src, size_t size)
     return likely(!usercopy_out((void *)dst, src, size)) ? 0 : -EFAULT;
 }
 
-s64
-copy_u32_from_guest(u64 src)
-{
-    if (unlikely(!guest_range(src, sizeof(u32))))
-        return -EFAULT;
-    return usercopy_in_u32((const void *)src);
-}
-
 int
 clear_guest(u64 dst, size_t size)
 {

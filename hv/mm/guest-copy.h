@@ -29,9 +29,6 @@ int __must_check copy_from_guest(void *dst, u64 src, size_t size);
 int __must_check copy_to_guest(u64 dst, const void *src, size_t size);
 int __must_check clear_guest(u64 dst, size_t size);
 
-/* The u32 at @src itself, or something negative: for arguments that are one port or one flag. */
-s64 __must_check copy_u32_from_guest(u64 src);
-
 /* One word. */
 static inline int __must_check
 copy_word_from_guest(u64 *ret_word, u64 src)
@@ -45,6 +42,24 @@ copy_word_from_guest(u64 *ret_word, u64 src)
     user_close();
     *ret_word = word;
     return 0;
+
+ fault:
+    user_close();
+    return -EFAULT;
+}
+
+/* The u32 at @src itself, or something negative: for arguments that are one port or one flag. */
+static inline s64 __must_check
+copy_u32_from_guest(u64 src)
+{
+    u32 value;
+
+    if (unlikely(!guest_range(src, sizeof(value))))
+        return -EFAULT;
+    user_open();
+    value = user_load_as(u32, src, fault);
+    user_close();
+    return value;
 
  fault:
     user_close();

@@ -284,6 +284,15 @@ pv_load_debugregs(struct vcpu *v)
     this_cpu()->dr7_loaded = true;
 }
 
+void
+pv_load_tsc_aux(struct vcpu *v)
+{
+    if (this_cpu()->tsc_aux == v->tsc_aux)
+        return;
+    wrmsr(MSR_TSC_AUX, v->tsc_aux);
+    this_cpu()->tsc_aux = v->tsc_aux;
+}
+
 static void
 pv_context_load(struct vcpu *v)
 {
@@ -301,6 +310,8 @@ pv_context_load(struct vcpu *v)
     gsbase_write(pv->kernel_mode ? pv->gs_base_kernel : pv->gs_base_user);
     wrmsr(MSR_SHADOW_GS_BASE, pv->kernel_mode ? pv->gs_base_user : pv->gs_base_kernel);
     pv_load_cr4(v);
+    if (cpu_features.rdtscp)
+        pv_load_tsc_aux(v);
     if (unlikely(pv->dr[7] & 0xff))
         pv_load_debugregs(v);
     if (unlikely(!ok) && pv->callback[PV_CB_FAILSAFE].rip)
@@ -336,7 +347,7 @@ context_switch(struct vcpu *prev, struct vcpu *next)
         prev->regs = cpu->guest;
         prev->domain->ops->context_save(prev);
         __asm__ volatile("clts");
-        fpu_save(prev->fpu, prev->xcr0);
+        fpu_save(prev->fpu);
     }
     cpu->vcpu = next;
     if (next->is_idle) {

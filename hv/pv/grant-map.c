@@ -60,7 +60,7 @@ pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags)
 {
     struct vcpu *v = current;
     struct domain *d = v->domain;
-    pte_t *entry, *source = NULL, replacement = 0;
+    pte_t *entry, *source = NULL;
     int rc = -EINVAL;
 
     spin_lock(&d->page_table_lock);
@@ -72,18 +72,16 @@ pv_grant_unmap(u64 host_addr, mfn_t mfn, u64 new_addr, u32 flags)
         goto unmap_entry;
     if (new_addr) {
         source = va_is_canonical(new_addr) ? pv_l1_entry(v, new_addr) : NULL;
-        if (!source || source == entry)
-            goto unmap_source;
-        /* It moves, references and all. */
-        replacement = READ_ONCE(*source);
-        WRITE_ONCE(*source, 0);
+        if (!source)
+            goto unmap_entry;
     }
     /* With the CPU's last word on whether it has used the entry. */
-    rc = (atomic_xchg(entry, replacement) & PTE_A) || new_addr;
-
-unmap_source:
-    if (source)
+    rc = (atomic_xchg(entry, 0) & PTE_A) || new_addr;
+    /* What takes its place moves, references and all; if both are one entry, nothing does. */
+    if (source) {
+        WRITE_ONCE(*entry, atomic_xchg(source, 0));
         unmap_frame(source);
+    }
 unmap_entry:
     unmap_frame(entry);
 unlock:

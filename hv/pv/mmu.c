@@ -147,13 +147,19 @@ change_l4(struct vcpu *v, mfn_t *slot, u64 *cr3, mfn_t new)
 int
 pv_set_kernel_cr3(struct vcpu *v, mfn_t l4)
 {
-    return change_l4(v, &v->pv.kernel_l4, &v->pv.kernel_cr3, l4);
+    return mfn_equal(l4, MFN_INVALID) ? -EINVAL : change_l4(v, &v->pv.kernel_l4, &v->pv.kernel_cr3, l4);
 }
 
 int
 pv_set_user_cr3(struct vcpu *v, mfn_t l4)
 {
-    return change_l4(v, &v->pv.user_l4, &v->pv.user_cr3, l4);
+    return mfn_equal(l4, MFN_INVALID) ? -EINVAL : change_l4(v, &v->pv.user_l4, &v->pv.user_cr3, l4);
+}
+
+int
+pv_clear_user_cr3(struct vcpu *v)
+{
+    return change_l4(v, &v->pv.user_l4, &v->pv.user_cr3, MFN_INVALID);
 }
 
 int
@@ -162,9 +168,9 @@ pv_drop_cr3(struct vcpu *v)
     int rc;
 
     ASSERT(v != current);
-    rc = pv_set_user_cr3(v, MFN_INVALID);
+    rc = pv_clear_user_cr3(v);
     if (!rc)
-        rc = pv_set_kernel_cr3(v, MFN_INVALID);
+        rc = change_l4(v, &v->pv.kernel_l4, &v->pv.kernel_cr3, MFN_INVALID);
     return rc ? rc : pv_finish_leftover(v);
 }
 

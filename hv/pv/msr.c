@@ -185,7 +185,7 @@ special_write(struct vcpu *v, u32 msr, u64 value)
         if (!cpu_features.rdtscp || value != (u32)value)
             return false;
         v->tsc_aux = value;
-        wrmsr(MSR_TSC_AUX, value);
+        pv_load_tsc_aux(v);
         return true;
     case MSR_HYPERCALL:
         /* Frame in the upper bits; the lower twelve choose one of several pages, of which there is the first. */

@@ -27,6 +27,8 @@ void idle_loop(void) __noreturn;
 void pv_fpu_set_ts(bool set);
 /* Loads CR4 and DR7 as v's changed pv.cr4 and pv.dr[7] ask.  @v is current. */
 void pv_load_cr4(struct vcpu *v);
+/* Only where the CPU has RDTSCP. */
+void pv_load_tsc_aux(struct vcpu *v);
 void pv_load_debugregs(struct vcpu *v);
 
 /* --- pv/trap.c --- */
@@ -70,9 +72,10 @@ bool pv_wrmsr(struct vcpu *v, u32 msr, u64 value);
 /* --- pv/mmu.c: page tables --- */
 /* A guest's page fault on an address it owns: GDT/LDT window, trapped write to a page table.  True when mended. */
 bool pv_mmu_fault(struct vcpu *v, u64 va, u32 error_code, struct cpu_user_regs *regs);
-/* MMUEXT_NEW_BASEPTR, also for set_context and emulated CR3 writes. */
+/* MMUEXT_NEW_BASEPTR, also for set_context and emulated CR3 writes.  Any number may come as @l4; -EINVAL. */
 int pv_set_kernel_cr3(struct vcpu *v, mfn_t l4);
 int pv_set_user_cr3(struct vcpu *v, mfn_t l4);
+int pv_clear_user_cr3(struct vcpu *v);
 /* Gives up the page tables that v runs on; -ERESTART. */
 int pv_drop_cr3(struct vcpu *v);
 int pv_type_validate(struct domain *d, struct frame *frame, u64 type);

@@ -59,7 +59,7 @@ pv_set_xcr0(struct vcpu *v, u64 xcr0)
     if ((mpx && mpx != XCR0_MPX) || (avx512 && (avx512 != XCR0_AVX512 || !(xcr0 & XCR0_YMM))))
         return false;
 
-    xcr0_write(xcr0);
+    fpu_set_xcr0(xcr0);
     v->xcr0 = xcr0;
     v->xcr0_accum |= xcr0;
     return true;

@@ -4,6 +4,7 @@
 #include "base/string.h"
 #include "mm/heap.h"
 #include "x86/cpu.h"
+#include "x86/percpu.h"
 
 #define XCR0_X87  (1ull << 0)
 #define XCR0_SSE  (1ull << 1)
@@ -25,10 +26,14 @@ u32 fpu_area_size = 512;
 u64 fpu_xcr0_mask = XCR0_X87 | XCR0_SSE;
 static u32 mxcsr_mask = 0xffbf;
 
-static void
-xsetbv(u64 value)
+/* The only place that writes XCR0, so that this_cpu()->xcr0 is what the CPU has. */
+void
+fpu_set_xcr0(u64 value)
 {
+    if (this_cpu()->xcr0 == value)
+        return;
     __asm__ volatile("xsetbv" : : "c"(0), "a"((u32)value), "d"((u32)(value >> 32)));
+    this_cpu()->xcr0 = value;
 }
 
 void
@@ -40,7 +45,7 @@ fpu_cpu_init(void)
     if (cpu_features.xsave) {
         cpuid_count(13, 0, r);
         fpu_xcr0_mask = (((u64)r[3] << 32) | r[0]) & XCR0_OFFERED;
-        xsetbv(fpu_xcr0_mask);
+        fpu_set_xcr0(fpu_xcr0_mask);
         cpuid_count(13, 0, r);
         fpu_area_size = MAX(r[1], (u32)XSAVE_HEADER_END);
     }
@@ -78,9 +83,11 @@ fpu_area_destroy(struct fpu_area *area)
 }
 
 void
-fpu_save(struct fpu_area *area, u64 xcr0)
+fpu_save(struct fpu_area *area)
 {
-    (void)xcr0; /* what the guest has turned off keeps its values all the same */
+    /* What the guest has turned off keeps its values all the same, or never had any but through FXRSTOR. */
+    if (cpu_features.xsave)
+        fpu_set_xcr0(fpu_xcr0_mask);
     if (cpu_features.xsaveopt)
         __asm__ volatile("xsaveopt64 %0" : "+m"(*area) : "a"(~0u), "d"(~0u) : "memory");
     else if (cpu_features.xsave)
@@ -111,20 +118,14 @@ try_restore(struct fpu_area *area)
 void
 fpu_restore(struct fpu_area *area, u64 xcr0)
 {
-    static u64 loaded[CPU_MAX]; /* XCR0 as each CPU has it; 0 = the mask itself */
-    u64 want = xcr0 ? xcr0 : fpu_xcr0_mask;
-
-    if (cpu_features.xsave && loaded[cpu_id()] && loaded[cpu_id()] != fpu_xcr0_mask)
-        xsetbv(fpu_xcr0_mask);
+    if (cpu_features.xsave)
+        fpu_set_xcr0(fpu_xcr0_mask);
     if (!try_restore(area)) {
         fpu_area_reset(area);
         try_restore(area);
     }
-    if (cpu_features.xsave) {
-        if (want != fpu_xcr0_mask)
-            xsetbv(want);
-        loaded[cpu_id()] = want;
-    }
+    if (cpu_features.xsave && xcr0)
+        fpu_set_xcr0(xcr0);
 }
 
 void

@@ -18,7 +18,9 @@ struct fpu_area *fpu_area_create(void);
 void fpu_area_destroy(struct fpu_area *area);
 void fpu_area_reset(struct fpu_area *area);
 
-void fpu_save(struct fpu_area *area, u64 xcr0);
+/* This CPU's XCR0: what the current guest has turned on, or, while states are switched, all of them. */
+void fpu_set_xcr0(u64 value);
+void fpu_save(struct fpu_area *area);
 /* Loads @area with XCR0 set to @xcr0 for the guest.  A state that the CPU refuses is replaced by a fresh one. */
 void fpu_restore(struct fpu_area *area, u64 xcr0);
 
@@ -28,7 +30,6 @@ void fpu_area_set_legacy(struct fpu_area *area, const void *buf512);
 
 /* The whole area, for XEN_DOMCTL_{get,set}vcpuextstate; false when the header claims what we do not offer. */
 bool fpu_area_set(struct fpu_area *area, const void *xsave, u32 size, u64 xcr0);
-
 
 /* The area's bytes, fpu_area_size of them, in XSAVE's standard layout. */
 const void *fpu_area_raw(const struct fpu_area *area);

@@ -44,6 +44,8 @@ struct cpu {
     u32 gdt_loaded;             /* guest pages of the GDT that are in the window */
     u32 ldt_loaded;             /* entries the LDT register covers */
     u64 cr3;                    /* as loaded */
+    u64 xcr0;                   /* as loaded */
+    u32 tsc_aux;                /* as loaded */
     bool dr7_loaded;
     bool is_up;
     u16 vector_irq[CPU_DEVICE_VECTORS]; /* irq.c: which interrupt each of its vectors is, + 1; 0: none */

@@ -33,11 +33,4 @@ segment_load_inactive_gs(u16 sel)
                      : "memory");
 }
 
-/* XCR0 must be one that the CPU accepts. */
-static inline void
-xcr0_write(u64 xcr0)
-{
-    __asm__ volatile("xsetbv" : : "c"(0), "a"((u32)xcr0), "d"((u32)(xcr0 >> 32)));
-}
-
 #endif

@@ -119,21 +119,4 @@ usercopy_clear:
         may_fault 5b, .Lclear_words_fault
         may_fault 6b, .Lclear_bytes_fault
 
-/* s64 usercopy_in_u32(const void *src)    %rdi; the value, or -1 */
-        .globl  usercopy_in_u32
-        .hidden usercopy_in_u32
-        .type   usercopy_in_u32, @function
-        .balign 16
-usercopy_in_u32:
-        open_guest
-7:      mov     (%rdi), %eax
-        close_guest
-        ret
-.Lin_u32_fault:
-        mov     $-1, %rax
-        close_guest
-        ret
-        .size   usercopy_in_u32, . - usercopy_in_u32
-        may_fault 7b, .Lin_u32_fault
-
         .section .note.GNU-stack, "", @progbits

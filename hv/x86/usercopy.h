@@ -11,6 +11,5 @@
 size_t usercopy_in(void *dst, const void *src, size_t size);
 size_t usercopy_out(void *dst, const void *src, size_t size);
 size_t usercopy_clear(void *dst, size_t size);
-s64 usercopy_in_u32(const void *src); /* the value itself; -1: not mapped */
 
 #endif

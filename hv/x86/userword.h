@@ -35,21 +35,23 @@ user_close(void)
 }
 
 /*
- * The u64 at @address.  volatile, since GCC before 12.4 may drop a goto that has results (its PR 113921);
- * cppcheck knows no results of a goto at all, so the files that use this have its uninitialized variables
- * suppressed.
+ * The @type, u64 or u32, at @address.  volatile, since GCC before 12.4 may drop a goto that has results (its
+ * PR 113921); cppcheck knows no results of a goto at all, so the files that use this have its uninitialized
+ * variables suppressed.
  */
-#define user_load(address, fault)                                                        \
+#define user_load_as(type, address, fault)                                               \
     ({                                                                                   \
-        u64 value__;                                                                     \
+        type value__;                                                                    \
         __asm__ volatile goto("1: mov %1, %0\n\t"                                        \
                               ".pushsection .extable, \"a\"; .quad 1b, %l2; .popsection" \
                               : "=r"(value__)                                            \
-                              : "m"(*(const u64 *)(address))                             \
+                              : "m"(*(const type *)(address))                            \
                               :                                                          \
                               : fault);                                                  \
         value__;                                                                         \
     })
+
+#define user_load(address, fault) user_load_as(u64, address, fault)
 
 /* Writes the u64 @value at @address. */
 #define user_store(address, value, fault)                                            \

@@ -7,8 +7,6 @@
 /* What the hypervisor says; fails when the domain is gone or its number is another's. */
 gboolean serai_domain_raw_info(SeraiDomain *domain, xen_domctl_getdomaininfo_t *ret_info, GError **error);
 /* Writes a request for the guest: "poweroff", "reboot", "suspend". */
-/* Takes back a request to suspend, and wakes a domain that sleeps because of it. */
-gboolean serai_domain_undo_suspend(SeraiDomain *domain, GError **error);
 gboolean serai_domain_ask(SeraiDomain *domain, const char *request, GError **error);
 
 #endif

@@ -4,9 +4,10 @@
  *
  *     case nodes requests-per-second daemon-microseconds-per-request
  *
- * Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE NODES...
+ * Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE[:CASE] NODES...
  *        store-bench SOCKET DAEMON-PID -CASE ROUNDS NODES     only that case, so often: how many it was
  *        store-bench SOCKET DAEMON-PID domains COUNT          bytes of the daemon for one introduced domain
+ *        store-bench echo SOCKET                              be a server that does nothing, for the floor
  *
  * Requests go out in batches of DEPTH, as a kernel with several waiting threads sends them, except in the
  * cases named sync-.  The daemon's own time comes from its scheduler statistics.
@@ -461,6 +462,33 @@ run_domains(struct peer *peer, unsigned long count)
     printf("idle-domain %lu %.0f 0\n", count, (double)(daemon_memory() - memory) / count);
 }
 
+/*
+ * The floor: a server that sends back what it gets, with one blocking call for each direction.  No store that
+ * is asked through a socket can be faster, and one that waits for several clients has a call more to make.
+ */
+static int
+run_echo(const char *path)
+{
+    static char data[1 << 17];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1))
+        fail(path);
+    while ((fd = accept(listener, NULL, NULL)) >= 0) {
+        ssize_t got;
+
+        while ((got = recv(fd, data, sizeof(data), 0)) > 0) {
+            if (send(fd, data, got, MSG_NOSIGNAL) != got)
+                break;
+        }
+        close(fd);
+    }
+    return 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -469,6 +497,8 @@ main(int argc, char **argv)
     struct peer *peer;
     int i;
 
+    if (argc == 3 && !strcmp(argv[1], "echo"))
+        return run_echo(argv[2]);
     if (argc < 5) {
         fprintf(stderr, "Usage: store-bench SOCKET DAEMON-PID SECONDS-PER-CASE|-CASE|domains NUMBER...\n");
         return 2;
@@ -486,6 +516,7 @@ main(int argc, char **argv)
         rounds = strtoul(argv[i++], NULL, 10);
     } else {
         seconds = atof(argv[3]);
+        only = strchr(argv[3], ':') ? strchr(argv[3], ':') + 1 : NULL;
     }
     for (; i < argc; i++) {
         before = nodes;

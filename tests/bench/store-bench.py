@@ -19,6 +19,7 @@ import time
 
 NODES = ["10", "1000", "100000"]
 DOMAINS = "500"
+FLOOR = ["sync-read", "sync-write", "sync-list", "sync-tx-empty"]
 COUNTED = ["sync-read", "sync-write", "sync-list", "sync-tx-empty", "sync-tx-contended", "sync-watch",
            "sync-watch-10000"]
 
@@ -80,6 +81,18 @@ def timed(build, work, daemon, seconds):
     return results
 
 
+def floor(build, work, seconds):
+    """Rate and time of a server that only sends back what it gets: {case: (rate, time)}."""
+    socket = f"{work}/echo"
+    process = start([f"{build}/tests/bench/store-bench", "echo", socket], {}, socket)
+    results = {}
+    for case in FLOOR:
+        results |= {key[0]: value for key, value in
+                    bench(build, socket, process.pid, f"{seconds}:{case}", NODES[0]).items()}
+    end(process, work, socket)
+    return results
+
+
 def end(process, work, socket, number=signal.SIGKILL):
     process.send_signal(number)
     process.wait()
@@ -136,6 +149,17 @@ def print_counts(build, work, every):
         print(line, flush=True)
 
 
+def print_floor(results, floors):
+    print("\nthe floor: a server of one client that receives and sends, below the same client."
+          "\nCPU time of the better of Debian's over the floor's, which no store can exceed, and over ours")
+    for case, (_, floor_cpu) in floors.items():
+        ours, *others = (results[case, int(NODES[0]), name][1]
+                         for name in ("serai", "xenstored", "oxenstored"))
+        best = min(others)
+        print(f"{case:17} floor {floor_cpu:6.2f}, serai {ours:6.2f}, the better of Debian's {best:6.2f}: "
+              f"{best / floor_cpu:.1f}x at most, {best / ours:.1f}x ours", flush=True)
+
+
 def print_times(results, names):
     print("requests per second (CPU microseconds of the daemon for each); bytes of memory")
     print(f"{'case':17} {'nodes':>7}" + "".join(f" {name:>20}" for name in names)
@@ -173,6 +197,7 @@ def main():
         results = {(*key, daemon[0]): value for daemon in every
                    for key, value in timed(build, work, daemon, seconds).items()}
         print_times(results, [daemon[0] for daemon in every])
+        print_floor(results, floor(build, work, seconds))
         print_counts(build, work, every)
 
 

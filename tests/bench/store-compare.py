@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Plays a conversation to serai-xenstored and to both daemons of Debian's Xen; prints where they differ.
 
+Before, xenstore-utils fills each with the same nodes; what xenstore-ls prints of them must be the same.
+
 Usage: store-compare.py BUILD-DIRECTORY XEN-BIN-DIRECTORY CONVERSATION
 
 The conversation is one of tests/xenstore, of the control domain alone; conversation-test.c tells what its
 lines mean.  Run as root.
 """
+import difflib
 import importlib.util
 import os
 import re
@@ -100,6 +103,29 @@ def differences(path, socket_path):
     return result
 
 
+def listing(socket_path):
+    """What Debian's tools say of a store that they have filled: lines in the order of their names."""
+    environment = {**os.environ, "XENSTORED_PATH": socket_path}
+
+    def tool(*words):
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    for home in ("/local/domain/7", "/local/domain/0/backend/vbd/7/51712", "/vm/aa-bb", "/libxl/7"):
+        nodes = {"": "", "name": "guest 7", "empty": "", "long": "x" * 1900,
+                 "odd": "tab\\x09quote\\x22back\\x5c", "deep/er/and/deeper": "1", "a@b_c-D": "=1",
+                 **{f"n{i}": str(i) for i in range(60)}}
+        for name, value in nodes.items():
+            tool("xenstore-write", "/".join(filter(None, (home, name))), value)
+        tool("xenstore-chmod", f"{home}/name", "n7", "r0", "b8")
+        tool("xenstore-chmod", "-r", f"{home}/deep", "r7")
+    tool("xenstore-rm", "/local/domain/7/n5", "/vm/aa-bb/deep/er/and")
+    # Its own nodes: oxenstored names its program there, and shows the special watches as nodes.
+    lines = [sorted(line for line in tool("xenstore-ls", *options).splitlines()
+                    if not line.startswith(("/tool/xenstored ", "/@"))) for options in (["-f"], ["-fp"])]
+    lines += [sorted(tool("xenstore-list", "/libxl/7").splitlines()), tool("xenstore-read", "/vm/aa-bb/odd")]
+    tool("xenstore-rm", "/local", "/vm", "/libxl")
+    return lines
+
+
 def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
@@ -113,16 +139,25 @@ def main():
     os.makedirs("/run/xenstored", exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", "/run/xenstored"], check=True)
     os.makedirs("/var/log/xen", exist_ok=True)
-    wrong = 0
+    wrong, listings = 0, {}
     with tempfile.TemporaryDirectory(dir="/run/xenstored") as work:
         for name, arguments, environment, socket_path in bench.daemons(build, xen, work):
             process = bench.start(arguments, environment, socket_path)
+            listings[name] = listing(socket_path)
             found = differences(path, socket_path)
             bench.end(process, work, socket_path)
             print(f"{name}: {len(found)} of {len(conversation(path))} requests answered otherwise")
             for number, line, expected, seen in found:
                 print(f"  {number}: {line}\n      expected {expected}\n      answered {seen}")
             wrong += len(found) if name == "serai" else 0
+    for name in ("xenstored", "oxenstored"):
+        same_lines = listings["serai"] == listings[name]
+        wrong += not same_lines
+        print(f"xenstore-ls: {len(listings[name][0])} nodes of {name}, "
+              + ("the same" if same_lines else "not the same"))
+        for ours, theirs in zip(listings["serai"], listings[name]):
+            if ours != theirs:
+                print("\n".join(difflib.unified_diff(theirs, ours, name, "serai", lineterm="", n=0)))
     sys.exit(1 if wrong else 0)
 
 

@@ -59,14 +59,6 @@ usercopy_out(void *dst, const void *src, size_t size)
     return n < 0 ? size : size - (size_t)n;
 }
 
-FAKE s64
-usercopy_in_u32(const void *src)
-{
-    u32 value;
-
-    return usercopy_in(&value, src, sizeof(value)) ? -1 : (s64)value;
-}
-
 FAKE size_t
 usercopy_clear(void *dst, size_t size)
 {

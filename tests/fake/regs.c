@@ -2,6 +2,7 @@
 /* The registers behind tests/fake/x86/asm.h and segment.h. */
 #include "x86/cpu.h"
 #include "x86/segment.h"
+#include "pv/pv.h"
 #include "fake-private.h"
 
 struct fake_regs fake_regs;
@@ -38,4 +39,10 @@ cpuid_count(u32 leaf, u32 subleaf, u32 regs[4])
         regs[i] = 0;
     if (fake_regs.cpuid)
         fake_regs.cpuid(leaf, subleaf, regs);
+}
+
+FAKE void
+pv_load_tsc_aux(struct vcpu *v)
+{
+    wrmsr(MSR_TSC_AUX, v->tsc_aux);
 }

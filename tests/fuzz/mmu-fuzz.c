@@ -101,6 +101,13 @@ pick_mfn(unsigned level)
     return 1 + pick(PAGES + 4);
 }
 
+/* Where the whole word is the guest's: also what no frame can be. */
+static u64
+pick_any_mfn(unsigned level)
+{
+    return chance(30) ? ~0ull >> pick(64) : pick_mfn(level);
+}
+
 static unsigned
 pick_slot(void)
 {
@@ -236,14 +243,14 @@ do_mmuext_op(void)
     memset(op, 0, sizeof(op));
     for (unsigned i = 0; i < count; i++) {
         op[i].cmd = chance(50) ? pick(30) : commands[pick(ARRAY_SIZE(commands))];
-        op[i].arg1.mfn = pick_mfn(op[i].cmd < 4                     ? op[i].cmd + 1
-                                  : op[i].cmd == MMUEXT_UNPIN_TABLE ? 1 + pick(4)
-                                                                    : 4);
+        op[i].arg1.mfn = pick_any_mfn(op[i].cmd < 4                     ? op[i].cmd + 1
+                                      : op[i].cmd == MMUEXT_UNPIN_TABLE ? 1 + pick(4)
+                                                                        : 4);
         if (op[i].cmd == MMUEXT_NEW_USER_BASEPTR && chance(3))
             op[i].arg1.mfn = 0;
         if (op[i].cmd == MMUEXT_CLEAR_PAGE || op[i].cmd == MMUEXT_COPY_PAGE) {
-            op[i].arg1.mfn = pick_mfn(chance(3) ? 1 : 0);
-            op[i].arg2.src_mfn = pick_mfn(pick(5));
+            op[i].arg1.mfn = pick_any_mfn(chance(3) ? 1 : 0);
+            op[i].arg2.src_mfn = pick_any_mfn(pick(5));
         }
         if (op[i].cmd == MMUEXT_SET_LDT) {
             op[i].arg1.linear_addr = pick_va();

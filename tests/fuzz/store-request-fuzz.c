@@ -40,11 +40,13 @@ check(struct store *store)
     const char *reason;
     uint64_t generation;
     struct store back;
+    struct node root;
     uint32_t i;
     off_t size;
     void *map;
 
-    if (tree_account(store->root, 1, &ledger))
+    tree_root(store->root, &root);
+    if (tree_account(&root, 1, &ledger))
         abort();
     for (i = 0; i < ledger.count; i++) {
         const struct domain *domain = store_find_domain(store, ledger.entries[i].domid);

@@ -27,6 +27,8 @@ LOGS = TOP / 'build/system-logs'
 def pytest_addoption(parser):
     parser.addoption('--kind', default='serai', choices=['serai', 'xen'])
     parser.addoption('--guests', default=20, type=int, help='of test_scale.py')
+    parser.addoption('--kills', default=100, type=int, help='of test_kills.py')
+    parser.addoption('--seed', default=None, type=int, help='of test_kills.py')
     parser.addoption('--cycles', default=200, type=int, help='of test_scale.py')
     parser.addoption('--peer', default=None, choices=['store', 'driver', 'hypervisor'])
 

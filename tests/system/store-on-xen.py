@@ -123,7 +123,7 @@ dd if=/dev/zero of=/run/disk.img bs=1M count=8 2>/dev/null
 before=$(count)
 xl create /etc/store-guest.cfg || fail create
 wait-guest guest "disk round 2" 120 > /dev/null || fail "the guest does no disk traffic"
-wait-guest guest "rounds right\|WRONG" 120 > /dev/null || fail "the guest's client does nothing"
+wait-guest guest "rounds right\\|WRONG" 120 > /dev/null || fail "the guest's client does nothing"
 ping -c 2 -W 5 192.168.200.2 > /tmp/ping0.log || fail "no ping"
 ping -i 0.2 192.168.200.2 > /tmp/ping.log 2>&1 &
 pinger=$!

@@ -63,11 +63,12 @@ BOOT_TIMEOUT = int(os.environ.get('SERAI_BOOT_TIMEOUT', '900'))
 class Console:
     """`virsh console` on a terminal of its own."""
 
-    def __init__(self, host, name):
+    def __init__(self, host, name, device=None):
         self.text = ''
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.execvp('virsh', ['virsh', '-q', '-c', host.uri, 'console', '--force', name])
+            os.execvp('virsh', ['virsh', '-q', '-c', host.uri, 'console', '--force', name,
+                                *(['--devname', device] if device else [])])
         # What is typed before virsh takes the terminal over is thrown away.
         limit = time.monotonic() + 60
         while termios.tcgetattr(self.terminal)[3] & termios.ICANON:

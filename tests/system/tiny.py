@@ -77,8 +77,9 @@ if [ -f /etc/script ]; then
     sync
     poweroff -f
 fi
-echo "@@ready"
+# An echo of what is typed at once would stand between the words that tests wait for.
 stty -echo 2>/dev/null
+echo "@@ready"
 while read -r line; do
     case $line in
     "@run "*)
@@ -364,7 +365,7 @@ class Tiny(qemu.Qemu):
         if len(data) > 3000:
             raise ValueError('too long for a line of the console; give it as a file')
         self.send(f'@run {number} {data}\n')
-        self.expect(rf'^@@begin {number}\n', timeout)
+        self.expect(rf'@@begin {number}\n', timeout)
         begin = self._seen
         match = self.expect(rf'@@end {number} (\d+)@@', timeout)
         output = self.text[begin:match.start()]

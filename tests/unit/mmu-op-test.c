@@ -293,6 +293,8 @@ new_base_pointer_changes_hands(void)
     space_create();
     g_assert_cmpint(extended(MMUEXT_NEW_BASEPTR, SPACE_OTHER, 0), ==, -EINVAL);
     g_assert_cmpint(extended(MMUEXT_NEW_BASEPTR, SPACE_L3, 0), ==, -EINVAL);
+    g_assert_cmpint(extended(MMUEXT_NEW_BASEPTR, ~0ull, 0), ==, -EINVAL);
+    g_assert_cmpint(extended(MMUEXT_NEW_USER_BASEPTR, ~0ull, 0), ==, -EINVAL);
     g_assert_cmpuint(mfn_x(current->pv.kernel_l4), ==, SPACE_L4);
     g_assert_cmpint(extended(MMUEXT_NEW_BASEPTR, 60, 0), ==, 0);
     g_assert_cmphex(current->pv.kernel_cr3, ==, 60ull << PAGE_SHIFT);

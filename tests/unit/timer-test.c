@@ -221,7 +221,9 @@ heap_keeps_its_rules(void)
     for (unsigned step = 0; step < 20000; step++) {
         struct pq_node *node = &nodes[g_test_rand_int_range(0, ARRAY_SIZE(nodes))];
 
-        if (pq_is_queued(node)) {
+        if (pq_is_queued(node) && g_test_rand_bit()) {
+            pq_move(&queue, node, base + g_test_rand_int_range(0, 1000));
+        } else if (pq_is_queued(node)) {
             pq_remove(&queue, node);
             n--;
         } else {

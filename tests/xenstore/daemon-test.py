@@ -328,6 +328,24 @@ def two_daemons_do_not_share_a_state(daemon, directory):
         assert manager.client().ask(READ, b'/tool\0') == b''
 
 
+def accesses_are_logged_when_asked_for(daemon, directory):
+    """By domain, with what was answered; before and after nothing is said."""
+    with Manager(daemon, directory) as manager:
+        manager.start()
+        client = manager.client()
+        assert client.ask(WRITE, b'/before\0x') == b'OK\0'
+        assert client.ask(CONTROL, b'log\x000\0on\0')[:2] == b'OK'
+        assert client.ask(WRITE, b'/a\0x') == b'OK\0'
+        assert client.ask(READ, b'/missing\0') == b'!ENOENT\0'
+        assert client.ask(CONTROL, b'log\x000\0off\0')[:2] == b'OK'
+        assert client.ask(READ, b'/after\0') == b'!ENOENT\0'
+        manager.process.terminate()
+        said = [line for line in manager.process.communicate()[1].decode().splitlines() if 'access:' in line]
+    assert any('domain 0 socket 1 tx 0: WRITE /a' in line for line in said), said
+    assert any('READ /missing: ENOENT' in line for line in said), said
+    assert not any('/before' in line or '/after' in line for line in said), said
+
+
 def supervisor_brings_it_back(daemon, directory):
     process = subprocess.Popen([daemon, '-f', '-D', '--supervise', '-r', directory, '-s', f'{directory}/state'],
                                stdout=subprocess.DEVNULL)
@@ -376,7 +394,9 @@ def main():
     tests = [clients_outlive_a_kill, clients_outlive_a_restart, clients_outlive_an_update,
              update_to_nothing_changes_nothing, closed_clients_are_forgotten, watchdog_is_fed,
              damaged_state_is_kept_and_said, state_of_another_version_is_refused_and_left,
-             update_to_one_that_cannot_go_on_changes_nothing, limits_come_from_the_command_line, two_daemons_do_not_share_a_state, supervisor_brings_it_back,
+             update_to_one_that_cannot_go_on_changes_nothing, limits_come_from_the_command_line,
+             two_daemons_do_not_share_a_state,
+             accesses_are_logged_when_asked_for, supervisor_brings_it_back,
              tools_of_debian]
     print(f'1..{len(tests)}')
     failed = 0

@@ -8,6 +8,7 @@
 #include "journal.h"
 #include "transaction.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
@@ -370,6 +371,136 @@ journal_makes_the_same_store(void)
     }
 }
 
+/* The calls by which the journal changes its directory: the linker brings them here. */
+static long calls_left = -1;
+static bool call_failed;
+
+static bool
+fails(void)
+{
+    if (calls_left < 0 || calls_left-- > 0)
+        return false;
+    call_failed = true;
+    errno = ENOSPC;
+    return true;
+}
+
+ssize_t __real_write(int fd, const void *data, size_t length);
+int __real_openat64(int directory, const char *name, int flags, mode_t mode);
+int __real_renameat(int from, const char *old, int to, const char *new);
+int __real_posix_fallocate64(int fd, off_t offset, off_t length);
+void *__real_mmap64(void *at, size_t length, int protection, int flags, int fd, off_t offset);
+ssize_t __wrap_write(int fd, const void *data, size_t length);
+int __wrap_openat64(int directory, const char *name, int flags, mode_t mode);
+int __wrap_renameat(int from, const char *old, int to, const char *new);
+int __wrap_posix_fallocate64(int fd, off_t offset, off_t length);
+void *__wrap_mmap64(void *at, size_t length, int protection, int flags, int fd, off_t offset);
+
+ssize_t
+__wrap_write(int fd, const void *data, size_t length)
+{
+    /* Half of it goes, the next call has no room. */
+    if (calls_left == 0 && length > 1)
+        return __real_write(fd, data, length / 2) < 0 ? -1 : fails() ? -1 : 0;
+    return fails() ? -1 : __real_write(fd, data, length);
+}
+
+int
+__wrap_openat64(int directory, const char *name, int flags, mode_t mode)
+{
+    return fails() ? -1 : __real_openat64(directory, name, flags, mode);
+}
+
+int
+__wrap_renameat(int from, const char *old, int to, const char *new)
+{
+    return fails() ? -1 : __real_renameat(from, old, to, new);
+}
+
+int
+__wrap_posix_fallocate64(int fd, off_t offset, off_t length)
+{
+    return fails() ? ENOSPC : __real_posix_fallocate64(fd, offset, length);
+}
+
+void *
+__wrap_mmap64(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    return fails() ? MAP_FAILED : __real_mmap64(at, length, protection, flags, fd, offset);
+}
+
+/* What a daemon that is killed now comes back with: exactly @store, unless the journal says that it cannot.
+ */
+static void
+check_comes_back(const struct journal *journal, struct store *store)
+{
+    struct journal after = *journal;
+    struct store back;
+
+    last_log[0] = '\0';
+    g_assert_cmpint(journal_recover(&after, &back, note_log), ==, 0);
+    g_assert_cmpstr(last_log, ==, "");
+    if (!journal->failed) {
+        GString *a = dump(store), *b = dump(&back);
+
+        g_assert_cmpmem(a->str, a->len, b->str, b->len);
+        g_string_free(a, TRUE);
+        g_string_free(b, TRUE);
+    }
+    store_fini(&back);
+}
+
+/*
+ * Each call of a life with two checkpoints fails in turn: of making the files, growing the journal, and
+ * writing both anew.  Requests go on, nothing is damaged, and the checkpoint that comes with the next tick
+ * heals it.
+ */
+static void
+each_write_fails_once(void)
+{
+    long count;
+
+    call_failed = true;
+    for (count = 0; call_failed; count++) {
+        g_autoptr(GRand) rand = g_rand_new_with_seed(7);
+        char *path = make_directory();
+        struct journal journal;
+        struct store store;
+
+        g_assert_cmpint(journal_open(&journal, path), ==, 0);
+        call_failed = false;
+        random_store(rand, &store, &journal, 300);
+        calls_left = count;
+        for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+            bool before = call_failed;
+            int rc = journal_checkpoint(&journal, &store);
+            long left = calls_left;
+
+            g_assert_cmpint(rc, ==, call_failed && !before ? -ENOSPC : 0);
+            calls_left = -1;
+            check_comes_back(&journal, &store);
+            calls_left = left;
+            /* Enough to make the journal grow. */
+            for (int i = 0; i < 12000; i++)
+                random_event(rand, &store, &journal);
+            left = calls_left;
+            calls_left = -1;
+            check_comes_back(&journal, &store);
+            calls_left = left;
+        }
+        calls_left = -1;
+        if (journal.failed)
+            g_assert_cmpint(journal_checkpoint(&journal, &store), ==, 0);
+        g_assert_false(journal.failed);
+        check_comes_back(&journal, &store);
+        store_fini(&store);
+        journal_close(&journal);
+        remove_directory(path);
+    }
+    g_assert_cmpint(count, >, 12);
+    g_test_message("%ld calls failed, one at a time", count - 1);
+}
+
 static void
 damaged_files_are_kept(void)
 {
@@ -414,6 +545,7 @@ main(int argc, char **argv)
     g_test_add_func("/state/damage-is-refused", damage_is_refused);
     g_test_add_func("/state/failed-allocations-and-writes", failed_allocations_and_writes);
     g_test_add_func("/journal/makes-the-same-store", journal_makes_the_same_store);
+    g_test_add_func("/journal/each-write-fails-once", each_write_fails_once);
     g_test_add_func("/journal/damaged-files-are-kept", damaged_files_are_kept);
     return g_test_run();
 }

@@ -206,17 +206,23 @@ models_equal(Model *a, Model *b)
     return true;
 }
 
-static void
-store_into_model(const struct node *node, const char *path, Model *model)
-{
-    for (; node; node = node->right) {
-        g_autofree char *own = g_strconcat(path, "/", NULL);
-        g_autofree char *full = g_strdup_printf("%s%.*s", own, node->name_length, node->name);
+static const struct block *store_root;
 
-        store_into_model(node->left, path, model);
-        g_hash_table_insert(model, g_strdup(full),
-                            node->value ? g_strndup(node->value->data, node->value->length) : g_strdup(""));
-        store_into_model(node->children, full, model);
+static void
+store_into_model(const struct node *parent, const char *path, Model *model)
+{
+    size_t bytes = node_list_bytes(parent);
+    g_autofree char *names = g_malloc(bytes + 1);
+    const char *name;
+
+    g_assert_cmpint(node_list(parent, 0, names, bytes), ==, bytes);
+    for (name = names; name < names + bytes; name += strlen(name) + 1) {
+        g_autofree char *full = g_strdup_printf("%s/%s", path, name);
+        struct node node;
+
+        g_assert_true(tree_find(store_root, full, &node));
+        g_hash_table_insert(model, g_strdup(full), g_strndup(node.value, node.value_length));
+        store_into_model(&node, full, model);
     }
 }
 
@@ -224,9 +230,12 @@ static void
 check_store(struct store *store, Model *model)
 {
     Model *seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    struct node root;
 
     g_hash_table_insert(seen, g_strdup("/"), g_strdup(""));
-    store_into_model(store->root->children, "", seen);
+    store_root = store->root;
+    tree_root(store->root, &root);
+    store_into_model(&root, "", seen);
     g_assert_true(models_equal(seen, model));
     g_hash_table_unref(seen);
 }

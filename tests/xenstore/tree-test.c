@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "block.h"
 #include "mem.h"
 #include "path.h"
 #include "tree.h"
 
 struct version {
-    struct node *root;
+    struct block *root;
     GHashTable *model;
 };
 
@@ -84,25 +85,34 @@ model_list(GHashTable *model, const char *path)
 }
 
 static void
-check_siblings(const struct node *node, unsigned int depth)
+check_siblings(const struct block *block, unsigned int depth)
 {
     size_t left, right;
+    unsigned int i;
 
-    if (!node)
+    if (!block)
         return;
     g_assert_cmpuint(depth, <, 60);
-    left = node->left ? node->left->weight : 0;
-    right = node->right ? node->right->weight : 0;
-    g_assert_cmpuint(node->weight, ==, 1 + left + right);
+    g_assert_cmpuint(block->count, >, 0);
+    g_assert_cmpuint(block->count, <=, BLOCK_NODES);
+    left = block->left ? block->left->weight : 0;
+    right = block->right ? block->right->weight : 0;
+    g_assert_cmpuint(block->weight, ==, 1 + left + right);
     g_assert_cmpuint(left + 1, <=, 3 * (right + 1));
     g_assert_cmpuint(right + 1, <=, 3 * (left + 1));
-    check_siblings(node->left, depth + 1);
-    check_siblings(node->right, depth + 1);
-    check_siblings(node->children, 0);
+    check_siblings(block->left, depth + 1);
+    check_siblings(block->right, depth + 1);
+    for (i = 0; i < block->count; i++) {
+        struct node node;
+
+        block_node(block, i, &node);
+        check_siblings(node.children, 0);
+        g_assert_true(node.parent || !node.children);
+    }
 }
 
 static void
-check_equal(const struct node *root, GHashTable *model)
+check_equal(const struct block *root, GHashTable *model)
 {
     GHashTableIter iter;
     gpointer path, value;
@@ -111,21 +121,21 @@ check_equal(const struct node *root, GHashTable *model)
     check_siblings(root, 0);
     g_hash_table_iter_init(&iter, model);
     while (g_hash_table_iter_next(&iter, &path, &value)) {
-        const struct node *node = tree_find(root, path);
         GString *expected = model_list(model, path);
+        struct node node;
         char list[8192];
         long length;
         size_t offset;
 
-        g_assert_nonnull(node);
-        g_assert_cmpmem(node->value ? node->value->data : NULL, node->value ? node->value->length : 0, value,
-                        strlen(value));
-        length = node_list(node, 0, list, sizeof(list));
+        g_assert_true(tree_find(root, path, &node));
+        g_assert_cmpmem(node.value, node.value_length, value, strlen(value));
+        g_assert_cmpuint(node_list_bytes(&node), ==, expected->len);
+        length = node_list(&node, 0, list, sizeof(list));
         g_assert_cmpmem(list, length, expected->str, expected->len);
         /* From every start of a name the rest follows; from anywhere else there is an error. */
-        for (offset = 1; offset <= expected->len; offset++) {
-            length = node_list(node, offset, list, sizeof(list));
-            if (expected->str[offset - 1] == '\0')
+        for (offset = 1; offset <= expected->len + 1; offset++) {
+            length = node_list(&node, offset, list, sizeof(list));
+            if (offset <= expected->len && expected->str[offset - 1] == '\0')
                 g_assert_cmpmem(list, length, expected->str + offset, expected->len - offset);
             else
                 g_assert_cmpint(length, <, 0);
@@ -140,16 +150,18 @@ random_path(GRand *rand, char *path)
     int levels = g_rand_int_range(rand, 1, 5);
 
     *path = '\0';
-    while (levels--)
+    /* Many at the top, so that there are several blocks of them; few below. */
+    path += sprintf(path, "/n%d", g_rand_int_range(rand, 0, 200) / g_rand_int_range(rand, 1, 40));
+    while (--levels)
         path += sprintf(path, "/n%d", g_rand_int_range(rand, 0, 9));
 }
 
 static void
-random_change(GRand *rand, struct node **root, GHashTable *model, uint64_t gen)
+random_change(GRand *rand, struct block **root, GHashTable *model, uint64_t gen)
 {
-    char path[256], text[32];
-    struct value *value;
-    struct node *removed;
+    char path[256], text[700];
+    struct block *removed;
+    struct node node;
     int rc;
 
     random_path(rand, path);
@@ -159,25 +171,23 @@ random_change(GRand *rand, struct node **root, GHashTable *model, uint64_t gen)
         rc = tree_remove(root, path, gen, &removed);
         if (rc == 0) {
             model_remove(model, path);
-            node_put(removed);
+            tree_put(removed);
         }
         return;
     }
-    sprintf(text, "%u", g_rand_int(rand));
-    value = value_new(text, strlen(text));
-    if (!value)
-        return;
+    /* Mostly small, at times so large that a block has room for two. */
+    sprintf(text, "%0*u", g_rand_int_range(rand, 0, 20) ? 1 : g_rand_int_range(rand, 100, 600),
+            g_rand_int(rand));
     if (g_hash_table_contains(model, path)) {
-        rc = tree_set_value(root, path, value, gen);
+        rc = tree_set_value(root, path, text, strlen(text), gen);
         if (rc == 0)
             g_hash_table_insert(model, g_strdup(path), g_strdup(text));
     } else {
-        rc = tree_create(root, path, value, (*root)->perms, gen);
+        tree_root(*root, &node);
+        rc = tree_create(root, path, text, strlen(text), node.perms, gen);
         if (rc == 0)
             model_create(model, path, text);
     }
-    if (rc)
-        value_put(value);
 }
 
 static void
@@ -195,7 +205,7 @@ run_against_model(guint32 seed, int changes, int failing)
         random_change(rand, &now.root, now.model, step + 2);
         mem_fail_after(-1);
         if (g_rand_int_range(rand, 0, 50) == 0) {
-            struct version copy = {node_ref(now.root), model_copy(now.model)};
+            struct version copy = {tree_ref(now.root), model_copy(now.model)};
 
             g_array_append_val(held, copy);
         }
@@ -212,7 +222,7 @@ run_against_model(guint32 seed, int changes, int failing)
     for (i = 0; i < held->len; i++) {
         struct version *version = &g_array_index(held, struct version, i);
 
-        node_put(version->root);
+        tree_put(version->root);
         g_hash_table_unref(version->model);
     }
 }
@@ -231,50 +241,101 @@ failed_change_leaves_contents(void)
         run_against_model(seed, 1500, 12);
 }
 
+static int
+create(struct block **root, const char *path, const char *value, uint64_t gen)
+{
+    struct node node;
+
+    tree_root(*root, &node);
+    return tree_create(root, path, value, strlen(value), node.perms, gen);
+}
+
 static void
 many_siblings_stay_flat(void)
 {
-    struct node *root = tree_new();
-    struct node *removed;
+    struct block *root = tree_new();
+    struct block *removed;
+    struct node node;
     char path[32];
     int i;
 
     for (i = 0; i < 20000; i++) {
         sprintf(path, "/%05d", i);
-        g_assert_cmpint(tree_create(&root, path, NULL, root->perms, i + 2), ==, 0);
+        g_assert_cmpint(create(&root, path, "", i + 2), ==, 0);
     }
     check_siblings(root, 0);
+    tree_root(root, &node);
+    /* Names in order fill their blocks. */
+    g_assert_cmpuint(node.children->weight, ==, 20000 / BLOCK_NODES);
     for (i = 0; i < 20000; i += 2) {
         sprintf(path, "/%05d", i);
         g_assert_cmpint(tree_remove(&root, path, i + 30000, &removed), ==, 0);
-        node_put(removed);
+        tree_put(removed);
     }
     check_siblings(root, 0);
-    g_assert_cmpuint(node_child_count(root), ==, 10000);
-    node_put(root);
+    g_assert_cmpuint(tree_count(root), ==, 10001);
+    for (i = 1; i < 20000; i += 2) {
+        sprintf(path, "/%05d", i);
+        g_assert_cmpint(tree_remove(&root, path, i + 60000, &removed), ==, 0);
+        tree_put(removed);
+    }
+    tree_root(root, &node);
+    g_assert_null(node.children);
+    tree_put(root);
+}
+
+/* As many and as large nodes as fit together, in the worst order: each is there, whole. */
+static void
+largest_values_fit(void)
+{
+    g_autofree char *value = g_strnfill(4096, 'v'), *name = g_strnfill(1500, 'n');
+    struct block *root = tree_new();
+    struct node node;
+    int i;
+
+    for (i = 0; i < 300; i++) {
+        g_autofree char *path = g_strdup_printf("/%s%03d", name, i * 7 % 300);
+
+        g_assert_cmpint(create(&root, path, i % 3 ? value : "", i + 2), ==, 0);
+    }
+    for (i = 0; i < 300; i++) {
+        g_autofree char *path = g_strdup_printf("/%s%03d", name, i);
+
+        g_assert_cmpint(tree_set_value(&root, path, value, 4096 - i, i + 1000), ==, 0);
+    }
+    for (i = 0; i < 300; i++) {
+        g_autofree char *path = g_strdup_printf("/%s%03d", name, i);
+
+        g_assert_true(tree_find(root, path, &node));
+        g_assert_cmpmem(node.value, node.value_length, value, 4096 - i);
+    }
+    check_siblings(root, 0);
+    tree_put(root);
 }
 
 static void
 deepest_path_is_freed(void)
 {
-    struct node *root = tree_new();
+    struct block *root = tree_new();
     struct ledger ledger = {0};
-    struct node *removed;
+    struct block *removed;
+    struct node node;
     char path[PATH_BYTES];
     int i;
 
     for (i = 0; i < PATH_BYTES - 1; i += 2)
         memcpy(path + i, "/a", 3);
     g_assert_true(path_valid(path, strlen(path)));
-    g_assert_cmpint(tree_create(&root, path, NULL, root->perms, 2), ==, 0);
+    g_assert_cmpint(create(&root, path, "", 2), ==, 0);
     g_assert_cmpuint(tree_count(root), ==, 1537);
-    g_assert_cmpint(tree_account(root, 1, &ledger), ==, 0);
+    tree_root(root, &node);
+    g_assert_cmpint(tree_account(&node, 1, &ledger), ==, 0);
     g_assert_cmpint(ledger.entries[0].nodes, ==, 1537);
     ledger_fini(&ledger);
     g_assert_cmpint(tree_remove(&root, "/a", 3, &removed), ==, 0);
-    node_put(removed);
+    tree_put(removed);
     g_assert_cmpuint(tree_count(root), ==, 1);
-    node_put(root);
+    tree_put(root);
 }
 
 static void
@@ -321,6 +382,7 @@ main(int argc, char **argv)
     g_test_add_func("/tree/old-versions-never-change", old_versions_never_change);
     g_test_add_func("/tree/failed-change-leaves-contents", failed_change_leaves_contents);
     g_test_add_func("/tree/many-siblings-stay-flat", many_siblings_stay_flat);
+    g_test_add_func("/tree/largest-values-fit", largest_values_fit);
     g_test_add_func("/tree/deepest-path-is-freed", deepest_path_is_freed);
     g_test_add_func("/path/as-the-protocol-allows", paths_as_the_protocol_allows);
     return g_test_run();

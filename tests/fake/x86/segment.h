@@ -20,10 +20,4 @@ segment_load_inactive_gs(u16 sel)
     wrmsr(MSR_SHADOW_GS_BASE, sel ? 0x1000ull * sel : 0);
 }
 
-static inline void
-xcr0_write(u64 xcr0)
-{
-    fake_regs.xcr0 = xcr0;
-}
-
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Stands in for hv/x86/userword.h: each word is a copy of eight bytes that the pretend machine may refuse. */
+/* Stands in for hv/x86/userword.h: each word is a copy that the pretend machine may refuse. */
 #ifndef SERAI_X86_USERWORD_H
 #define SERAI_X86_USERWORD_H
 
@@ -15,13 +15,15 @@ user_close(void)
 {
 }
 
-#define user_load(address, fault)                                            \
+#define user_load_as(type, address, fault)                                   \
     ({                                                                       \
-        u64 value__;                                                         \
+        type value__;                                                        \
         if (usercopy_in(&value__, (const void *)(address), sizeof(value__))) \
             goto fault;                                                      \
         value__;                                                             \
     })
+
+#define user_load(address, fault) user_load_as(u64, address, fault)
 
 #define user_store(address, value, fault)                               \
     do {                                                                \

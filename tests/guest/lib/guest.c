@@ -142,6 +142,25 @@ traps_install(void)
 }
 
 void
+second_vcpu_start(void (*entry)(void))
+{
+    static struct vcpu_guest_context ctx;
+    static char stack[16384] __attribute__((aligned(16)));
+    u16 sel_ss, sel_cs;
+
+    __asm__ volatile("mov %%ss, %0; mov %%cs, %1" : "=r"(sel_ss), "=r"(sel_cs));
+    ctx.flags = VGCF_in_kernel | VGCF_online;
+    ctx.user_regs.rip = (u64)entry;
+    ctx.user_regs.rsp = (u64)(stack + sizeof(stack) - 8);
+    ctx.user_regs.cs = sel_cs;
+    ctx.user_regs.ss = sel_ss;
+    ctx.user_regs.rflags = 2;
+    ctx.ctrlreg[3] = xen_pfn_to_cr3(mfn_of((void *)start_info->pt_base));
+    EXPECT_RC(HYPERCALL(vcpu_op, VCPUOP_initialise, 1, &ctx), 0);
+    EXPECT_RC(HYPERCALL(vcpu_op, VCPUOP_up, 1, 0), 0);
+}
+
+void
 guest_start(struct start_info *info)
 {
     start_info = info;

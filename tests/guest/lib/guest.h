@@ -62,6 +62,9 @@ void traps_install(void);        /* all entries of start.S, events unmasked by n
 /* Runs @fn (a label) in user mode on pages that user mode may see; returns never, see user_done(). */
 void enter_user(u64 rip, u64 rsp);
 
+/* Starts vCPU 1 (there must be one: dom0_max_vcpus=2) at @entry, which never returns. */
+void second_vcpu_start(void (*entry)(void));
+
 static inline s64
 hypercall6(unsigned nr, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 {

@@ -14,11 +14,17 @@ set_entry(u64 *entry, u64 value)
 }
 
 static s64
-ext(unsigned cmd, void *table)
+ext_mfn(unsigned cmd, u64 mfn)
 {
-    struct mmuext_op op = {.cmd = cmd, .arg1.mfn = mfn_of(table)};
+    struct mmuext_op op = {.cmd = cmd, .arg1.mfn = mfn};
 
     return HYPERCALL(mmuext_op, &op, 1, 0, DOMID_SELF);
+}
+
+static s64
+ext(unsigned cmd, void *table)
+{
+    return ext_mfn(cmd, mfn_of(table));
 }
 
 void
@@ -51,6 +57,14 @@ test_main(void)
     CHECK(set_entry(&l2[0], mfn_of(l2) << 12 | 0x67), "a table was linked below itself");
     CHECK(!set_entry(&l2[0], mfn_of(table) << 12 | 0x67), "an L1 table was not linked below an L2");
     CHECK(ext(MMUEXT_NEW_BASEPTR, table), "an L1 table became CR3");
+    for (unsigned command = MMUEXT_PIN_L1_TABLE; command <= MMUEXT_COPY_PAGE; command++) {
+        static const u64 nowhere[] = {~0ull, 1ull << 63, 1ull << 52, 1ull << 40, 0xffffffff};
+
+        if (command >= MMUEXT_TLB_FLUSH_LOCAL && command <= MMUEXT_SET_LDT)
+            continue;
+        for (unsigned i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++)
+            CHECK(ext_mfn(command, nowhere[i]), "mmuext_op %u took frame %lx", command, nowhere[i]);
+    }
 
     /* The hypervisor's slots. */
     for (unsigned slot = 256; slot < 272; slot++)

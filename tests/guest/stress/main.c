@@ -15,7 +15,6 @@
 static u64 *pages[PAGES];
 static u32 done[2], carried_out[2], refused[2];
 static u64 seeds[2];
-static char ap_stack[16384] __attribute__((aligned(16)));
 
 static u64
 random_of(unsigned cpu, u64 below)
@@ -237,24 +236,6 @@ ap_main(void)
         HYPERCALL(vcpu_op, VCPUOP_down, 1, 0);
 }
 
-static void
-start_second(void)
-{
-    static struct vcpu_guest_context ctx;
-    u16 sel_ss, sel_cs;
-
-    __asm__ volatile("mov %%ss, %0; mov %%cs, %1" : "=r"(sel_ss), "=r"(sel_cs));
-    ctx.flags = VGCF_in_kernel | VGCF_online;
-    ctx.user_regs.rip = (u64)ap_main;
-    ctx.user_regs.rsp = (u64)(ap_stack + sizeof(ap_stack) - 8);
-    ctx.user_regs.cs = sel_cs;
-    ctx.user_regs.ss = sel_ss;
-    ctx.user_regs.rflags = 2;
-    ctx.ctrlreg[3] = xen_pfn_to_cr3(mfn_of((void *)start_info->pt_base));
-    EXPECT_RC(HYPERCALL(vcpu_op, VCPUOP_initialise, 1, &ctx), 0);
-    EXPECT_RC(HYPERCALL(vcpu_op, VCPUOP_up, 1, 0), 0);
-}
-
 /* A page that was left unmapped or read-only, or a segment that was: only the stress's own memory is hit. */
 void
 trap_handler(struct guest_frame *frame)
@@ -278,7 +259,7 @@ test_main(void)
     seeds[1] = seeds[0] * 0x9e3779b97f4a7c15ull | 1;
     print("seed %lx\n", seeds[0]);
     before = HYPERCALL(memory_op, XENMEM_current_reservation, &self);
-    start_second();
+    second_vcpu_start(ap_main);
     hammer(0);
     while (!__atomic_load_n(&done[1], __ATOMIC_SEQ_CST) && waited++ < 100000000)
         HYPERCALL(sched_op, SCHEDOP_yield, 0);

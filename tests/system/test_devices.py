@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Devices of a guest that the host's other tests do not have: a qcow2 disk, a CD-ROM whose medium changes,
+several consoles, and the console daemon killed while the guest writes.
+
+    SERAI_HOST=serai pytest tests/system/test_devices.py      # or xen: our driver on Debian's Xen
+
+The tests run in the order they stand here, on one guest.
+"""
+
+import os
+import pathlib
+import re
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import host as hosts                                                    # noqa: E402
+from test_driver_pv import BOOT_TIMEOUT, GUEST, IMAGES, KIND, Console, leftovers   # noqa: E402
+
+pytestmark = pytest.mark.by_name
+LOG = '/var/log/libvirt/devices-console.log'
+DISKS = f'''
+    <disk type='file'>
+      <driver name='qemu' type='qcow2'/>
+      <source file='{IMAGES}/devices.qcow2'/>
+      <target dev='xvda' bus='xen'/>
+    </disk>
+    <disk type='file' device='cdrom'>
+      <driver name='qemu' type='raw'/>
+      <source file='{IMAGES}/first.iso'/>
+      <target dev='xvdc' bus='xen'/>
+      <readonly/>
+    </disk>
+'''
+CONSOLES = f'''
+    <console type='pty'>
+      <log file='{LOG}' append='off'/>
+      <target type='xen' port='0'/>
+    </console>
+    <console type='pty'>
+      <target type='xen' port='1'/>
+    </console>
+'''
+LINES = 4000
+# Flooded: more than the log and one of its old parts take (LOG_SIZE_MAX of libxl/consoled/log.h is 2 MiB).
+FLOOD_MIB = 5
+
+
+@pytest.fixture(scope='module')
+def host():
+    stock = ['store'] if KIND == 'xen' else []
+    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
+    log = hosts.TOP / f'build/system-logs/devices-{KIND}.log'
+    with hosts.Host(KIND, stock=stock, memory=3072, log=log, **extra) as machine:
+        yield machine.boot(BOOT_TIMEOUT)
+
+
+@pytest.fixture(scope='module')
+def xml(host, tmp_path_factory):
+    """The guest's XML; its images are made: a qcow2 on a raw base, and two media."""
+    host.run(f'cd {IMAGES} && printf "base of the disk" > base.raw && truncate -s 16M base.raw && '
+             'qemu-img create -q -f qcow2 -F raw -b base.raw devices.qcow2 && '
+             'for m in first second; do printf "%s medium" $m > $m.iso && truncate -s 2M $m.iso; done')
+    text = re.sub(r'<disk .*?</disk>', DISKS.strip(), GUEST, flags=re.S)
+    text = text.replace("<console type='pty'/>", CONSOLES)
+    path = tmp_path_factory.mktemp('devices') / 'devices.xml'
+    path.write_text(text.replace('<name>pv<', '<name>devices<')
+                    .replace('00:16:3e:00:00:21', '00:16:3e:00:00:51'))
+    return path
+
+
+@pytest.fixture(scope='module')
+def before(host, xml):
+    """What dom0 holds after a first guest, which makes directories that stay."""
+    host.virsh(['create', str(xml), '--paused'], timeout=600)
+    host.virsh('destroy devices')
+    return leftovers(host)
+
+
+@pytest.fixture
+def console(host):
+    terminal = Console(host, 'devices')
+    yield terminal
+    terminal.close()
+
+
+def test_it_starts(host, before, xml):
+    host.virsh(['create', str(xml)], timeout=600)
+    terminal = Console(host, 'devices')
+    try:
+        terminal.expect(r'guest shell:', 600)
+    finally:
+        terminal.close()
+
+
+def test_a_qcow2_disk_is_read_and_written(host, console):
+    assert 'base of the disk' in console.run('head -c 16 /dev/xvda')
+    console.run('printf "written by the guest" | dd of=/dev/xvda bs=512 seek=2048 conv=fsync 2>/dev/null')
+    console.run('echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvda bs=512 skip=2048 count=1 2>/dev/null | '
+                'grep -q "written by the guest"')
+    # It is in the overlay, and the base is as it was.
+    host.run(f'cmp -n 512 -i 1M:0 {IMAGES}/base.raw /dev/zero')
+    host.run(f'qemu-img convert -U -f qcow2 -O raw {IMAGES}/devices.qcow2 /root/now.raw && '
+             'dd if=/root/now.raw bs=512 skip=2048 count=1 2>/dev/null | grep -q "written by the guest"; '
+             's=$?; rm -f /root/now.raw; exit $s', timeout=600)
+
+
+def wait_for_medium(console, word):
+    console.run('for i in $(seq 60); do echo 3 > /proc/sys/vm/drop_caches; head -c 13 /dev/xvdc 2>/dev/null '
+                f'| grep -q "^{word} medium" && exit 0; sleep 1; done; exit 1', 600)
+
+
+def test_a_cd_rom_changes_its_medium(host, console):
+    assert 'first medium' in console.run('head -c 12 /dev/xvdc')
+    assert console.run('dd if=/dev/zero of=/dev/xvdc count=1 2>/dev/null && exit 1; exit 0') is not None
+    host.virsh(f'change-media devices xvdc {IMAGES}/second.iso --live', timeout=600)
+    wait_for_medium(console, 'second')
+    assert 'second.iso' in host.virsh('domblklist devices')
+    host.virsh('change-media devices xvdc --eject --live', timeout=600)
+    assert re.search(r'xvdc +-', host.virsh('domblklist devices'))
+    host.virsh(f'change-media devices xvdc {IMAGES}/first.iso --insert --live', timeout=600)
+    wait_for_medium(console, 'first')
+
+
+def test_a_second_console_is_another_one(host, console):
+    # hvc1 is the guest's device for it; what is written there must not be seen on the first.
+    console.run('[ -c /dev/hvc1 ]')
+    console.run('stty -F /dev/hvc1 raw -echo; '
+                '(read -r line < /dev/hvc1; echo "heard $line" > /dev/hvc1) > /dev/null 2>&1 &')
+    said = console.run('echo said on the second | tr a-z A-Z > /dev/hvc1')
+    second = Console(host, 'devices', 'console1')
+    try:
+        second.expect('SAID ON THE SECOND', 120)
+        os.write(second.terminal, b'a word\n')
+        second.expect('heard a word', 120)
+    finally:
+        second.close()
+    assert 'SAID' not in said
+
+
+def kill_consoled(host):
+    host.run('systemctl kill -s KILL serai-consoled; systemctl reset-failed serai-consoled; '
+             'systemctl start serai-consoled')
+
+
+def test_the_console_daemon_is_killed_and_no_byte_is_lost(host, console):
+    os.write(console.terminal, f'i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); '
+             'echo "line $i of the guest"; done; echo all-were-said\n'.encode())
+    for _ in range(5):
+        time.sleep(1)
+        kill_consoled(host)
+    host.run(f'for i in $(seq 600); do grep -q "^all-were-said" {LOG} && exit 0; sleep 1; done; exit 1',
+             timeout=900)
+    text = host.run(f'cat {LOG}').replace('\r', '')
+    numbers = [int(n) for n in re.findall(r'^line (\d+) of the guest$', text, re.M)]
+    assert numbers == list(range(1, LINES + 1)), f'{len(numbers)} lines, the first wrong one after ' \
+        f'{next((a for a, b in zip(numbers, range(1, LINES + 1)) if a != b), "the end")}'
+
+
+def test_a_flood_is_bounded_and_the_log_rotates(host):
+    terminal = Console(host, 'devices')
+    try:
+        os.write(terminal.terminal, f'dd if=/dev/zero bs=64k count={FLOOD_MIB * 16} 2>/dev/null | '
+                 'tr "\\0" x; echo; echo flood-has-ended\n'.encode())
+        # Two consoles are not enough for a flood to keep others waiting: virsh answers all the while.
+        for _ in range(3):
+            assert 'running' in host.virsh('domstate devices')
+    finally:
+        terminal.close()
+    host.run(f'for i in $(seq 1500); do tail -c 4000 {LOG} | grep -q "^flood-has-ended" && exit 0; sleep 1; '
+             'done; exit 1', timeout=1800)
+    sizes = {n: int(s) for s, n in map(str.split, host.run(f'stat -c "%s %n" {LOG}*').splitlines())}
+    assert f'{LOG}.2' in sizes and f'{LOG}.4' not in sizes, sizes
+    assert all(s <= (2 << 20) + 4096 for s in sizes.values()), sizes
+    assert sum(sizes.values()) >= FLOOD_MIB << 20, sizes
+
+
+def test_it_leaves_nothing(host, before):
+    host.virsh('destroy devices')
+    host.run(f'rm -f {LOG}*')
+    limit = time.monotonic() + 120
+    while leftovers(host) - before:
+        assert time.monotonic() < limit, f'left behind: {sorted(leftovers(host) - before)}'
+        time.sleep(2)
