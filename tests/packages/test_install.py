@@ -184,7 +184,7 @@ def test_installed_on_a_running_debian(machine, to_install):
         machine.put(deb, f'/root/debs/{deb.name}')
     machine.run(f'DEBIAN_FRONTEND=noninteractive {fresh.INSTALL} /root/debs/*.deb 2>&1', timeout=3000)
     assert machine.run('systemctl --failed --plain --no-legend') == ''
-    # Debian's libvirtd ends when nobody needs it; with our driver and no hypervisor below it must still start.
+    # Debian's libvirtd ends when nobody needs it; with our driver and no hypervisor it must still start.
     assert machine.run('systemctl start libvirtd && systemctl is-active libvirtd').strip() == 'active'
 
 
