@@ -14,8 +14,8 @@ table too: seconds of an emulated machine are worth little, their ratios more, c
     system-bench.py --icount          on a busy machine: the emulated clock counts instructions, 2 ns each, so
                                       that seconds hardly feel the load (but those of the boot, taken outside)
 
-Without --icount a busy machine makes starts fail on Xen ("libxenlight failed to create new domain"): its
-tools give up on a hotplug script after 40 s.  ^C ends it with the table of what was measured until then.
+On a busy machine without --icount starts may fail on Xen: its tools give up on a hotplug script after 40 s.
+^C ends it with the table of what was measured until then.
 
 The raw values go to a file of JSON.  As root: the host image is made with mmdebstrap.
 """

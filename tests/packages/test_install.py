@@ -184,7 +184,8 @@ def test_installed_on_a_running_debian(machine, to_install):
         machine.put(deb, f'/root/debs/{deb.name}')
     machine.run(f'DEBIAN_FRONTEND=noninteractive {fresh.INSTALL} /root/debs/*.deb 2>&1', timeout=3000)
     assert machine.run('systemctl --failed --plain --no-legend') == ''
-    assert machine.run('systemctl is-active libvirtd').strip() == 'active'
+    # Debian's libvirtd ends when nobody needs it; with our driver and no hypervisor it must still start.
+    assert machine.run('systemctl start libvirtd && systemctl is-active libvirtd').strip() == 'active'
 
 
 @pytest.mark.booted
@@ -200,11 +201,11 @@ def test_a_guest_goes_on_while_the_packages_are_upgraded(machine):
     machine.put(TOP / 'examples/guest.xml', '/root/guest.xml')
     machine.run('virsh create /root/guest.xml', timeout=900)
     number = machine.run('virsh domid guest').strip()
-    daemons = machine.run('pidof serai-xenstored; pidof serai-consoled; pidof libvirtd')
+    daemons = machine.run('pidof serai-xenstored; pidof serai-consoled; pidof libvirtd || true')
     machine.run(f'DEBIAN_FRONTEND=noninteractive {fresh.INSTALL} --reinstall /root/debs/*.deb 2>&1',
                 timeout=3000)
     assert machine.run('systemctl --failed --plain --no-legend') == ''
-    after = machine.run('pidof serai-xenstored; pidof serai-consoled; pidof libvirtd')
+    after = machine.run('pidof serai-xenstored; pidof serai-consoled; pidof libvirtd || true')
     assert not set(daemons.split()) & set(after.split()), 'a daemon was not restarted'
     assert machine.run('virsh domid guest', timeout=900).strip() == number
     # It still answers: the store and the console know it, and it powers off when it is asked to.
