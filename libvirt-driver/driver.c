@@ -58,6 +58,7 @@ xenStateCleanup(void)
     if (driver->lockFD >= 0)
         virPidFileRelease(driver->settings->stateDir, "driver", driver->lockFD);
     xenSettingsFree(driver->settings);
+    g_clear_pointer(&driver->macs, g_hash_table_unref);
     virMutexDestroy(&driver->lock);
     g_free(driver);
     return 0;
@@ -170,7 +171,9 @@ xenStateInitialize(bool privileged, const char *root, bool monolithic G_GNUC_UNU
     driver->privileged = privileged;
     driver->inhibit = callback;
     driver->inhibitOpaque = opaque;
+    driver->macs = xenNetMacsNew();
     if (virMutexInit(&driver->lock) < 0) {
+        g_hash_table_unref(driver->macs);
         g_free(driver);
         return VIR_DRV_STATE_INIT_ERROR;
     }

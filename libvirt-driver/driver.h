@@ -62,6 +62,7 @@ struct _xenDriver {
     virStateInhibitCallback inhibit; /* (c) NULL when nobody wants to know */
     void *inhibitOpaque;             /* (c) */
     unsigned int nactive;            /* (lock) running domains, for inhibit */
+    GHashTable *macs;                /* (lock) who has which MAC address now; process-net.c */
 };
 
 /* The driver, or NULL before it is initialized and after it has been cleaned up. */

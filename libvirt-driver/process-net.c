@@ -15,25 +15,93 @@
 
 VIR_LOG_INIT("serai.process-net");
 
+/* The running domain that has a MAC address, and how often: an update of a NIC has it twice for a while. */
+typedef struct {
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    char *name;
+    unsigned int count;
+} MacOwner;
+
+static void
+freeOwner(gpointer data)
+{
+    MacOwner *owner = data;
+
+    g_free(owner->name);
+    g_free(owner);
+}
+
+GHashTable *
+xenNetMacsNew(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, freeOwner);
+}
+
 int
-xenNetAcquire(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, virDomainNetDef *net)
+xenNetTakeMac(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
+{
+    char mac[VIR_MAC_STRING_BUFLEN];
+    MacOwner *owner;
+    int ret = -1;
+
+    virMacAddrFormat(&net->mac, mac);
+    virMutexLock(&driver->lock);
+    owner = g_hash_table_lookup(driver->macs, mac);
+    if (!owner) {
+        owner = g_new0(MacOwner, 1);
+        memcpy(owner->uuid, vm->def->uuid, VIR_UUID_BUFLEN);
+        owner->name = g_strdup(vm->def->name);
+        g_hash_table_insert(driver->macs, g_strdup(mac), owner);
+    }
+    if (memcmp(owner->uuid, vm->def->uuid, VIR_UUID_BUFLEN) == 0) {
+        owner->count++;
+        ret = 0;
+    } else {
+        virReportError(VIR_ERR_OPERATION_FAILED,
+                       _("domain '%s' cannot have the MAC address %s: domain '%s', which runs, has it"),
+                       vm->def->name, mac, owner->name);
+    }
+    virMutexUnlock(&driver->lock);
+    return ret;
+}
+
+static void
+giveMac(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
+{
+    char mac[VIR_MAC_STRING_BUFLEN];
+    MacOwner *owner;
+
+    virMacAddrFormat(&net->mac, mac);
+    virMutexLock(&driver->lock);
+    owner = g_hash_table_lookup(driver->macs, mac);
+    if (owner && memcmp(owner->uuid, vm->def->uuid, VIR_UUID_BUFLEN) == 0 && --owner->count == 0)
+        g_hash_table_remove(driver->macs, mac);
+    virMutexUnlock(&driver->lock);
+}
+
+int
+xenNetAcquire(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
 {
     g_autoptr(virConnect) network = NULL;
 
+    if (xenNetTakeMac(driver, vm, net) < 0)
+        return -1;
     if (net->type != VIR_DOMAIN_NET_TYPE_NETWORK)
         return 0;
     network = virGetConnectNetwork();
-    if (!network)
-        return -1;
-    return virDomainNetAllocateActualDevice(network, vm->def, net);
+    if (network && virDomainNetAllocateActualDevice(network, vm->def, net) == 0)
+        return 0;
+    giveMac(driver, vm, net);
+    return -1;
 }
 
 void
-xenNetRelease(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, virDomainNetDef *net)
+xenNetRelease(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
 {
     g_autoptr(virConnect) network = NULL;
     virErrorPtr error;
 
+    giveMac(driver, vm, net);
     if (net->type != VIR_DOMAIN_NET_TYPE_NETWORK)
         return;
     virErrorPreserveLast(&error);

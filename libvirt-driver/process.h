@@ -41,5 +41,12 @@ void xenNetRelease(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 int xenNetActivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 void xenNetDeactivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 
+/*
+ * A MAC address is one running domain's; xenNetAcquire() takes it, an error names who has it.  Taken alone
+ * for a domain that is met running.
+ */
+GHashTable *xenNetMacsNew(void);
+int xenNetTakeMac(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+
 /* What only the running domain knows: ptys, interface names, VNC ports, aliases. */
 void xenProcessFillIn(xenDriver *driver, virDomainObj *vm);

@@ -235,6 +235,8 @@ reconnect(xenDriver *driver, virDomainObj *vm)
             virDomainNetDef *net = vm->def->nets[i];
             g_autoptr(virConnect) network = NULL;
 
+            if (xenNetTakeMac(driver, vm, net) < 0)
+                VIR_WARN("%s", virGetLastErrorMessage());
             if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
                 virDomainNetNotifyActualDevice(network, vm->def, net);
         }

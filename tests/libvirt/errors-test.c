@@ -419,6 +419,52 @@ a_kernel_that_is_none_fails_whole(void)
     virDomainFree(domain);
 }
 
+#define SAME_MAC "00:16:3e:0a:0b:0c"
+
+static void
+refused_for_its_mac(int result, const char *owner)
+{
+    g_autofree char *reason = fixture_error();
+
+    g_assert_cmpint(result, <, 0);
+    if (!strstr(reason, SAME_MAC) || !strstr(reason, owner))
+        g_error("'%s' does not name %s and %s", reason, SAME_MAC, owner);
+}
+
+static void
+a_mac_address_is_one_running_domain_s(void)
+{
+    const char *nic =
+        "<interface type='bridge'><source bridge='br0'/><mac address='" SAME_MAC "'/></interface>";
+    static const char *const names[] = {"first", "second", "third"};
+    virDomainPtr domains[3];
+
+    for (int i = 0; i < 3; i++) {
+        g_autofree char *xml = fixture_domain_xml(names[i], i < 2 ? nic : NULL);
+
+        domains[i] = virDomainDefineXML(conn, xml);
+        g_assert_nonnull(domains[i]);
+    }
+    g_assert_cmpint(virDomainCreate(domains[0]), ==, 0);
+    refused_for_its_mac(virDomainCreate(domains[1]), "'first'");
+    g_assert_cmpint(virDomainCreate(domains[2]), ==, 0);
+    refused_for_its_mac(virDomainAttachDevice(domains[2], nic), "'first'");
+
+    /* An update of the same NIC does not lose it; the end of its domain, or of the NIC, does. */
+    g_assert_cmpint(virDomainUpdateDeviceFlags(domains[0], nic, VIR_DOMAIN_AFFECT_LIVE), ==, 0);
+    refused_for_its_mac(virDomainCreate(domains[1]), "'first'");
+    g_assert_cmpint(virDomainDestroy(domains[0]), ==, 0);
+    g_assert_cmpint(virDomainCreate(domains[1]), ==, 0);
+    refused_for_its_mac(virDomainCreate(domains[0]), "'second'");
+    g_assert_cmpint(virDomainDetachDevice(domains[1], nic), ==, 0);
+    g_assert_cmpint(virDomainCreate(domains[0]), ==, 0);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpint(virDomainDestroy(domains[i]), ==, 0);
+        g_assert_cmpint(virDomainUndefine(domains[i]), ==, 0);
+        virDomainFree(domains[i]);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -430,6 +476,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/running", things_that_a_domain_has_not);
     g_test_add_func("/libvirt/errors/domain-0", the_host_itself);
     g_test_add_func("/libvirt/errors/no-kernel", a_kernel_that_is_none_fails_whole);
+    g_test_add_func("/libvirt/errors/mac-address", a_mac_address_is_one_running_domain_s);
     result = g_test_run();
     fixture_close();
     return result;

@@ -334,17 +334,19 @@ static void
 recovery_wakes_a_domain_whose_saver_died(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(SeraiDomain) domain = create(f);
+    const char *saving = "/serai/domain/6f1c9c5e-0000-4000-8000-000000000001/saving";
     g_autoptr(SeraiDomainInfo) info = NULL;
+    g_autofree char *mark = NULL;
     int fd = temporary();
 
     g_assert_true(serai_domain_unpause(domain, NULL));
     g_assert_true(
         serai_domain_save_sync(domain, fd, NULL, SERAI_SAVE_KEEP_SUSPENDED, NULL, NULL, NULL, NULL));
-    /* A caller that wants it asleep gets it so. */
+    /* A caller that wants it asleep gets it so, and the mark that it does stays. */
     g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 0);
-    g_assert_true(serai_store_write(f->host->store, NULL,
-                                    "/serai/domain/6f1c9c5e-0000-4000-8000-000000000001/saving", "%s",
-                                    "4000000 1"));
+    mark = serai_store_read(f->host->store, "%s", saving);
+    g_assert_nonnull(mark);
+    g_assert_true(serai_store_write(f->host->store, NULL, saving, "%s", "4000000 1"));
     g_assert_cmpint(serai_host_recover_sync(f->host, NULL, NULL), ==, 1);
     info = serai_domain_get_info(domain, NULL);
     g_assert_cmpint(info->shutdown_reason, ==, SERAI_SHUTDOWN_NONE);
