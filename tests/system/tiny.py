@@ -51,6 +51,7 @@ export HOME=/ TERM=vt102
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
+ln -s /proc/self/fd /dev/fd; ln -s fd/0 /dev/stdin     # Xen's locks ask about it
 mkdir -p /dev/pts /dev/shm /run/xen /run/xenstored /var/lib/xen /var/log/xen /tmp
 mount -t devpts pts /dev/pts
 mount -t tmpfs run /run
