@@ -216,7 +216,8 @@ class Host(qemu.Qemu):
         self.send(f'{command}; echo "status=$?"\n')
         begin = self.expect(r'\n', timeout).end()
         match = self.expect(r'^status=(\d+)$', timeout)
-        output = self.text[begin:match.start()]
+        # The shell tells the terminal when to bracket what is pasted.
+        output = re.sub(r'\x1b\[\??[0-9;]*[a-zA-Z]', '', self.text[begin:match.start()])
         if match.group(1) != '0':
             raise CommandFailed(f'{command!r} typed on the console ended with {match.group(1)}:\n{output}')
         return output
