@@ -369,18 +369,11 @@ sibling_remove(struct block **slot, const char *name, size_t length)
     return 0;
 }
 
-/* Where a node lies. */
-struct spot {
-    struct block **slot;
-    unsigned int at;
-};
-
-/* The spot of that name in a search tree of siblings; false if there is none. */
+/* Where that name is in a search tree of siblings; false if it is not there. */
 static bool
-sibling_find(struct block *const *top, const char *name, size_t length, const struct block **ret_block,
+sibling_find(const struct block *block, const char *name, size_t length, const struct block **ret_block,
              unsigned int *ret_at)
 {
-    const struct block *block = *top;
     bool found;
 
     while (block) {
@@ -414,7 +407,7 @@ walk(const struct block *root, const char *path, const struct block **ret_block,
         const struct block *child;
         unsigned int child_at;
 
-        if (!branch || !sibling_find(&branch->top, name, length, &child, &child_at))
+        if (!branch || !sibling_find(branch->top, name, length, &child, &child_at))
             break;
         parent = block;
         parent_at = at;
@@ -452,6 +445,12 @@ tree_find(const struct block *root, const char *path, struct node *ret_node)
     block_node(block, at, ret_node);
     return true;
 }
+
+/* Where a node lies. */
+struct spot {
+    struct block **slot;
+    unsigned int at;
+};
 
 /*
  * Makes private the way from the root to the node that the first @length bytes of an existing path

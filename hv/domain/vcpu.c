@@ -18,8 +18,6 @@
 #include "mm/heap.h"
 #include "x86/tsc.h"
 
-#define XCR0_AT_RESET 1u
-
 static void
 singleshot_fired(void *data)
 {
@@ -69,7 +67,7 @@ vcpu_alloc(struct domain *d, unsigned id)
     v->info = &v->dummy_info;
     v->info_mfn = MFN_INVALID;
     v->pv.kernel_l4 = v->pv.user_l4 = MFN_INVALID;
-    v->xcr0 = v->xcr0_accum = XCR0_AT_RESET;
+    v->xcr0 = v->xcr0_accum = XCR0_X87; /* as at reset */
     return v;
 }
 

@@ -69,10 +69,6 @@ domctl_set_ext_vcpucontext(struct domain *d, struct xen_domctl *op)
 #define XSTATE_HEADER (2 * sizeof(u64))
 #define XSTATE_AREA_MIN 576u
 #define XSTATE_BV_OFFSET 512u
-#define XCR0_X87 1ull
-#define XCR0_SSE 2ull
-#define XCR0_YMM 4ull
-#define XCR0_AVX512 0xe0ull
 
 /* Bytes of an area with the components of @xcr0. */
 static u32
@@ -87,15 +83,6 @@ xstate_area_size(u64 xcr0)
         if (xcr0 >> i & 1)
             size = MAX(size, host->xstate[i].a + host->xstate[i].b);
     return MIN(size, fpu_area_size);
-}
-
-static bool
-xcr0_is_valid(u64 xcr0, u64 mask)
-{
-    u64 avx512 = xcr0 & XCR0_AVX512;
-
-    return !(xcr0 & ~mask) && (xcr0 & XCR0_X87) && (!(xcr0 & XCR0_YMM) || (xcr0 & XCR0_SSE)) &&
-           (!avx512 || (avx512 == XCR0_AVX512 && (xcr0 & XCR0_YMM)));
 }
 
 int

@@ -32,10 +32,6 @@ enum { EAX, EBX, ECX, EDX };
 #define LEAF1_ECX_OSXSAVE    BIT(27)
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 
-/* Features that need a state component of XCR0 to be switched. */
-#define XCR0_YMM    0x4ull
-#define XCR0_AVX512 0xe0ull
-
 /*
  * What a PV guest may see of each register.  A leaf without a row reads as zero.  Kept back, beside what no guest uses: page
  * sizes, global pages and PCIDs (the page tables are the hypervisor's to check), SMEP, SMAP, UMIP and protection keys (the

@@ -40,25 +40,11 @@ hypercall_fpu_taskswitch(u64 *arg)
     return 0;
 }
 
-#define XCR0_X87    (1ull << 0)
-#define XCR0_SSE    (1ull << 1)
-#define XCR0_YMM    (1ull << 2)
-#define XCR0_MPX    (3ull << 3)
-#define XCR0_AVX512 (7ull << 5)
-
-/* SDM vol. 1, 13.3: x87 is always on, AVX needs SSE, AVX-512 and MPX come whole. */
 bool
 pv_set_xcr0(struct vcpu *v, u64 xcr0)
 {
-    u64 mpx = xcr0 & XCR0_MPX, avx512 = xcr0 & XCR0_AVX512;
-
-    if (!(v->pv.cr4 & CR4_OSXSAVE) || !(xcr0 & XCR0_X87) || xcr0 & ~fpu_xcr0_mask)
+    if (!(v->pv.cr4 & CR4_OSXSAVE) || !xcr0_is_valid(xcr0, fpu_xcr0_mask))
         return false;
-    if (xcr0 & XCR0_YMM && !(xcr0 & XCR0_SSE))
-        return false;
-    if ((mpx && mpx != XCR0_MPX) || (avx512 && (avx512 != XCR0_AVX512 || !(xcr0 & XCR0_YMM))))
-        return false;
-
     fpu_set_xcr0(xcr0);
     v->xcr0 = xcr0;
     v->xcr0_accum |= xcr0;

@@ -6,11 +6,7 @@
 #include "x86/cpu.h"
 #include "x86/percpu.h"
 
-#define XCR0_X87  (1ull << 0)
-#define XCR0_SSE  (1ull << 1)
-#define XCR0_AVX  (1ull << 2)
-#define XCR0_AVX512 (7ull << 5)
-#define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
+#define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_YMM | XCR0_AVX512)
 
 #define MXCSR_OFFSET 24
 #define XSTATE_BV_OFFSET 512

@@ -5,6 +5,12 @@
 
 #include "base/types.h"
 
+/* State components, as XCR0 and the header of an area name them (SDM vol. 1, 13.1). */
+#define XCR0_X87    (1ull << 0)
+#define XCR0_SSE    (1ull << 1)
+#define XCR0_YMM    (1ull << 2)
+#define XCR0_AVX512 (7ull << 5)
+
 /* Each CPU, at boot: turns XSAVE on and reads the sizes. */
 void fpu_cpu_init(void);
 
@@ -17,6 +23,16 @@ extern u64 fpu_xcr0_mask;   /* state components that the CPU has and we switch *
 struct fpu_area *fpu_area_create(void);
 void fpu_area_destroy(struct fpu_area *area);
 void fpu_area_reset(struct fpu_area *area);
+
+/* SDM vol. 1, 13.3: whether @xcr0, of what is @offered, is one that the CPU takes; AVX-512 comes whole. */
+static inline bool
+xcr0_is_valid(u64 xcr0, u64 offered)
+{
+    u64 avx512 = xcr0 & XCR0_AVX512;
+
+    return !(xcr0 & ~offered) && (xcr0 & XCR0_X87) && (!(xcr0 & XCR0_YMM) || (xcr0 & XCR0_SSE)) &&
+           (!avx512 || (avx512 == XCR0_AVX512 && (xcr0 & XCR0_YMM)));
+}
 
 /* This CPU's XCR0: what the current guest has turned on, or, while states are switched, all of them. */
 void fpu_set_xcr0(u64 value);
