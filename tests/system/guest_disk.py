@@ -30,21 +30,6 @@ menuentry 'Debian GNU/Linux' {{
     initrd /boot/initrd.img
 }}
 '''
-INITRAMFS_INIT = '''\
-#!/bin/sh
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for m in $(cat /etc/module-order); do insmod /lib/modules/$m; done
-for word in $(cat /proc/cmdline); do
-    case $word in root=*) root=${word#root=} ;; esac
-done
-until mount -t ext4 "$root" /root 2>/dev/null; do usleep 20000; done
-umount /proc /sys
-mount -o move /dev /root/dev
-exec switch_root /root /sbin/init
-'''
 # The installed system: counts its boots on its own disk, then is a shell as other guests of the tests are.
 INIT = '''\
 #!/bin/sh
@@ -61,15 +46,6 @@ while read -r line; do
 done
 exec sleep 1000000
 '''
-
-
-def initramfs(kernel):
-    """What finds the root file system by its UUID and goes on there."""
-    tree = linux.Initramfs()
-    tiny.busybox_tree(tree)
-    tiny.add_modules(tree, kernel, [*tiny.GUEST_MODULES, 'ext4', 'crc32c_generic'])
-    tree.file('init', INITRAMFS_INIT, 0o755)
-    return tiny.zlib_gzip(tree.archive())
 
 
 def build():
@@ -93,7 +69,7 @@ def build():
                 (root / 'sbin' / name).chmod(0o755)
             (root / 'etc/hostname').write_text('installed\n')
             (root / 'boot/vmlinuz').write_bytes(kernel.bzimage.read_bytes())
-            (root / 'boot/initrd.img').write_bytes(initramfs(kernel))
+            (root / 'boot/initrd.img').write_bytes(tiny.root_initramfs(kernel, tiny.GUEST_MODULES))
             (root / 'boot/grub/grub.cfg').write_text(MENU)
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR))
             os.truncate(part, DISK_MIB << 20)
@@ -103,5 +79,6 @@ def build():
                        f'{DISK_MIB - 2}M'])
 
     cache.prune('guest-disk-*.raw', 2)
-    key = cache.digest(pathlib.Path(__file__).read_text(), str(kernel.bzimage), str(linux.busybox()))
+    key = cache.digest(pathlib.Path(__file__), pathlib.Path(tiny.__file__), str(kernel.bzimage),
+                       str(linux.busybox()))
     return cache.entry(f'guest-disk-{key}.raw', make)

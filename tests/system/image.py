@@ -267,23 +267,6 @@ def _boot_files(root, identity):
     _chroot(root, ['grub-script-check', '/boot/grub/grub.cfg'])
 
 
-INIT = '''\
-#!/bin/sh
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-for m in $(cat /etc/module-order); do insmod /lib/modules/$m; done
-for word in $(cat /proc/cmdline); do
-    case $word in root=UUID=*) root=${word#root=} ;; root=*) root=${word#root=} ;; esac
-done
-until mount -t ext4 -o ro,noatime "$root" /root 2>/dev/null; do usleep 20000; done
-mount -o move /dev /root/dev
-umount /proc /sys
-exec switch_root /root /sbin/init
-'''
-
-
 def _initramfs(root):
     """An initramfs of busybox and a few modules in the place of Debian's, whose udev costs ten seconds.
 
@@ -292,12 +275,8 @@ def _initramfs(root):
     kernel = linux.Kernel()
     image = root / f'boot/initrd.img-{kernel.version}'
     image.rename(image.with_name(f'debian-{image.name}'))
-    tree = linux.Initramfs()
-    tiny.busybox_tree(tree)
-    tiny.add_modules(tree, kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'nvme', 'sd_mod', 'ext4',
-                                    'crc32c_generic'])
-    tree.file('init', INIT, 0o755)
-    image.write_bytes(tiny.zlib_gzip(tree.archive()))
+    image.write_bytes(tiny.root_initramfs(kernel, ['virtio_pci', 'virtio_blk', 'ahci', 'ata_piix', 'nvme',
+                                                   'sd_mod'], '-o ro,noatime'))
     (root / 'etc/initramfs-tools/update-initramfs.conf').write_text('update_initramfs=no\nbackup_initramfs=no\n')
 
 

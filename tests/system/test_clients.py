@@ -24,9 +24,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import cache                                                            # noqa: E402
 import guest_disk                                                       # noqa: E402
-import host as hosts                                                    # noqa: E402
 import qemu                                                             # noqa: E402
-from test_driver_pv import BOOT_TIMEOUT, IMAGES, KIND, Console, domain_id, wait_for_state   # noqa: E402
+from test_driver_pv import IMAGES, Console, booted, domain_id, wait_for_state   # noqa: E402
 
 pytestmark = pytest.mark.by_name
 GRUB = '/usr/lib/grub-xen/grub-x86_64-xen.bin'
@@ -40,12 +39,9 @@ def needs(program):
 @pytest.fixture(scope='module')
 def host():
     grub = cache.unpacked(['grub-xen-host']) / GRUB.lstrip('/')
-    stock = ['store'] if KIND == 'xen' else []
-    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
-    log = hosts.TOP / f'build/system-logs/clients-{KIND}.log'
     files = {GRUB: grub, f'{IMAGES}/installed.img': guest_disk.build()}
-    with hosts.Host(KIND, stock=stock, memory=3072, files=files, log=log, **extra) as machine:
-        yield machine.boot(BOOT_TIMEOUT)
+    with booted('clients', memory=3072, files=files) as machine:
+        yield machine
 
 
 def client(host, *command, timeout=900, check=True, **environment):

@@ -16,8 +16,7 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import host as hosts                                                    # noqa: E402
-from test_driver_pv import BOOT_TIMEOUT, GUEST, IMAGES, KIND, Console, leftovers   # noqa: E402
+from test_driver_pv import GUEST, IMAGES, Console, booted, held_after_first, leftovers, renamed   # noqa: E402
 
 pytestmark = pytest.mark.by_name
 LOG = '/var/log/libvirt/devices-console.log'
@@ -50,11 +49,8 @@ FLOOD_MIB = 5
 
 @pytest.fixture(scope='module')
 def host():
-    stock = ['store'] if KIND == 'xen' else []
-    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
-    log = hosts.TOP / f'build/system-logs/devices-{KIND}.log'
-    with hosts.Host(KIND, stock=stock, memory=3072, log=log, **extra) as machine:
-        yield machine.boot(BOOT_TIMEOUT)
+    with booted('devices', memory=3072) as machine:
+        yield machine
 
 
 @pytest.fixture(scope='module')
@@ -66,17 +62,13 @@ def xml(host, tmp_path_factory):
     text = re.sub(r'<disk .*?</disk>', DISKS.strip(), GUEST, flags=re.S)
     text = text.replace("<console type='pty'/>", CONSOLES)
     path = tmp_path_factory.mktemp('devices') / 'devices.xml'
-    path.write_text(text.replace('<name>pv<', '<name>devices<')
-                    .replace('00:16:3e:00:00:21', '00:16:3e:00:00:51'))
+    path.write_text(renamed(text, 'devices', '51'))
     return path
 
 
 @pytest.fixture(scope='module')
 def before(host, xml):
-    """What dom0 holds after a first guest, which makes directories that stay."""
-    host.virsh(['create', str(xml), '--paused'], timeout=600)
-    host.virsh('destroy devices')
-    return leftovers(host)
+    return held_after_first(host, xml, 'devices')
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ One host is booted for all tests, and they run in the order they stand here: eac
 for the next.  The guest's console is a shell that answers each line with "guest: status N".
 """
 
+import contextlib
 import os
 import pathlib
 import pty
@@ -111,14 +112,27 @@ class Console:
         os.waitpid(self.pid, 0)
 
 
+@contextlib.contextmanager
+def booted(name, **options):
+    """A host of KIND for the tests called NAME.
+
+    On Debian's Xen the store is Debian's as well; the driver is ours in either case.
+    """
+    stock = ['store'] if KIND == 'xen' else []
+    log = hosts.TOP / f'build/system-logs/{name}-{KIND}.log'
+    with hosts.Host(KIND, stock=stock, log=log, **options) as machine:
+        yield machine.boot(BOOT_TIMEOUT)
+
+
 @pytest.fixture(scope='module')
 def host():
-    # On Debian's Xen the store is Debian's as well; the driver is ours in either case.
-    stock = ['store'] if KIND == 'xen' else []
-    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
-    log = hosts.TOP / f'build/system-logs/driver-pv-{KIND}.log'
-    with hosts.Host(KIND, stock=stock, cpus=1, log=log, **extra) as machine:
-        yield machine.boot(BOOT_TIMEOUT)
+    with booted('driver-pv', cpus=1) as machine:
+        yield machine
+
+
+def renamed(xml, name, last):
+    """XML of the guest, or what was made of it, as domain NAME with LAST as the last byte of its MAC."""
+    return xml.replace('<name>pv<', f'<name>{name}<').replace('00:16:3e:00:00:21', f'00:16:3e:00:00:{last}')
 
 
 def leftovers(host):
@@ -127,14 +141,19 @@ def leftovers(host):
     return {w for w in host.run(LEFTOVERS).split() if not re.fullmatch(stays, w)}
 
 
+def held_after_first(host, xml, name):
+    """What dom0 holds after a first guest, of the file XML, which makes directories that stay."""
+    host.virsh(['create', str(xml), '--paused'], timeout=600)
+    host.virsh(f'destroy {name}')
+    return leftovers(host)
+
+
 @pytest.fixture(scope='module')
 def clean(host, tmp_path_factory):
     """What dom0 holds between guests.  The first one on a host makes directories that stay, so it comes before."""
     xml = tmp_path_factory.mktemp('first') / 'first.xml'
-    xml.write_text(GUEST.replace('<name>pv<', '<name>first<').replace('00:16:3e:00:00:21', '00:16:3e:00:00:20'))
-    host.virsh(['create', str(xml), '--paused'], timeout=600)
-    host.virsh('destroy first')
-    return leftovers(host)
+    xml.write_text(renamed(GUEST, 'first', '20'))
+    return held_after_first(host, xml, 'first')
 
 
 @pytest.fixture
@@ -313,7 +332,7 @@ def test_destroy(host):
 
 def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, tmp_path):
     xml = tmp_path / 'screen.xml'
-    xml.write_text(GUEST.replace('<name>pv<', '<name>screen<').replace('00:16:3e:00:00:21', '00:16:3e:00:00:41')
+    xml.write_text(renamed(GUEST, 'screen', '41')
                    .replace('<target dev=', '<iotune><total_bytes_sec>1048576</total_bytes_sec></iotune><target dev=')
                    .replace("<console type='pty'/>", "<console type='pty'/><graphics type='vnc' autoport='yes'/>"))
     host.virsh(['create', str(xml)], timeout=600)
@@ -348,8 +367,7 @@ def test_a_domain_destroyed_behind_our_back_is_shut_off(host):
 
 def test_a_start_that_fails_says_why_and_leaves_nothing(host, clean, tmp_path):
     xml = tmp_path / 'bad.xml'
-    xml.write_text(GUEST.replace('guest.img', 'no-such.img').replace('<name>pv<', '<name>bad<')
-                   .replace('00:16:3e:00:00:21', '00:16:3e:00:00:31'))
+    xml.write_text(renamed(GUEST, 'bad', '31').replace('guest.img', 'no-such.img'))
     code, text = host.virsh(['create', str(xml)], check=False)
     assert code != 0 and 'no-such.img' in text and 'bad' in text
     assert 'cause is unknown' not in text

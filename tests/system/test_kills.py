@@ -16,8 +16,7 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import host as hosts                                                    # noqa: E402
-from test_driver_pv import BOOT_TIMEOUT, GUEST, IMAGES, KIND, leftovers  # noqa: E402
+from test_driver_pv import GUEST, IMAGES, booted, leftovers, renamed    # noqa: E402
 
 pytestmark = pytest.mark.by_name
 PROGRAM = pathlib.Path(__file__).resolve().parent / 'programs/kill-libvirtd.py'
@@ -33,11 +32,8 @@ SLACK_KIB = 256
 
 @pytest.fixture(scope='module')
 def host():
-    stock = ['store'] if KIND == 'xen' else []
-    extra = {'hypervisor': 'spec-ctrl=eager-fpu'} if KIND == 'xen' else {}
-    log = hosts.TOP / f'build/system-logs/kills-{KIND}.log'
-    with hosts.Host(KIND, stock=stock, memory=3072, log=log, **extra) as machine:
-        yield machine.boot(BOOT_TIMEOUT)
+    with booted('kills', memory=3072) as machine:
+        yield machine
 
 
 def holds(host):
@@ -52,8 +48,8 @@ def test_libvirtd_is_killed_and_nothing_leaks(request, host, tmp_path):
     seed = request.config.getoption('--seed')
     seed = random.randrange(10000) if seed is None else seed
     kills = request.config.getoption('--kills')
-    guest = GUEST.replace('<name>pv<', '<name>kills<').replace('00:16:3e:00:00:21', '00:16:3e:00:00:71')
-    host.run('cat > /root/kills.xml', input=guest.replace('<vcpu>2<', '<vcpu>1<'))
+    guest = renamed(GUEST, 'kills', '71').replace('<vcpu>2<', '<vcpu>1<')
+    host.run('cat > /root/kills.xml', input=guest)
     host.run(f'truncate -s 4M {IMAGES}/kills-extra.img')
     host.put(PROGRAM, '/root/kill-libvirtd.py')
     # The first guest on a host makes directories that stay, and fills caches.

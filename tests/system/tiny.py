@@ -202,6 +202,33 @@ def guest_initramfs(kernel, script=None, programs=()):
     return zlib_gzip(tree.archive())
 
 
+# Goes on in the system on the disk that the command line names.
+ROOT_INIT = '''\
+#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for m in $(cat /etc/module-order); do insmod /lib/modules/$m; done
+for word in $(cat /proc/cmdline); do
+    case $word in root=*) root=${word#root=} ;; esac
+done
+until mount -t ext4 OPTIONS "$root" /root 2>/dev/null; do usleep 20000; done
+mount -o move /dev /root/dev
+umount /proc /sys
+exec switch_root /root /sbin/init
+'''
+
+
+def root_initramfs(kernel, modules, options=''):
+    """An initramfs, packed, that mounts the root file system, ext4, by MODULES and with OPTIONS of mount."""
+    tree = linux.Initramfs()
+    busybox_tree(tree)
+    add_modules(tree, kernel, [*modules, 'ext4', 'crc32c_generic'])
+    tree.file('init', ROOT_INIT.replace('OPTIONS', options), 0o755)
+    return zlib_gzip(tree.archive())
+
+
 def busybox_tree(tree):
     busybox = linux.busybox()
     tree.file('bin/busybox', busybox.read_bytes(), 0o755)
