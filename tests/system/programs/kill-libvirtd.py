@@ -149,10 +149,12 @@ OPERATIONS = {
 }
 
 
-def kill_and_start():
-    pid = int(subprocess.run(['pidof', '-s', 'libvirtd'], capture_output=True, text=True).stdout or 0)
-    if pid:
-        os.kill(pid, signal.SIGKILL)
+def daemon():
+    return int(subprocess.run(['pidof', '-s', 'libvirtd'], capture_output=True, text=True, check=True).stdout)
+
+
+def kill_and_start(pid):
+    os.kill(pid, signal.SIGKILL)
     # systemd starts it again by itself, until it thinks that this happens too often.
     subprocess.run(['systemctl', 'reset-failed', 'libvirtd.service'], capture_output=True)
     subprocess.run(['systemctl', 'start', 'libvirtd.service'], capture_output=True)
@@ -204,10 +206,12 @@ def main():
                 raise SystemExit(f'{name} failed without a kill: {error}; {facts}')
             facts = look()
             continue
+        # Looked for before, as that takes longer than many an operation.
+        pid = daemon()
         delay = random.uniform(0, takes[name])
         thread.start()
         time.sleep(delay)
-        kill_and_start()
+        kill_and_start(pid)
         killed[name] += 1
         thread.join(LONG)
         facts = look()
