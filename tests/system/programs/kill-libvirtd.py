@@ -26,6 +26,8 @@ XML, DISK, SAVE = open(sys.argv[3]).read(), sys.argv[4], sys.argv[5]
 NAME = re.search('<name>(.*)</name>', XML).group(1)
 # How long the slowest host may take for anything.
 LONG = 900
+# How long libvirt may take to see what the hypervisor has, once it answers.
+AGREE = 300
 EXTRA_DISK = f"""<disk type='file'><driver name='qemu' type='raw'/><source file='{DISK}'/>
     <target dev='xvdb' bus='xen'/></disk>"""
 EXTRA_NIC = """<interface type='bridge'><source bridge='br0'/>
@@ -41,14 +43,14 @@ def store(*arguments):
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def until(what, test):
-    limit = time.monotonic() + LONG
+def until(what, test, seconds=LONG):
+    limit = time.monotonic() + seconds
     while True:
         found = test()
         if found:
             return found
         if time.monotonic() > limit:
-            raise SystemExit(f'after {LONG} s still not: {what}')
+            raise SystemExit(f'after {seconds} s still not: {what}')
         time.sleep(0.3)
 
 
@@ -169,7 +171,7 @@ def look():
         facts = Facts(connection)
         return not facts.truth(connection)
     try:
-        until('libvirt and the hypervisor agree', test)
+        until('libvirt and the hypervisor agree', test, AGREE)
     except SystemExit as error:
         raise SystemExit(f'{error}: {facts.truth(connection)}; {facts}') from None
     facts.connection = connection
