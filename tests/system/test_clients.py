@@ -169,9 +169,9 @@ class Screen:
         self.home = home
         self.log = home / 'manager.log'
         self.program = None
-        self.server = subprocess.Popen(['Xvfb', f':{number}', '-screen', '0', '1000x700x24', '-nolisten', 'tcp'],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
+        quiet = dict.fromkeys(('stdin', 'stdout', 'stderr'), subprocess.DEVNULL)
+        self.server = subprocess.Popen(
+            ['Xvfb', f':{number}', '-screen', '0', '1000x700x24', '-nolisten', 'tcp'], **quiet)
         while not os.path.exists(f'/tmp/.X11-unix/X{number}'):
             assert self.server.poll() is None
             host.pump(0.2)
@@ -233,7 +233,8 @@ def test_virt_manager_shows_it_in_a_window(host, tmp_path):
         host.pump(10)
         picture = os.environ.get('SERAI_PICTURE')
         if picture and shutil.which('import'):
-            subprocess.run(['import', '-silent', '-window', 'root', picture], env=screen.environment, check=True)
+            subprocess.run(['import', '-silent', '-window', 'root', picture], env=screen.environment,
+                           check=True)
         assert screen.program.poll() is None, screen.log.read_text()
     finally:
         screen.close()

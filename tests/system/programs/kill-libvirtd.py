@@ -33,8 +33,8 @@ EXTRA_DISK = f"""<disk type='file'><driver name='qemu' type='raw'/><source file=
 EXTRA_NIC = """<interface type='bridge'><source bridge='br0'/>
     <mac address='00:16:3e:00:00:72'/></interface>"""
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
-# "connected" of struct xenbus_state.
-CONNECTED = '4'
+# "connected", "closing" and "closed" of enum xenbus_state.
+CONNECTED, CLOSED = '4', ('5', '6')
 
 
 def store(*arguments):
@@ -90,10 +90,12 @@ class Facts:
         if ours != there:
             return f'libvirt has domains {ours}, the store {there}'
         for kind, count in (('vbd', self.disks), ('vif', self.nics)):
-            backends = store('list', f'/local/domain/0/backend/{kind}/{self.id}') if self.active else ''
-            found = len((backends or '').split())
-            if found != count:
-                return f'libvirt has {count} {kind}, the store {found}'
+            home = f'/local/domain/0/backend/{kind}/{self.id}'
+            found = (store('list', home) if self.active else '') or ''
+            if len(found.split()) != count:
+                return f'libvirt has {count} {kind}, the store {len(found.split())}'
+            if any(store('read', f'{home}/{device}/state') in CLOSED for device in found.split()):
+                return f'a {kind} was detached by half'
         if self.asleep:
             return 'the guest sleeps and nobody saves it'
         if self.active and self.managed:
