@@ -209,6 +209,18 @@ notify_guest(Console *c)
 }
 
 static void
+to_log(Console *c)
+{
+    const uint8_t *data;
+    size_t size;
+
+    while ((size = keep_unlogged(c->keep, &data))) {
+        log_write(&c->log, data, size);
+        keep_logged(c->keep, size);
+    }
+}
+
+static void
 to_user(Console *c)
 {
     const uint8_t *data;
@@ -241,18 +253,18 @@ on_rate_timer(gpointer data)
 static void
 from_guest(Console *c)
 {
-    uint8_t copy[sizeof(c->ring->out)];
     gsize allowed = rate_allow(&c->rate, g_get_monotonic_time());
     int n;
 
     if (!c->ring)
         return;
-    while (allowed && (n = ring_receive(c->ring, c->keep, copy, allowed))) {
+    to_log(c); /* what a daemon that was killed had not */
+    while (allowed && (n = ring_receive(c->ring, c->keep, allowed))) {
         if (n < 0) {
             g_message("Domain %u has nonsense in the ring of console %u.", c->domid, c->id);
             break;
         }
-        log_write(&c->log, copy, n);
+        to_log(c);
         rate_spend(&c->rate, n);
         allowed -= MIN(allowed, (gsize)n);
         notify_guest(c);

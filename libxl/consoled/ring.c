@@ -10,20 +10,40 @@
 void
 keep_init(Keep *keep, uint32_t ring_taken)
 {
-    if (keep->magic == KEEP_MAGIC && keep->read <= keep->written && keep->written - keep->read <= KEEP_SIZE)
+    if (keep->magic == KEEP_MAGIC && keep->read <= keep->written && keep->written - keep->read <= KEEP_SIZE &&
+        keep->logged <= keep->written && keep->written - keep->logged <= KEEP_SIZE)
         return;
     memset(keep, 0, offsetof(Keep, data));
     keep->ring_taken = ring_taken;
     keep->magic = KEEP_MAGIC;
 }
 
+/* The bytes from number @from on that lie in one piece. */
+static size_t
+keep_stretch(const Keep *keep, uint64_t from, const uint8_t **ret_data)
+{
+    size_t at = from % KEEP_SIZE;
+
+    *ret_data = keep->data + at;
+    return MIN(keep->written - from, KEEP_SIZE - at);
+}
+
 size_t
 keep_peek(const Keep *keep, const uint8_t **ret_data)
 {
-    size_t at = keep->read % KEEP_SIZE;
+    return keep_stretch(keep, keep->read, ret_data);
+}
 
-    *ret_data = keep->data + at;
-    return MIN(keep->written - keep->read, KEEP_SIZE - at);
+size_t
+keep_unlogged(const Keep *keep, const uint8_t **ret_data)
+{
+    return keep_stretch(keep, keep->logged, ret_data);
+}
+
+void
+keep_logged(Keep *keep, size_t size)
+{
+    keep->logged += size;
 }
 
 void
@@ -46,6 +66,8 @@ keep_put(Keep *keep, const uint8_t *data, size_t size)
             keep->dropped += lost;
             keep->read += lost;
         }
+        if (keep->written + n - keep->logged > KEEP_SIZE)
+            keep->logged = keep->written + n - KEEP_SIZE;
         memcpy(keep->data + at, data + done, n);
         keep->written += n;
         done += n;
@@ -53,7 +75,7 @@ keep_put(Keep *keep, const uint8_t *data, size_t size)
 }
 
 int
-ring_receive(struct xencons_interface *ring, Keep *keep, uint8_t *copy, size_t most)
+ring_receive(struct xencons_interface *ring, Keep *keep, size_t most)
 {
     XENCONS_RING_IDX prod = __atomic_load_n(&ring->out_prod, __ATOMIC_ACQUIRE), cons = keep->ring_taken;
     uint8_t chunk[sizeof(ring->out)];
@@ -70,8 +92,6 @@ ring_receive(struct xencons_interface *ring, Keep *keep, uint8_t *copy, size_t m
     keep_put(keep, chunk, n);
     keep->ring_taken = cons + n;
     __atomic_store_n(&ring->out_cons, cons + n, __ATOMIC_RELEASE);
-    if (copy)
-        memcpy(copy, chunk, n);
     return n;
 }
 

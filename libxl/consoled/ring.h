@@ -16,7 +16,7 @@
 
 /*
  * What a guest wrote and nobody has read: the newest KEEP_SIZE bytes.  It lies in memory that outlives the
- * daemon.
+ * daemon; so do the numbers that say what of it the log file has.
  * @ring_taken is where the guest's ring was read up to: the guest is told after the bytes are here, so after
  * a crash in between this number says which bytes not to take twice.
  */
@@ -26,10 +26,11 @@ typedef struct {
     uint64_t written; /* bytes ever put in */
     uint64_t read;    /* bytes ever taken out, or lost because they were too old */
     uint64_t dropped; /* of those, lost */
+    uint64_t logged;  /* bytes ever handed to the log */
     uint8_t data[KEEP_SIZE];
 } Keep;
 
-#define KEEP_MAGIC 0x53434b31U
+#define KEEP_MAGIC 0x53434b32U
 #define KEEP_PAGES ((sizeof(Keep) + 4095) / 4096)
 
 /* Sets up memory that was zero, and leaves one alone that is in use and sane. */
@@ -38,12 +39,16 @@ void keep_init(Keep *keep, uint32_t ring_taken);
 size_t keep_peek(const Keep *keep, const uint8_t **ret_data);
 void keep_take(Keep *keep, size_t size);
 void keep_put(Keep *keep, const uint8_t *data, size_t size);
+/* The same for the log, which reads all of it once.  Killed between the two, a daemon leaves the stretch to
+ * its successor: better logged twice than never. */
+size_t keep_unlogged(const Keep *keep, const uint8_t **ret_data);
+void keep_logged(Keep *keep, size_t size);
 
 /*
- * Moves at most @most bytes from the guest's ring into @keep and, when @copy is not NULL, also there. Returns
- * how many; -1 when the guest's numbers are impossible: its ring is then taken as empty.
+ * Moves at most @most bytes from the guest's ring into @keep.  Returns how many; -1 when the guest's numbers
+ * are impossible: its ring is then taken as empty.
  */
-int ring_receive(struct xencons_interface *ring, Keep *keep, uint8_t *copy, size_t most);
+int ring_receive(struct xencons_interface *ring, Keep *keep, size_t most);
 /* How many bytes the guest could be sent, and sending them.  Returns how many were. */
 size_t ring_room(struct xencons_interface *ring);
 size_t ring_send(struct xencons_interface *ring, const uint8_t *data, size_t size);

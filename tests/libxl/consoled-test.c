@@ -37,7 +37,7 @@ bytes_arrive_in_order_across_the_end_of_the_ring(void)
         g_string_append_len(sent, line, n);
         if (i % 7)
             continue;
-        while (ring_receive(ring, keep, NULL, 100) > 0)
+        while (ring_receive(ring, keep, 100) > 0)
             ;
         while ((size = keep_peek(keep, &data))) {
             g_string_append_len(got, (const char *)data, size);
@@ -56,10 +56,10 @@ impossible_indexes_are_not_believed(void)
 
     keep_init(keep, 0);
     ring->out_prod = 5000;
-    g_assert_cmpint(ring_receive(ring, keep, NULL, 10000), ==, -1);
-    g_assert_cmpint(ring_receive(ring, keep, NULL, 10000), ==, 0);
+    g_assert_cmpint(ring_receive(ring, keep, 10000), ==, -1);
+    g_assert_cmpint(ring_receive(ring, keep, 10000), ==, 0);
     ring->out_prod = 5001;
-    g_assert_cmpint(ring_receive(ring, keep, NULL, 10000), ==, 1);
+    g_assert_cmpint(ring_receive(ring, keep, 10000), ==, 1);
     ring->in_prod = 10;
     ring->in_cons = 900;
     g_assert_cmpuint(ring_room(ring), ==, 0);
@@ -75,13 +75,45 @@ bytes_are_not_taken_twice_after_a_crash(void)
 
     keep_init(keep, 0);
     guest_writes(ring, "abc", 3);
-    g_assert_cmpint(ring_receive(ring, keep, NULL, 100), ==, 3);
+    g_assert_cmpint(ring_receive(ring, keep, 100), ==, 3);
     ring->out_cons = 0;
     keep_init(keep, 0); /* a new daemon finds the memory in use */
     guest_writes(ring, "def", 3);
-    g_assert_cmpint(ring_receive(ring, keep, NULL, 100), ==, 3);
+    g_assert_cmpint(ring_receive(ring, keep, 100), ==, 3);
     g_assert_cmpuint(keep_peek(keep, &data), ==, 6);
     g_assert_cmpmem(data, 6, "abcdef", 6);
+}
+
+/* The daemon died after it took the bytes and before the log had them. */
+static void
+bytes_are_logged_after_a_crash(void)
+{
+    g_autofree struct xencons_interface *ring = g_new0(struct xencons_interface, 1);
+    g_autofree Keep *keep = g_new0(Keep, 1);
+    g_autofree uint8_t *flood = g_malloc0(KEEP_SIZE);
+    const uint8_t *data;
+
+    keep_init(keep, 0);
+    guest_writes(ring, "abcdef", 6);
+    g_assert_cmpint(ring_receive(ring, keep, 100), ==, 6);
+    keep_logged(keep, 2);
+    keep_take(keep, 6); /* that somebody has read them is another matter */
+    keep_init(keep, 0);
+    g_assert_cmpuint(keep_unlogged(keep, &data), ==, 4);
+    g_assert_cmpmem(data, 4, "cdef", 4);
+    keep_logged(keep, 4);
+    g_assert_cmpuint(keep_unlogged(keep, &data), ==, 0);
+
+    /* What was overwritten before it was logged is gone, and nothing before it is shown in its place. */
+    keep_put(keep, (const uint8_t *)"0123456789", 10);
+    keep_put(keep, flood, KEEP_SIZE - 5);
+    g_assert_cmpuint(keep->written - keep->logged, ==, KEEP_SIZE);
+    g_assert_cmpuint(keep_unlogged(keep, &data), >=, 5);
+    g_assert_cmpmem(data, 5, "56789", 5);
+
+    keep->logged = keep->written + 1; /* nonsense is not believed */
+    keep_init(keep, 0);
+    g_assert_cmpuint(keep->written, ==, 0);
 }
 
 static void
@@ -168,6 +200,7 @@ main(int argc, char **argv)
     g_test_add_func("/consoled/impossible_indexes_are_not_believed", impossible_indexes_are_not_believed);
     g_test_add_func("/consoled/bytes_are_not_taken_twice_after_a_crash",
                     bytes_are_not_taken_twice_after_a_crash);
+    g_test_add_func("/consoled/bytes_are_logged_after_a_crash", bytes_are_logged_after_a_crash);
     g_test_add_func("/consoled/newest_bytes_are_kept", newest_bytes_are_kept);
     g_test_add_func("/consoled/input_waits_for_room", input_waits_for_room);
     g_test_add_func("/consoled/flood_is_slowed_down", flood_is_slowed_down);
