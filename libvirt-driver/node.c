@@ -5,6 +5,7 @@
  * Domain 0's kernel sees a part of the machine only; what is told here is what the hypervisor says.
  */
 #include "entries.h"
+#include "capabilities.h"
 #include "error.h"
 
 #include "domain_driver.h"
@@ -209,9 +210,9 @@ countPages(GPtrArray *nodes, int cell, unsigned int kib, unsigned long long *cou
 {
     size_t i;
 
-    if (kib != 4) {
+    if (kib != XEN_PAGE_KIB) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("the hypervisor counts pages of 4 KiB and not of %u KiB"), kib);
+                       _("the hypervisor counts pages of %d KiB and not of %u KiB"), XEN_PAGE_KIB, kib);
         return -1;
     }
     *count = 0;

@@ -279,6 +279,11 @@ free_pages_are_the_hypervisor_s(void)
     unsigned long long counts[4] = {0};
     unsigned int small = 4;
     unsigned int large = 2048;
+    g_autofree char *capabilities = virConnectGetCapabilities(conn);
+
+    /* Where virsh finds which sizes to ask for. */
+    g_assert_nonnull(strstr(capabilities, "<pages unit='KiB' size='4'/>"));
+    g_assert_nonnull(strstr(capabilities, "<pages unit='KiB' size='4'>4194304</pages>"));
 
     g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, 0, 4, counts, 0), ==, 1);
     g_assert_cmpuint(counts[0], ==, virNodeGetFreeMemory(conn) / 4096);
