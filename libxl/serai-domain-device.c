@@ -511,6 +511,30 @@ serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskSt
 }
 
 gboolean
+serai_domain_check_disk(SeraiDomain *domain, const char *target, GError **error)
+{
+    g_autoptr(SeraiDevice) device = find_disk(domain, target, error);
+    SeraiHost *host = domain->host;
+    g_autofree char *reason = NULL;
+
+    if (!device)
+        return fail_named(domain, _("Cannot look at a disk"), error);
+    if (serai_device_is_empty(device))
+        return TRUE;
+    if (!host->fake && serai_device_is_model_disk(device) && !serai_device_model_runs(host, domain->domid)) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("QEMU, which served disk '%s', has ended."), target);
+        return fail_named(domain, _("A disk has failed"), error);
+    }
+    reason = serai_device_backend_reason(host, domain->domid, device);
+    if (!reason)
+        return TRUE;
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The backend of disk '%s' says: %s."),
+                target, reason);
+    return fail_named(domain, _("A disk has failed"), error);
+}
+
+gboolean
 serai_domain_get_nic_stats(SeraiDomain *domain, int devid, SeraiNicStats *ret_stats, GError **error)
 {
     g_autoptr(SeraiDevice) wanted = serai_device_new(SERAI_DEVICE_NIC), device = NULL;
