@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Entries about disks: what they did, how large they are, and making them larger.
+ * Entries about disks: what they did, whether they are served, how large they are, and making them larger.
  */
 #include "block.h"
 #include "entries.h"
@@ -122,6 +122,69 @@ xenDomainBlockStatsFlags(virDomainPtr dom, const char *path, virTypedParameterPt
     *nparams = i;
     ret = 0;
 
+cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+/* Has failed, or not, or -1 with an error. */
+static int
+hasFailed(SeraiDomain *domain, const char *target)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (serai_domain_check_disk(domain, target, &error))
+        return 0;
+    if (g_error_matches(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED)) {
+        VIR_INFO("%s", error->message);
+        return 1;
+    }
+    xenReportError(&error, _("cannot ask for disk '%s'"), target);
+    return -1;
+}
+
+/* Disks that nobody serves any more; a request that failed by itself only the guest knows of. */
+int
+xenDomainGetDiskErrors(virDomainPtr dom, virDomainDiskErrorPtr errors, unsigned int nerrors,
+                       unsigned int flags)
+{
+    virDomainObj *vm;
+    size_t i;
+    int count = 0;
+    int ret = -1;
+
+    virCheckFlags(0, -1);
+
+    vm = xenDomainObjFromDomain(dom);
+    if (!vm)
+        return -1;
+    if (virDomainGetDiskErrorsEnsureACL(dom->conn, vm->def) < 0)
+        goto cleanup;
+    if (virDomainObjBeginJob(vm, VIR_JOB_QUERY) < 0)
+        goto cleanup;
+    if (xenDomainCheckActive(vm) < 0)
+        goto endjob;
+    if (!errors) {
+        ret = vm->def->ndisks;
+        goto endjob;
+    }
+    for (i = 0; i < vm->def->ndisks && count < (int)nerrors; i++) {
+        int failed = hasFailed(XEN_PRIVATE(vm)->domain, vm->def->disks[i]->dst);
+
+        if (failed < 0)
+            goto endjob;
+        if (!failed)
+            continue;
+        errors[count].disk = g_strdup(vm->def->disks[i]->dst);
+        errors[count].error = VIR_DOMAIN_DISK_ERROR_UNSPEC;
+        count++;
+    }
+    ret = count;
+
+endjob:
+    for (i = 0; ret < 0 && (int)i < count; i++)
+        g_clear_pointer(&errors[i].disk, g_free);
+    virDomainObjEndJob(vm);
 cleanup:
     virDomainObjEndAPI(&vm);
     return ret;

@@ -64,6 +64,7 @@ addCell(virCaps *caps, unsigned int number, const SeraiNode *node, GArray *cpus)
     g_autofree virCapsHostNUMACellCPU *list = g_new0(virCapsHostNUMACellCPU, cpus->len);
     virCapsHostNUMACellCPU *owned;
     virNumaDistance *distances = NULL;
+    virCapsHostNUMACellPageInfo *pages;
     int ndistances = node->distances ? node->distances->len : 0;
     int count = 0;
     size_t i, j;
@@ -94,9 +95,13 @@ addCell(virCaps *caps, unsigned int number, const SeraiNode *node, GArray *cpus)
             distances[i].value = g_array_index(node->distances, guint, i);
         }
     }
+    /* The one size that the hypervisor counts. */
+    pages = g_new0(virCapsHostNUMACellPageInfo, 1);
+    pages->size = XEN_PAGE_KIB;
+    pages->avail = node->total_kib / XEN_PAGE_KIB;
     owned = g_steal_pointer(&list);
     virCapabilitiesHostNUMAAddCell(caps->host.numa, number, node->total_kib, count, &owned, ndistances,
-                                   &distances, 0, NULL, NULL);
+                                   &distances, 1, &pages, NULL);
 }
 
 static int
@@ -111,6 +116,9 @@ initNuma(xenDriver *driver, virCaps *caps)
         xenReportError(&error, "%s", _("cannot ask for the topology of the host"));
         return -1;
     }
+    caps->host.nPagesSize = 1;
+    caps->host.pagesSize = g_new0(unsigned int, 1);
+    caps->host.pagesSize[0] = XEN_PAGE_KIB;
     caps->host.numa = virCapabilitiesHostNUMANew();
     for (i = 0; i < nodes->len; i++) {
         const SeraiNode *node = g_ptr_array_index(nodes, i);

@@ -4,6 +4,9 @@
 #include "driver.h"
 #include "domain_capabilities.h"
 
+/* The size of the pages that the hypervisor counts, in KiB. */
+#define XEN_PAGE_KIB 4
+
 /* What the host can run, from what the hypervisor says. */
 virCaps *xenCapabilitiesNew(xenDriver *driver);
 

@@ -238,13 +238,19 @@ xenDomainGetDefs(virDomainObj *vm, unsigned int flags, virDomainDef **live, virD
 }
 
 virDomainDef *
-xenDomainGetOneDef(virDomainObj *vm, unsigned int flags)
+xenDomainGetOneDefState(virDomainObj *vm, unsigned int flags, bool *live)
 {
-    virDomainDef *def = virDomainObjGetOneDef(vm, flags);
+    virDomainDef *def = virDomainObjGetOneDefState(vm, flags, live);
 
     if (!def)
         nameDomain(vm);
     return def;
+}
+
+virDomainDef *
+xenDomainGetOneDef(virDomainObj *vm, unsigned int flags)
+{
+    return xenDomainGetOneDefState(vm, flags, NULL);
 }
 
 virDomainDiskDef *

@@ -49,6 +49,8 @@ int xenDomainCheckGuest(const virDomainObj *vm);
 int xenDomainSettleImpact(virDomainObj *vm, unsigned int *flags);
 int xenDomainGetDefs(virDomainObj *vm, unsigned int flags, virDomainDef **live, virDomainDef **persistent);
 virDomainDef *xenDomainGetOneDef(virDomainObj *vm, unsigned int flags);
+/* The same, and whether it is the live one. */
+virDomainDef *xenDomainGetOneDefState(virDomainObj *vm, unsigned int flags, bool *live);
 
 /* By target, or by source, which several disks may have if @allowAmbiguous.  NULL with an error. */
 virDomainDiskDef *xenDomainFindDisk(virDomainDef *def, const char *path, bool allowAmbiguous);

@@ -5,6 +5,7 @@
  * Domain 0's kernel sees a part of the machine only; what is told here is what the hypervisor says.
  */
 #include "entries.h"
+#include "capabilities.h"
 #include "error.h"
 
 #include "domain_driver.h"
@@ -201,6 +202,56 @@ xenNodeGetCellsFreeMemory(virConnectPtr conn, unsigned long long *freeMems, int 
         freeMems[count] = node->free_kib * 1024;
     }
     return count;
+}
+
+/* Free pages of @kib KiB on a node, or on all with -1.  -1 with an error. */
+static int
+countPages(GPtrArray *nodes, int cell, unsigned int kib, unsigned long long *count)
+{
+    size_t i;
+
+    if (kib != XEN_PAGE_KIB) {
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                       _("the hypervisor counts pages of %d KiB and not of %u KiB"), XEN_PAGE_KIB, kib);
+        return -1;
+    }
+    *count = 0;
+    for (i = 0; i < nodes->len; i++) {
+        const SeraiNode *node = g_ptr_array_index(nodes, i);
+
+        if (node->present && (cell < 0 || cell == (int)i))
+            *count += node->free_kib / kib;
+    }
+    return 0;
+}
+
+int
+xenNodeGetFreePages(virConnectPtr conn, unsigned int npages, unsigned int *pages, int startCell,
+                    unsigned int cellCount, unsigned long long *counts, unsigned int flags)
+{
+    g_autoptr(GPtrArray) nodes = NULL;
+    int ncounts = 0;
+    int cell;
+    size_t i;
+
+    virCheckFlags(0, -1);
+
+    if (virNodeGetFreePagesEnsureACL(conn) < 0)
+        return -1;
+    nodes = hostNodes(conn->privateData);
+    if (!nodes)
+        return -1;
+    if (startCell < -1 || startCell >= (int)nodes->len) {
+        virReportError(VIR_ERR_INVALID_ARG, _("there is no NUMA node %d"), startCell);
+        return -1;
+    }
+    for (cell = startCell; cell < (int)nodes->len && (unsigned int)(cell - startCell) < cellCount; cell++) {
+        for (i = 0; i < npages; i++) {
+            if (countPages(nodes, cell, pages[i], &counts[ncounts++]) < 0)
+                return -1;
+        }
+    }
+    return ncounts;
 }
 
 unsigned long long

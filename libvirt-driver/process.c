@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "disk-limits.h"
 #include "error.h"
+#include "memory.h"
 #include "save.h"
 
 #include "domain_audit.h"
@@ -230,7 +231,7 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, unsigned int flags)
         if (xenNetActivate(driver, vm, vm->def->nets[i]) < 0)
             goto undo;
     }
-    if (xenDiskLimitsApplyAll(driver, vm) < 0)
+    if (xenMemoryApplyLimit(vm) < 0 || xenDiskLimitsApplyAll(driver, vm) < 0)
         goto undo;
     /* A guest that has run must be found again; one that has not may be lost. */
     if (virDomainObjSave(vm, driver->xmlopt, driver->settings->stateDir) < 0)

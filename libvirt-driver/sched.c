@@ -6,6 +6,7 @@
  * <global_period> of 100 ms, so that a cap of 150 percent is 150000 of 100000 microseconds.
  */
 #include "entries.h"
+#include "conf.h"
 #include "domain.h"
 #include "error.h"
 
@@ -66,7 +67,7 @@ xenDomainGetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
         return -1;
     if (virDomainGetSchedulerParametersFlagsEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    def = virDomainObjGetOneDefState(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY, &live);
+    def = xenDomainGetOneDefState(vm, flags & ~VIR_TYPED_PARAM_STRING_OKAY, &live);
     if (!def)
         goto cleanup;
 
@@ -219,6 +220,139 @@ xenDomainGetNumaParameters(virDomainPtr dom, virTypedParameterPtr params, int *n
     *nparams = MIN(*nparams, 2);
     ret = 0;
 
+cleanup:
+    virDomainObjEndAPI(&vm);
+    return ret;
+}
+
+/* What params say, checked against nothing but themselves.  @mode is -1 and @nodes NULL when not given. */
+static int
+parseNuma(virTypedParameterPtr params, int nparams, int *mode, virBitmap **nodes)
+{
+    const char *text = NULL;
+
+    *mode = -1;
+    if (virTypedParamsValidate(params, nparams, VIR_DOMAIN_NUMA_MODE, VIR_TYPED_PARAM_INT,
+                               VIR_DOMAIN_NUMA_NODESET, VIR_TYPED_PARAM_STRING, NULL) < 0 ||
+        virTypedParamsGetInt(params, nparams, VIR_DOMAIN_NUMA_MODE, mode) < 0 ||
+        virTypedParamsGetString(params, nparams, VIR_DOMAIN_NUMA_NODESET, &text) < 0)
+        return -1;
+    if (*mode >= VIR_DOMAIN_NUMATUNE_MEM_LAST || *mode < -1) {
+        virReportError(VIR_ERR_INVALID_ARG, _("there is no NUMA mode %d"), *mode);
+        return -1;
+    }
+    if (text && virBitmapParse(text, nodes, VIR_DOMAIN_CPUMASK_LEN) < 0)
+        return -1;
+    if (*nodes && virBitmapIsAllClear(*nodes)) {
+        virReportError(VIR_ERR_INVALID_ARG, _("nodeset '%s' has no NUMA node"), text);
+        return -1;
+    }
+    return 0;
+}
+
+/* Whether the host has all the nodes. */
+static int
+checkNodes(xenDriver *driver, virBitmap *nodes)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) present = serai_host_get_nodes(driver->host, &error);
+    ssize_t node = -1;
+
+    if (!present) {
+        xenReportError(&error, "%s", _("cannot ask for the memory of the host"));
+        return -1;
+    }
+    while ((node = virBitmapNextSetBit(nodes, node)) >= 0) {
+        if (node >= (ssize_t)present->len || !((SeraiNode *)g_ptr_array_index(present, node))->present) {
+            virReportError(VIR_ERR_INVALID_ARG, _("there is no NUMA node %zd"), node);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+setPersistentNodes(virDomainDef *def, int mode, virBitmap *nodes)
+{
+    if (!nodes && !virDomainNumatuneGetNodeset(def->numa, NULL, -1)) {
+        virReportError(VIR_ERR_INVALID_ARG, _("a NUMA mode of domain '%s' needs a nodeset"), def->name);
+        return -1;
+    }
+    return virDomainNumatuneSet(def->numa, true, -1, mode, nodes);
+}
+
+/*
+ * The hypervisor looks on the nodes first for what a domain gets from now on; what it has stays where it is.
+ * So a mode that promises more cannot change, nor its nodes.
+ */
+static int
+setLiveNodes(virDomainObj *vm, virDomainDef *def, int mode, virBitmap *nodes)
+{
+    virDomainNumatuneMemMode now = VIR_DOMAIN_NUMATUNE_MEM_STRICT;
+    g_autoptr(GBytes) bits = nodes ? xenConfBitmap(nodes) : NULL;
+    g_autoptr(GError) error = NULL;
+
+    ignore_value(virDomainNumatuneGetMode(def->numa, -1, &now));
+    if (mode >= 0 && mode != (int)now) {
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("the NUMA mode of domain '%s' cannot change while it runs"), def->name);
+        return -1;
+    }
+    if (!nodes)
+        return 0;
+    if (now == VIR_DOMAIN_NUMATUNE_MEM_STRICT) {
+        virReportError(
+            VIR_ERR_OPERATION_INVALID,
+            _("the memory of domain '%s' cannot move while it runs, as NUMA mode 'strict' would ask"),
+            def->name);
+        return -1;
+    }
+    if (!serai_domain_set_nodes(XEN_PRIVATE(vm)->domain, bits, &error)) {
+        xenReportError(&error, _("cannot change the NUMA nodes of domain '%s'"), def->name);
+        return -1;
+    }
+    return virDomainNumatuneSet(def->numa, true, -1, mode, nodes);
+}
+
+int
+xenDomainSetNumaParameters(virDomainPtr dom, virTypedParameterPtr params, int nparams, unsigned int flags)
+{
+    xenDriver *driver = dom->conn->privateData;
+    g_autoptr(virBitmap) nodes = NULL;
+    virDomainDef *live = NULL;
+    virDomainDef *persistent = NULL;
+    virDomainObj *vm;
+    int mode;
+    int ret = -1;
+
+    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG, -1);
+    if (parseNuma(params, nparams, &mode, &nodes) < 0)
+        return -1;
+
+    vm = xenDomainObjFromDomain(dom);
+    if (!vm)
+        return -1;
+    if (virDomainSetNumaParametersEnsureACL(dom->conn, vm->def, flags) < 0)
+        goto cleanup;
+    if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
+        goto cleanup;
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
+        goto endjob;
+    if (nodes && checkNodes(driver, nodes) < 0)
+        goto endjob;
+
+    if (live) {
+        if (setLiveNodes(vm, live, mode, nodes) < 0)
+            goto endjob;
+        xenDomainSaveStatus(driver, vm);
+    }
+    if (persistent && (setPersistentNodes(persistent, mode, nodes) < 0 ||
+                       xenDomainSavePersistent(driver, vm, persistent) < 0))
+        goto endjob;
+    ret = 0;
+
+endjob:
+    virDomainObjEndJob(vm);
 cleanup:
     virDomainObjEndAPI(&vm);
     return ret;

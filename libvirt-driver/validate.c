@@ -54,8 +54,9 @@ validateElements(const virDomainDef *def)
         {"genid", def->genidRequested},
         /* Limits that nothing would enforce. */
         {"blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0},
-        {"memtune", virMemoryLimitIsSet(def->mem.hard_limit) || virMemoryLimitIsSet(def->mem.soft_limit) ||
-                        virMemoryLimitIsSet(def->mem.swap_hard_limit) || def->mem.min_guarantee > 0},
+        {"memtune soft_limit", virMemoryLimitIsSet(def->mem.soft_limit)},
+        {"memtune swap_hard_limit", virMemoryLimitIsSet(def->mem.swap_hard_limit)},
+        {"memtune min_guarantee", def->mem.min_guarantee > 0},
         {"cputune quota", def->cputune.quota != 0 || def->cputune.period != 0},
         {"cachetune", def->nresctrls > 0},
         {"idmap", def->idmap.nuidmap > 0 || def->idmap.ngidmap > 0},
@@ -84,6 +85,12 @@ validateMemory(const virDomainDef *def)
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
                        _("<currentMemory> of domain '%s' is %llu KiB, less than the %d KiB a domain needs"),
                        def->name, def->mem.cur_balloon, XEN_MIN_MEMORY_KB);
+        return -1;
+    }
+    if (def->mem.hard_limit < MAX(def->mem.cur_balloon, XEN_MIN_MEMORY_KB)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<hard_limit> of domain '%s' is %llu KiB, less than its <currentMemory>"), def->name,
+                       def->mem.hard_limit);
         return -1;
     }
     if (def->mem.max_memory > 0 || def->mem.memory_slots > 0) {

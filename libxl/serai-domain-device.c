@@ -185,6 +185,26 @@ serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return TRUE;
 }
 
+gboolean
+serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GPtrArray) devices = serai_domain_list_devices(domain, error);
+
+    for (guint i = 0; devices && i < devices->len; i++) {
+        const SeraiDevice *device = devices->pdata[i];
+        g_autofree char *backend = serai_device_backend_path(domain->domid, device);
+        g_autoptr(GError) local = NULL;
+
+        if (!backend || serai_store_read_number(domain->host->store, 1, "%s/online", backend) != 0 ||
+            serai_domain_detach_device_sync(domain, device, SERAI_DETACH_NONE, cancellable, &local) ||
+            g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))
+            continue;
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    return devices != NULL;
+}
+
 /* --- changing --------------------------------------------------------------------------------- */
 
 static gboolean
@@ -488,6 +508,30 @@ serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskSt
     read_counter(dir, "oo_req", &s.out_of_requests);
     *ret_stats = s;
     return TRUE;
+}
+
+gboolean
+serai_domain_check_disk(SeraiDomain *domain, const char *target, GError **error)
+{
+    g_autoptr(SeraiDevice) device = find_disk(domain, target, error);
+    SeraiHost *host = domain->host;
+    g_autofree char *reason = NULL;
+
+    if (!device)
+        return fail_named(domain, _("Cannot look at a disk"), error);
+    if (serai_device_is_empty(device))
+        return TRUE;
+    if (!host->fake && serai_device_is_model_disk(device) && !serai_device_model_runs(host, domain->domid)) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED,
+                    _("QEMU, which served disk '%s', has ended."), target);
+        return fail_named(domain, _("A disk has failed"), error);
+    }
+    reason = serai_device_backend_reason(host, domain->domid, device);
+    if (!reason)
+        return TRUE;
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The backend of disk '%s' says: %s."),
+                target, reason);
+    return fail_named(domain, _("A disk has failed"), error);
 }
 
 gboolean

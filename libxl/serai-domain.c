@@ -7,6 +7,7 @@
 #include "private/create.h"
 #include "private/device.h"
 #include "private/domain.h"
+#include "private/peek.h"
 #include "private/record.h"
 #include "private/teardown.h"
 
@@ -545,6 +546,16 @@ serai_domain_set_sched(SeraiDomain *domain, int weight, int cap, GError **error)
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
+/* A number that an agent in the guest keeps in the store (xe-guest-utilities does); 0 when there is none. */
+static guint64
+guest_number(SeraiDomain *domain, const char *name)
+{
+    gint64 value =
+        serai_store_read_number(domain->host->store, 0, "/local/domain/%u/data/%s", domain->domid, name);
+
+    return MAX(value, 0);
+}
+
 gboolean
 serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, GError **error)
 {
@@ -555,10 +566,13 @@ serai_domain_get_memory_stats(SeraiDomain *domain, SeraiMemoryStats *ret_stats, 
         return FALSE;
     *ret_stats = (SeraiMemoryStats){
         .current_kib = info.tot_pages << 2,
-        .maximum_kib = info.max_pages << 2,
+        .maximum_kib = (info.max_pages << 2) - MIN(info.max_pages << 2, SERAI_SLACK_KIB),
         .target_kib = serai_store_read_number(store, 0, "/local/domain/%u/memory/target", domain->domid),
         .static_max_kib =
             serai_store_read_number(store, 0, "/local/domain/%u/memory/static-max", domain->domid),
+        .guest_total_kib = guest_number(domain, "meminfo_total"),
+        .guest_free_kib = guest_number(domain, "meminfo_free"),
+        .guest_available_kib = guest_number(domain, "meminfo_available"),
     };
     return TRUE;
 }
@@ -572,28 +586,96 @@ serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error)
 
     if (kib < 4096 || (most && kib > most)) {
         g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
-                    _("The memory of the domain can be from 4096 to %" G_GUINT64_FORMAT " KiB."), most);
+                    _("The memory of the domain can be from 4096 to %lu KiB."), (unsigned long)most);
         return named(domain, FALSE, error);
     }
     return named(domain, write_control(domain, error, "memory/target", value), error);
+}
+
+/* Whether the hypervisor's limit may become @kib: what a domain has cannot be taken away. */
+static gboolean
+check_limit(SeraiDomain *domain, guint64 kib, GError **error)
+{
+    xen_domctl_getdomaininfo_t info;
+
+    if (!serai_domain_raw_info(domain, &info, error))
+        return FALSE;
+    if (kib >= info.tot_pages << 2)
+        return TRUE;
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                _("The domain has %lu KiB of memory; its maximum cannot be below."),
+                (unsigned long)info.tot_pages << 2);
+    return FALSE;
 }
 
 gboolean
 serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **error)
 {
     g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~(guint64)3);
-    xen_domctl_getdomaininfo_t info;
 
-    if (!named(domain, serai_domain_raw_info(domain, &info, error), error))
-        return FALSE;
-    if (kib < info.tot_pages << 2) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
-                    _("The domain has %" G_GUINT64_FORMAT " KiB of memory; its maximum cannot be below."),
-                    (guint64)info.tot_pages << 2);
-        return named(domain, FALSE, error);
-    }
     return named(domain,
-                 serai_hv_max_mem(domain->host->hv, domain->domid, kib + 1024, error) &&
+                 check_limit(domain, kib, error) &&
+                     serai_hv_max_mem(domain->host->hv, domain->domid, kib + SERAI_SLACK_KIB, error) &&
                      write_control(domain, error, "memory/static-max", value),
                  error);
+}
+
+gboolean
+serai_domain_set_memory_limit(SeraiDomain *domain, guint64 kib, GError **error)
+{
+    return named(domain,
+                 check_limit(domain, kib, error) &&
+                     serai_hv_max_mem(domain->host->hv, domain->domid, kib + SERAI_SLACK_KIB, error),
+                 error);
+}
+
+gboolean
+serai_domain_set_nodes(SeraiDomain *domain, GBytes *nodes, GError **error)
+{
+    return named(domain,
+                 alive(domain, error) && serai_hv_set_nodes(domain->host->hv, domain->domid, nodes, error),
+                 error);
+}
+
+gboolean
+serai_domain_read_memory(SeraiDomain *domain, SeraiAddress kind, guint64 address, void *buffer, gsize size,
+                         GError **error)
+{
+    return named(domain,
+                 alive(domain, error) &&
+                     serai_peek(domain->host->hv, domain->domid, kind == SERAI_ADDRESS_VIRTUAL, address,
+                                buffer, size, error),
+                 error);
+}
+
+/* --- what the guest tells --------------------------------------------------------------------- */
+
+/* A name that may stand where names of hosts do; the guest may have written anything. */
+static gboolean
+is_hostname(const char *name)
+{
+    const char *c;
+
+    for (c = name; g_ascii_isalnum(*c) || *c == '-' || *c == '.' || *c == '_'; c++)
+        ;
+    return *c == '\0' && c > name && c - name <= 253 && *name != '-' && *name != '.';
+}
+
+char *
+serai_domain_dup_guest_hostname(SeraiDomain *domain, GError **error)
+{
+    g_autofree char *name = NULL;
+
+    if (!alive(domain, error)) {
+        named(domain, FALSE, error);
+        return NULL;
+    }
+    name = serai_store_read(domain->host->store, "/local/domain/%u/data/host_name", domain->domid);
+    if (name && is_hostname(name))
+        return g_steal_pointer(&name);
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                        name ? _("The guest tells a name that is no name of a host.")
+                             : _("The guest has not told its name (data/host_name in the store)."));
+    named(domain, FALSE, error);
+    return NULL;
 }

@@ -392,7 +392,7 @@ gboolean serai_domain_set_sched(SeraiDomain *domain, int weight, int cap, GError
  * SeraiMemoryStats:
  * @current_kib: memory the domain has.
  * @target_kib: memory it was asked to have.
- * @maximum_kib: memory the hypervisor lets it have.
+ * @maximum_kib: memory the hypervisor lets it have, without the little that every domain needs besides.
  * @static_max_kib: memory it was started for.
  * @guest_total_kib: what the guest says it has, 0 when it says nothing.
  * @guest_free_kib: what the guest says is unused, 0 when it says nothing.
@@ -443,6 +443,73 @@ gboolean serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError
  * Returns: %TRUE on success.
  */
 gboolean serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **error);
+
+/**
+ * serai_domain_set_memory_limit:
+ * @domain: a domain.
+ * @kib: memory in KiB.
+ * @error: where the reason goes.
+ *
+ * The hypervisor's limit alone: a balloon driver that wants more fails, though the target may be as high as
+ * before.  serai_domain_set_memory_max() sets both.
+ *
+ * Returns: %TRUE, or %FALSE with %SERAI_ERROR_INVALID_CONFIG when the domain has more already.
+ */
+gboolean serai_domain_set_memory_limit(SeraiDomain *domain, guint64 kib, GError **error);
+
+/**
+ * serai_domain_set_nodes:
+ * @domain: a domain.
+ * @nodes: NUMA nodes, one bit for each, the lowest first.
+ * @error: where the reason goes.
+ *
+ * Where the hypervisor should look first for memory that the domain gets from now on.  What it has stays.
+ *
+ * Returns: %TRUE on success.
+ */
+gboolean serai_domain_set_nodes(SeraiDomain *domain, GBytes *nodes, GError **error);
+
+/**
+ * SeraiAddress:
+ * @SERAI_ADDRESS_PHYSICAL: what the guest takes for physical memory, from 0 up.
+ * @SERAI_ADDRESS_VIRTUAL: a virtual address as vCPU 0 sees it this moment.
+ *
+ * Which addresses are meant.
+ */
+typedef enum {
+    SERAI_ADDRESS_PHYSICAL,
+    SERAI_ADDRESS_VIRTUAL,
+} SeraiAddress;
+
+/**
+ * serai_domain_read_memory:
+ * @domain: a paravirtualized domain; it may run.
+ * @kind: which addresses are meant.
+ * @address: where to begin.
+ * @buffer: (out caller-allocates) (array length=size) (element-type guint8): filled in.
+ * @size: bytes.
+ * @error: where the reason goes.
+ *
+ * Copies from the guest's memory, all of @size or nothing.  A guest that has not told where its memory lies
+ * (Linux does early in its boot) has no physical addresses yet.
+ *
+ * Returns: %TRUE, or %FALSE with %SERAI_ERROR_INVALID_CONFIG when there is no memory at an address, with
+ * %SERAI_ERROR_GUEST_REFUSED when the guest's tables do not lead to it.
+ */
+gboolean serai_domain_read_memory(SeraiDomain *domain, SeraiAddress kind, guint64 address, void *buffer,
+                                  gsize size, GError **error);
+
+/**
+ * serai_domain_dup_guest_hostname:
+ * @domain: a domain.
+ * @error: where the reason goes.
+ *
+ * The name that something in the guest wrote to data/host_name of its home in the store.  It is what the
+ * guest says and nothing more; only its letters are checked.
+ *
+ * Returns: (transfer full): the name, or %NULL with %SERAI_ERROR_UNSUPPORTED when there is none.
+ */
+char *serai_domain_dup_guest_hostname(SeraiDomain *domain, GError **error);
 
 /* --- devices ---------------------------------------------------------------------------------- */
 
@@ -542,6 +609,20 @@ gboolean serai_domain_detach_device_finish(SeraiDomain *domain, GAsyncResult *re
  */
 gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device,
                                          SeraiDetachFlags flags, GCancellable *cancellable, GError **error);
+
+/**
+ * serai_domain_finish_detaching_sync:
+ * @domain: a domain.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * Goes on with each detaching that ended with its process: the device is gone afterwards, or given back to a
+ * guest that does not let go of it.  Nobody else may be detaching devices of this domain meanwhile.  For a
+ * worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
+gboolean serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error);
 
 /**
  * serai_domain_update_device_async:
@@ -651,6 +732,20 @@ typedef struct {
  */
 gboolean serai_domain_get_disk_stats(SeraiDomain *domain, const char *target, SeraiDiskStats *ret_stats,
                                      GError **error);
+
+/**
+ * serai_domain_check_disk:
+ * @domain: a domain that runs.
+ * @target: name of a disk.
+ * @error: where the reason goes.
+ *
+ * Whether dom0's side of a disk still serves it: a QEMU that ended serves no more, and the kernel's backend
+ * tells when it gave up.  Single requests that failed are the guest's to know.
+ *
+ * Returns: %TRUE when it serves, or %FALSE with %SERAI_ERROR_DEVICE_FAILED and the reason; any other code is
+ * a failure of the question.
+ */
+gboolean serai_domain_check_disk(SeraiDomain *domain, const char *target, GError **error);
 
 /**
  * SeraiNicStats:

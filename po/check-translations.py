@@ -24,6 +24,11 @@ def unlisted(folder):
             and re.search(r"\b_\(", path.read_text(encoding="utf-8"))]
 
 
+def cut_short(template):
+    """Messages of which xgettext saw the beginning only, as a macro (G_GUINT64_FORMAT) has the rest."""
+    return re.findall(r'^(?:msgid )?"(.*[^%]%)"$', template.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def lines(path):
     return [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
 
@@ -42,6 +47,9 @@ def main():
         template = pathlib.Path(work) / "serai.pot"
         subprocess.run(["xgettext", "--from-code=UTF-8", "--keyword=_", "--keyword=N_", "-o", template,
                         *lines(folder / "POTFILES")], cwd=folder.parent, check=True, stderr=subprocess.DEVNULL)
+        for message in cut_short(template):
+            print(f"the message '{message}...' has a macro in it: write %lu and a cast")
+            failed = True
         for language in lines(folder / "LINGUAS"):
             merged = pathlib.Path(work) / f"{language}.po"
             subprocess.run(["msgmerge", "--quiet", "--no-fuzzy-matching", "-o", merged, folder / f"{language}.po", template],

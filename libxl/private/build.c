@@ -140,8 +140,7 @@ layout_make(SeraiLayout *l, const SeraiElf *elf, uint64_t initrd_size, uint64_t 
         return TRUE;
     /* The padding before the end of the mapping may be given up by a tiny domain, but for the half MiB. */
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                _("The domain starts with %" G_GUINT64_FORMAT
-                  " KiB of memory; its kernel and initrd need %" G_GUINT64_FORMAT " KiB at least."),
+                _("The domain starts with %lu KiB of memory; its kernel and initrd need %lu KiB at least."),
                 page_count << 2, pfn << 2);
     return FALSE;
 }

@@ -22,9 +22,6 @@
 
 #include <time.h>
 
-/* Room above its maximum that a domain may use for what is not its memory proper. */
-#define SLACK_KIB 1024
-
 #define CACHE_DIR "/var/cache/serai"
 
 typedef struct {
@@ -143,7 +140,7 @@ set_limits(Creation *c, GError **error)
     SeraiHv *hv = c->host->hv;
     SeraiTscInfo tsc = {.mode = config->tsc_mode};
 
-    if (!serai_hv_max_mem(hv, c->domid, config->max_memory_kib + SLACK_KIB, error) ||
+    if (!serai_hv_max_mem(hv, c->domid, config->max_memory_kib + SERAI_SLACK_KIB, error) ||
         !serai_hv_set_memory_limit(hv, c->domid, config->max_memory_kib, error))
         return FALSE;
     if (config->tsc_mode != SERAI_TSC_DEFAULT && !serai_hv_set_tsc(hv, c->domid, &tsc, error))

@@ -5,6 +5,9 @@
 #include "private/build.h"
 #include "private/host.h"
 
+/* Room above its maximum that a domain may use for what is not its memory proper. */
+#define SERAI_SLACK_KIB 1024
+
 /* Fills a domain that is empty: from a kernel, or from an image. */
 typedef gboolean (*SeraiFillFunc)(SeraiHost *host, SeraiGuestMemory *memory, const SeraiConfig *config,
                                   SeraiBoot *boot, SeraiProgress *progress, GCancellable *cancellable,

@@ -397,13 +397,31 @@ serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBat
 
 /* --- waiting until backends are ready --------------------------------------------------------- */
 
+/* Where the kernel writes about a failure of a backend. */
+static char *
+failure_path(const char *backend)
+{
+    return g_strdup_printf("/local/domain/0/error/%s", backend + strlen("/local/domain/0/"));
+}
+
+char *
+serai_device_backend_reason(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *backend = serai_device_backend_path(domid, device), *path = NULL;
+
+    if (!backend || device->backend_domid)
+        return NULL;
+    path = failure_path(backend);
+    return serai_store_read(host->store, "%s/error", path);
+}
+
 /* What the kernel wrote about a failure, or the best we can say. */
 static gboolean
 backend_failed(SeraiHost *host, const SeraiAttach *attach, GError **error)
 {
     const SeraiDevice *device = attach->device;
-    const char *node = attach->backend + strlen("/local/domain/0/");
-    g_autofree char *reason = serai_store_read(host->store, "/local/domain/0/error/%s/error", node);
+    g_autofree char *path = failure_path(attach->backend);
+    g_autofree char *reason = serai_store_read(host->store, "%s/error", path);
 
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The backend refuses %s '%s': %s."),
                 frontend_class(device),
@@ -543,8 +561,7 @@ serai_device_remove_nodes(SeraiBatch *batch, guint domid, const char *uuid, cons
 
     serai_batch_remove(batch, frontend);
     if (backend) {
-        g_autofree char *failed =
-            g_strdup_printf("/local/domain/0/error/%s", backend + strlen("/local/domain/0/"));
+        g_autofree char *failed = failure_path(backend);
 
         serai_batch_remove(batch, backend);
         serai_batch_remove(batch, failed);

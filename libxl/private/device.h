@@ -45,6 +45,8 @@ gboolean serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *dev
                             GCancellable *cancellable, GError **error);
 /* Paths and names of a device that exists. */
 char *serai_device_backend_path(guint domid, const SeraiDevice *device);
+/* What the backend of a device in dom0 told about its failure, or NULL: it did not fail. */
+char *serai_device_backend_reason(SeraiHost *host, guint domid, const SeraiDevice *device);
 char *serai_device_frontend_path(guint domid, const SeraiDevice *device);
 char *serai_device_bus_name(guint domid, const SeraiDevice *device);
 

@@ -22,27 +22,67 @@ bad_guest(GError **error, const char *what)
     return FALSE;
 }
 
-/* Copies @count frames side by side. */
-static gboolean
-copy_frames(SeraiGuestState *s, const xen_pfn_t *frames, uint64_t count, void *to, GError **error)
+gboolean
+serai_guest_copy(SeraiHv *hv, uint32_t domid, const xen_pfn_t *frames, uint64_t count, void *to,
+                 GError **error)
 {
     for (uint64_t done = 0; done < count;) {
         uint64_t n = MIN(count - done, 1024);
-        void *map = serai_hv_map(s->hv, s->domid, PROT_READ, n, frames + done, error);
+        void *map = serai_hv_map(hv, domid, PROT_READ, n, frames + done, error);
 
         if (!map)
             return FALSE;
         memcpy((char *)to + (done << SERAI_PAGE_SHIFT), map, n << SERAI_PAGE_SHIFT);
-        serai_hv_unmap(s->hv, map, n);
+        serai_hv_unmap(hv, map, n);
         done += n;
     }
     return TRUE;
 }
 
 static gboolean
+copy_frames(SeraiGuestState *s, const xen_pfn_t *frames, uint64_t count, void *to, GError **error)
+{
+    return serai_guest_copy(s->hv, s->domid, frames, count, to, error);
+}
+
+static gboolean
 copy_frame(SeraiGuestState *s, xen_pfn_t frame, uint64_t *to, GError **error)
 {
     return copy_frames(s, &frame, 1, to, error);
+}
+
+gboolean
+serai_guest_is_frame(xen_pfn_t frame)
+{
+    return frame && frame < FRAME_LIMIT;
+}
+
+xen_pfn_t
+serai_guest_entry_frame(uint64_t entry)
+{
+    return entry >> SERAI_PAGE_SHIFT & 0xffffffffffUL;
+}
+
+gboolean
+serai_guest_table(SeraiHv *hv, uint32_t domid, uint64_t cr3, uint64_t address, uint64_t *ret_table,
+                  GError **error)
+{
+    xen_pfn_t frame = cr3 >> SERAI_PAGE_SHIFT;
+
+    for (int level = 4; level > 1; level--) {
+        uint64_t entry;
+
+        if (!serai_guest_copy(hv, domid, &frame, 1, ret_table, error))
+            return FALSE;
+        entry = ret_table[address >> (3 + 9 * level) & (ENTRIES - 1)];
+        if (!(entry & 1)) {
+            g_set_error(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
+                        _("The guest has mapped nothing at address 0x%lx."), (unsigned long)address);
+            return FALSE;
+        }
+        frame = serai_guest_entry_frame(entry);
+    }
+    return serai_guest_copy(hv, domid, &frame, 1, ret_table, error);
 }
 
 /* The frames of the linear list: one walk down for each level 1 table, then all its entries. */
@@ -57,23 +97,15 @@ find_linear(SeraiGuestState *s, GError **error)
         return bad_guest(error, _("its frame list lies nowhere"));
     while (i < s->list_count) {
         uint64_t at = virt + (i << SERAI_PAGE_SHIFT);
-        xen_pfn_t frame = cr3 >> SERAI_PAGE_SHIFT;
 
-        for (int level = 4; level > 1; level--) {
-            if (!copy_frame(s, frame, table, error))
-                return FALSE;
-            if (!(table[at >> (3 + 9 * level) & 511] & 1))
-                return bad_guest(error, _("its frame list is not mapped"));
-            frame = table[at >> (3 + 9 * level) & 511] >> SERAI_PAGE_SHIFT & 0xffffffffffUL;
-        }
-        if (!copy_frame(s, frame, table, error))
+        if (!serai_guest_table(s->hv, s->domid, cr3, at, table, error))
             return FALSE;
         do {
             uint64_t entry = table[(virt + (i << SERAI_PAGE_SHIFT)) >> 12 & 511];
 
             if (!(entry & 1))
                 return bad_guest(error, _("its frame list is not mapped"));
-            s->list_frames[i++] = entry >> SERAI_PAGE_SHIFT & 0xffffffffffUL;
+            s->list_frames[i++] = serai_guest_entry_frame(entry);
         } while (i < s->list_count && (virt + (i << SERAI_PAGE_SHIFT)) >> 12 & 511);
     }
     return TRUE;
@@ -130,7 +162,7 @@ make_reverse(SeraiGuestState *s)
 xen_pfn_t
 serai_guest_pfn(const SeraiGuestState *s, xen_pfn_t mfn)
 {
-    if (!mfn || mfn >= FRAME_LIMIT)
+    if (!serai_guest_is_frame(mfn))
         return SERAI_NO_FRAME;
     for (uint64_t at = hash(mfn) & s->table_mask; s->reverse[at].mfn; at = (at + 1) & s->table_mask)
         if (s->reverse[at].mfn == mfn)
@@ -175,7 +207,7 @@ serai_guest_read(SeraiGuestState *s, SeraiHv *hv, uint32_t domid, GError **error
         !copy_frames(s, s->list_frames, s->list_count, s->p2m, error))
         return FALSE;
     for (uint64_t pfn = 0; pfn < s->count; pfn++)
-        if (!s->p2m[pfn] || s->p2m[pfn] >= FRAME_LIMIT)
+        if (!serai_guest_is_frame(s->p2m[pfn]))
             s->p2m[pfn] = SERAI_NO_FRAME;
     make_reverse(s);
     return TRUE;

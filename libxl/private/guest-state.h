@@ -33,6 +33,17 @@ xen_pfn_t serai_guest_pfn(const SeraiGuestState *state, xen_pfn_t mfn);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestState, serai_guest_clear)
 
+/* Pieces of that, for who needs a page only (private/peek.c). */
+/* Copies @count frames side by side. */
+gboolean serai_guest_copy(SeraiHv *hv, uint32_t domid, const xen_pfn_t *frames, uint64_t count, void *to,
+                          GError **error);
+/* The level 1 table, 512 entries, below @cr3 in which a virtual address has its entry. */
+gboolean serai_guest_table(SeraiHv *hv, uint32_t domid, uint64_t cr3, uint64_t address, uint64_t *ret_table,
+                           GError **error);
+xen_pfn_t serai_guest_entry_frame(uint64_t entry);
+/* Whether an entry of a p2m list is a frame of the guest's own. */
+gboolean serai_guest_is_frame(xen_pfn_t frame);
+
 /* --- private/save.c, restore.c, dump.c -------------------------------------------------------- */
 
 gboolean serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,

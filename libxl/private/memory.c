@@ -57,8 +57,7 @@ populate_range(SeraiGuestMemory *memory, uint64_t start, uint64_t end, int node,
     if (pfn == end)
         return TRUE;
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                _("The host has no more free memory: %" G_GUINT64_FORMAT
-                  " KiB of the domain's %" G_GUINT64_FORMAT " KiB could not be had."),
+                _("The host has no more free memory: %lu KiB of the domain's %lu KiB could not be had."),
                 (end - pfn) << 2, memory->page_count << 2);
     return FALSE;
 }
@@ -77,7 +76,7 @@ serai_memory_populate(SeraiGuestMemory *memory, const SeraiConfig *config, Serai
     }
     /* A claim makes a host with too little memory say so at once, instead of after minutes. */
     if (!serai_hv_claim(memory->hv, memory->domid, memory->page_count, error)) {
-        g_prefix_error(error, _("Cannot reserve %" G_GUINT64_FORMAT " KiB: "), memory->page_count << 2);
+        g_prefix_error(error, _("Cannot reserve %lu KiB: "), (unsigned long)memory->page_count << 2);
         return FALSE;
     }
     for (guint i = 0; i < config->vnuma->len; i++) {

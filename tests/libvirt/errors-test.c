@@ -93,6 +93,32 @@ open_stream(virDomainPtr d, int kind)
     return ret;
 }
 
+static int
+set_limit(virDomainPtr d, int flags, unsigned long long kib)
+{
+    virTypedParameter p = parameter(VIR_DOMAIN_MEMORY_HARD_LIMIT, VIR_TYPED_PARAM_ULLONG, kib);
+
+    return virDomainSetMemoryParameters(d, &p, 1, flags);
+}
+
+static int
+get_limit(virDomainPtr d, int flags)
+{
+    virTypedParameter p;
+    int count = 1;
+
+    return virDomainGetMemoryParameters(d, &p, &count, flags);
+}
+
+static int
+set_numa_mode(virDomainPtr d, int flags)
+{
+    virTypedParameter p = {.field = VIR_DOMAIN_NUMA_MODE, .type = VIR_TYPED_PARAM_INT};
+
+    p.value.i = VIR_DOMAIN_NUMATUNE_MEM_RESTRICTIVE;
+    return virDomainSetNumaParameters(d, &p, 1, flags);
+}
+
 static virDomainInfo info;
 static virVcpuInfo vcpu_info;
 static virDomainBlockInfo block_info;
@@ -100,6 +126,8 @@ static virDomainBlockStatsStruct block_stats;
 static virDomainInterfaceStatsStruct nic_stats;
 static virDomainMemoryStatStruct memory_stats[VIR_DOMAIN_MEMORY_STAT_NR];
 static virDomainControlInfo control;
+static virDomainDiskError disk_error;
+static unsigned char byte;
 static unsigned int keys[1] = {1};
 static unsigned char map[1] = {1};
 
@@ -144,6 +172,16 @@ CALL(iotune_config, set_iotune(d, CONFIG, "no-such"))
 CALL(block_info_of, virDomainGetBlockInfo(d, "no-such", &block_info, 0))
 CALL(block_stats_of, virDomainBlockStats(d, "no-such", &block_stats, sizeof(block_stats)))
 CALL(block_resize, virDomainBlockResize(d, "no-such", 1024, 0))
+CALL(block_peek, virDomainBlockPeek(d, "no-such", 0, 1, &byte, 0))
+CALL(memory_peek, virDomainMemoryPeek(d, 0, 1, &byte, VIR_MEMORY_PHYSICAL))
+CALL(memory_peek_virtual, virDomainMemoryPeek(d, 1, 1, &byte, VIR_MEMORY_VIRTUAL))
+CALL(disk_errors_of, virDomainGetDiskErrors(d, &disk_error, 1, 0))
+CALL(limit_live, set_limit(d, LIVE, 1))
+CALL(limit_config, set_limit(d, CONFIG, 1))
+CALL(limit_of, get_limit(d, LIVE))
+CALL(numa_live, set_numa_mode(d, LIVE))
+CALL(numa_config, set_numa_mode(d, CONFIG))
+TEXT(hostname_of, virDomainGetHostname(d, 0))
 CALL(interface_stats_of, virDomainInterfaceStats(d, "no-such", &nic_stats, sizeof(nic_stats)))
 CALL(interface_addresses, virDomainInterfaceAddresses(d, &(virDomainInterfacePtr *){NULL},
                                                       VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0))
@@ -233,6 +271,16 @@ static const struct {
     ROW(block_info_of),
     ROW(block_stats_of),
     ROW(block_resize),
+    ROW(block_peek),
+    ROW(memory_peek),
+    ROW(memory_peek_virtual),
+    ROW(disk_errors_of),
+    ROW(limit_live),
+    ROW(limit_config),
+    ROW(limit_of),
+    ROW(numa_live),
+    ROW(numa_config),
+    ROW(hostname_of),
     ROW(interface_stats_of),
     ROW(interface_addresses),
     ROW(control_info),

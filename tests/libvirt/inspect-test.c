@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is asked about a domain and its node, and what is set besides vCPUs and the balloon: limits, NUMA
+ * nodes.
+ */
+#include "fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static virConnectPtr conn;
+
+#define CHECK(call)                                             \
+    do {                                                        \
+        if ((call) < 0)                                         \
+            g_error("%s: %s", #call, virGetLastErrorMessage()); \
+    } while (0)
+
+static virDomainPtr
+define(const char *name, const char *devices)
+{
+    g_autofree char *xml = fixture_domain_xml(name, devices);
+    virDomainPtr domain = virDomainDefineXML(conn, xml);
+
+    if (!domain)
+        g_error("%s", virGetLastErrorMessage());
+    return domain;
+}
+
+static void
+undefine(virDomainPtr domain)
+{
+    if (virDomainIsActive(domain) == 1)
+        CHECK(virDomainDestroy(domain));
+    CHECK(virDomainUndefine(domain));
+    virDomainFree(domain);
+}
+
+static void
+expect_failure(const char *part)
+{
+    g_autofree char *reason = fixture_error();
+
+    if (!strstr(reason, part))
+        g_error("the reason '%s' does not say '%s'", reason, part);
+}
+
+/* --- memory --------------------------------------------------------------------------------------------- */
+
+static int
+set_limit(virDomainPtr domain, unsigned long long kib, unsigned int flags)
+{
+    virTypedParameter p = {.field = VIR_DOMAIN_MEMORY_HARD_LIMIT, .type = VIR_TYPED_PARAM_ULLONG};
+
+    p.value.ul = kib;
+    return virDomainSetMemoryParameters(domain, &p, 1, flags);
+}
+
+static unsigned long long
+get_limit(virDomainPtr domain, unsigned int flags)
+{
+    virTypedParameter p[3];
+    int count = 0;
+
+    CHECK(virDomainGetMemoryParameters(domain, NULL, &count, flags));
+    g_assert_cmpint(count, ==, 1);
+    count = G_N_ELEMENTS(p);
+    CHECK(virDomainGetMemoryParameters(domain, p, &count, flags));
+    g_assert_cmpint(count, ==, 1);
+    g_assert_cmpstr(p[0].field, ==, VIR_DOMAIN_MEMORY_HARD_LIMIT);
+    return p[0].value.ul;
+}
+
+static void
+a_limit_below_the_memory_holds(void)
+{
+    virTypedParameter soft = {.field = VIR_DOMAIN_MEMORY_SOFT_LIMIT, .type = VIR_TYPED_PARAM_ULLONG};
+    virDomainPtr domain = define("limit", NULL);
+    g_autofree char *xml = NULL;
+
+    g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_CONFIG), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    CHECK(virDomainSetMemoryFlags(domain, 32 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(set_limit(domain, 48 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(virDomainCreate(domain));
+    g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 48 * 1024);
+
+    /* The balloon reaches it and no further; it cannot go below what the domain has. */
+    CHECK(virDomainSetMemoryFlags(domain, 48 * 1024, VIR_DOMAIN_AFFECT_LIVE));
+    g_assert_cmpint(virDomainSetMemoryFlags(domain, 49 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    expect_failure("49152 KiB at most");
+    g_assert_cmpint(set_limit(domain, 20 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    expect_failure("hard_limit of domain 'limit'");
+    g_assert_cmpint(set_limit(domain, 20 * 1024, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
+    expect_failure("hard_limit of domain 'limit'");
+
+    CHECK(set_limit(domain, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED,
+                    VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
+    g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 64 * 1024);
+    CHECK(virDomainSetMemoryFlags(domain, 64 * 1024, VIR_DOMAIN_AFFECT_LIVE));
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_assert_null(strstr(xml, "memtune"));
+
+    soft.value.ul = 40 * 1024;
+    g_assert_cmpint(virDomainSetMemoryParameters(domain, &soft, 1, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    expect_failure("soft_limit");
+    undefine(domain);
+}
+
+static void
+a_limit_is_kept_by_a_guest_that_reboots(void)
+{
+    virDomainPtr domain = define("limit-reboot", NULL);
+
+    CHECK(virDomainSetMemoryFlags(domain, 32 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(virDomainCreate(domain));
+    CHECK(set_limit(domain, 40 * 1024, VIR_DOMAIN_AFFECT_LIVE));
+    CHECK(virDomainReset(domain, 0));
+    g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 40 * 1024);
+    CHECK(virDomainDestroy(domain));
+    g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_CONFIG), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    undefine(domain);
+}
+
+static void
+domain_0_has_no_limit_to_set(void)
+{
+    virDomainPtr host = virDomainLookupByName(conn, "Domain-0");
+
+    g_assert_cmpuint(get_limit(host, VIR_DOMAIN_AFFECT_LIVE), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+    g_assert_cmpint(set_limit(host, 1024 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    expect_failure("Domain-0");
+    virDomainFree(host);
+}
+
+static void
+memory_is_read_as_the_guest_sees_it(void)
+{
+    g_autofree char *large = g_malloc(5 * 1024 * 1024);
+    g_autofree char *elf = NULL;
+    char bytes[64];
+    virDomainPtr domain = define("peek", NULL);
+    gsize size;
+
+    g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_VIRTUAL), <, 0);
+    expect_failure("'peek' is not running");
+    CHECK(virDomainCreate(domain));
+
+    /* The ELF header of the kernel lies at its base, as its first segment begins with it. */
+    CHECK(virDomainMemoryPeek(domain, 0xffffffff81000000, 64, bytes, VIR_MEMORY_VIRTUAL));
+    g_assert_true(g_file_get_contents(fixture_kernel(), &elf, &size, NULL));
+    g_assert_cmpmem(bytes, 64, elf, 64);
+    g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_VIRTUAL), <, 0);
+    expect_failure("0x0");
+
+    /* A pretend guest does not tell where its memory lies; tests/libxl has one that did. */
+    g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, 0), <, 0);
+    expect_failure("'peek' is read by virtual or by physical");
+    g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_PHYSICAL), <, 0);
+    expect_failure("has not told yet");
+    g_assert_cmpint(virDomainMemoryPeek(domain, 0, 5 * 1024 * 1024, large, VIR_MEMORY_PHYSICAL), <, 0);
+    expect_failure("at once");
+    undefine(domain);
+}
+
+static void
+nodes_are_chosen_in_the_definition(void)
+{
+    virDomainPtr domain = define("numa", NULL);
+    virTypedParameterPtr params = NULL;
+    int count = 0;
+    int max = 0;
+    g_autofree char *xml = NULL;
+
+    CHECK(virTypedParamsAddString(&params, &count, &max, VIR_DOMAIN_NUMA_NODESET, "0"));
+    CHECK(
+        virTypedParamsAddInt(&params, &count, &max, VIR_DOMAIN_NUMA_MODE, VIR_DOMAIN_NUMATUNE_MEM_PREFERRED));
+    CHECK(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_CONFIG));
+    xml = virDomainGetXMLDesc(domain, 0);
+    g_assert_nonnull(strstr(xml, "<memory mode='preferred' nodeset='0'/>"));
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_LIVE));
+
+    params[1].value.i = VIR_DOMAIN_NUMATUNE_MEM_STRICT;
+    g_assert_cmpint(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    expect_failure("NUMA mode of domain 'numa'");
+    params[1].value.i = 77;
+    g_assert_cmpint(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
+    expect_failure("77");
+    free(params[0].value.s);
+    params[0].value.s = strdup("3");
+    g_assert_cmpint(virDomainSetNumaParameters(domain, params, 1, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
+    expect_failure("no NUMA node 3");
+    virTypedParamsFree(params, count);
+    undefine(domain);
+}
+
+/* --- disks ---------------------------------------------------------------------------------------------- */
+
+static void
+bytes_of_a_disk_are_read(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "peek.img", NULL);
+    g_autofree char *packed = g_build_filename(fixture_root(), "peek.qcow2", NULL);
+    g_autofree char *devices = g_strdup_printf(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='xvda' "
+        "bus='xen'/></disk>"
+        "<disk type='file'><driver name='qemu' type='qcow2'/><source file='%s'/><target dev='xvdb' "
+        "bus='xen'/></disk>"
+        "<disk type='file' device='cdrom'><target dev='xvdc' bus='xen'/></disk>",
+        image, packed);
+    virDomainPtr domain;
+    char bytes[16];
+
+    g_assert_true(g_file_set_contents(image, "0123456789abcdef", 16, NULL));
+    domain = define("disk-peek", devices);
+    CHECK(virDomainBlockPeek(domain, "xvda", 4, 6, bytes, 0));
+    g_assert_cmpmem(bytes, 6, "456789", 6);
+    CHECK(virDomainBlockPeek(domain, image, 10, 6, bytes, 0));
+    g_assert_cmpmem(bytes, 6, "abcdef", 6);
+    g_assert_cmpint(virDomainBlockPeek(domain, "xvda", 12, 6, bytes, 0), <, 0);
+    expect_failure("'xvda' has 4 bytes from byte 12 on");
+    g_assert_cmpint(virDomainBlockPeek(domain, "xvda", ~0ULL, 6, bytes, 0), <, 0);
+    expect_failure("xvda");
+    g_assert_cmpint(virDomainBlockPeek(domain, "xvdb", 0, 6, bytes, 0), <, 0);
+    expect_failure("not a local raw one");
+    g_assert_cmpint(virDomainBlockPeek(domain, "xvdc", 0, 6, bytes, 0), <, 0);
+    expect_failure("is empty");
+    g_assert_cmpint(virDomainBlockPeek(domain, "/etc/passwd", 0, 6, bytes, 0), <, 0);
+    expect_failure("/etc/passwd");
+    undefine(domain);
+}
+
+static void
+disks_that_are_served_have_no_error(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "served.img", NULL);
+    g_autofree char *devices = g_strdup_printf(
+        "<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/><target dev='xvda' "
+        "bus='xen'/></disk>"
+        "<disk type='file' device='cdrom'><target dev='xvdc' bus='xen'/></disk>",
+        image);
+    virDomainDiskError errors[4];
+    virDomainPtr domain;
+
+    g_assert_true(g_file_set_contents(image, "x", 1, NULL));
+    domain = define("served", devices);
+    g_assert_cmpint(virDomainGetDiskErrors(domain, errors, 4, 0), <, 0);
+    expect_failure("'served' is not running");
+    CHECK(virDomainCreate(domain));
+    g_assert_cmpint(virDomainGetDiskErrors(domain, NULL, 0, 0), ==, 2);
+    g_assert_cmpint(virDomainGetDiskErrors(domain, errors, 4, 0), ==, 0);
+    undefine(domain);
+}
+
+/* --- names, and the node -------------------------------------------------------------------------------- */
+
+static void
+a_guest_that_told_no_name_has_none(void)
+{
+    virDomainPtr domain =
+        define("name", "<interface type='bridge'><mac address='00:16:3e:00:00:51'/><source bridge='br0'/>"
+                       "</interface>");
+
+    g_assert_null(virDomainGetHostname(domain, 0));
+    expect_failure("'name' is not running");
+    CHECK(virDomainCreate(domain));
+    g_assert_null(virDomainGetHostname(domain, VIR_DOMAIN_GET_HOSTNAME_AGENT));
+    expect_failure("has not told its name");
+    g_assert_null(virDomainGetHostname(domain, VIR_DOMAIN_GET_HOSTNAME_LEASE));
+    expect_failure("domain 'name' has no lease");
+    g_assert_null(virDomainGetHostname(domain, 0));
+    expect_failure("domain 'name' has no lease");
+    undefine(domain);
+}
+
+static void
+free_pages_are_the_hypervisor_s(void)
+{
+    unsigned long long counts[4] = {0};
+    unsigned int small = 4;
+    unsigned int large = 2048;
+    g_autofree char *capabilities = virConnectGetCapabilities(conn);
+
+    /* Where virsh finds which sizes to ask for. */
+    g_assert_nonnull(strstr(capabilities, "<pages unit='KiB' size='4'/>"));
+    g_assert_nonnull(strstr(capabilities, "<pages unit='KiB' size='4'>4194304</pages>"));
+
+    g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, 0, 4, counts, 0), ==, 1);
+    g_assert_cmpuint(counts[0], ==, virNodeGetFreeMemory(conn) / 4096);
+    g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, -1, 1, counts, 0), ==, 1);
+    g_assert_cmpuint(counts[0], ==, virNodeGetFreeMemory(conn) / 4096);
+    g_assert_cmpint(virNodeGetFreePages(conn, 1, &large, 0, 1, counts, 0), <, 0);
+    expect_failure("2048 KiB");
+    g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, 7, 1, counts, 0), <, 0);
+    expect_failure("no NUMA node 7");
+}
+
+int
+main(int argc, char **argv)
+{
+    int result;
+
+    conn = fixture_open(&argc, &argv);
+    g_test_add_func("/libvirt/inspect/a-limit-holds", a_limit_below_the_memory_holds);
+    g_test_add_func("/libvirt/inspect/a-limit-is-kept", a_limit_is_kept_by_a_guest_that_reboots);
+    g_test_add_func("/libvirt/inspect/domain-0-has-no-limit", domain_0_has_no_limit_to_set);
+    g_test_add_func("/libvirt/inspect/memory-is-read", memory_is_read_as_the_guest_sees_it);
+    g_test_add_func("/libvirt/inspect/nodes-are-chosen", nodes_are_chosen_in_the_definition);
+    g_test_add_func("/libvirt/inspect/bytes-of-a-disk", bytes_of_a_disk_are_read);
+    g_test_add_func("/libvirt/inspect/served-disks", disks_that_are_served_have_no_error);
+    g_test_add_func("/libvirt/inspect/no-name", a_guest_that_told_no_name_has_none);
+    g_test_add_func("/libvirt/inspect/free-pages", free_pages_are_the_hypervisor_s);
+    result = g_test_run();
+    fixture_close();
+    return result;
+}
