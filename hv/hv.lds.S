@@ -91,5 +91,8 @@ SECTIONS
     off_mb1_header = mb1_header - VIRT;
     off_no_long_text = no_long_text - VIRT;
 
-    /DISCARD/ : { *(.comment) *(.note .note.*) *(.eh_frame .eh_frame_hdr) *(.gnu.hash .dynsym .dynstr .dynamic .interp .hash) }
+    /DISCARD/ : {
+        *(.comment) *(.note .note.*) *(.eh_frame .eh_frame_hdr)
+        *(.gnu.hash .dynsym .dynstr .dynamic .interp .hash)
+    }
 }
