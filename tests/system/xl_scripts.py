@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Short hotplug scripts for xl's disks and network cards.
 
-Xen's own start dozens of programs, and xl gives them 40 seconds whatever else the machine does: too little for
-an emulated host that is busy.  A disk takes `script=quick-block, target=FILE`, a card `script=quick-vif`.
+Xen's own start dozens of programs, and xl gives them 40 seconds whatever else the machine does: too little
+for an emulated host that is busy.  A disk takes `script=quick-block, target=FILE`, a card `script=quick-vif`.
 """
 
 SCRIPTS = {
