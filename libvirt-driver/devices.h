@@ -12,6 +12,10 @@ int xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef
 int xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev);
 int xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
 
+/* Makes the live definition and the domain agree after the daemon was killed among the three above; job held.
+ */
+void xenDevicesSettle(xenDriver *driver, virDomainObj *vm);
+
 /* Of @def, which is a copy that the caller writes. */
 int xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt);
 int xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev);

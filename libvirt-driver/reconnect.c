@@ -20,6 +20,7 @@
  * its file was lost, and then the persistent definition takes it back.
  */
 #include "process.h"
+#include "devices.h"
 #include "error.h"
 #include "save.h"
 
@@ -240,6 +241,7 @@ reconnect(xenDriver *driver, virDomainObj *vm)
             if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
                 virDomainNetNotifyActualDevice(network, vm->def, net);
         }
+        xenDevicesSettle(driver, vm);
         meetCutOffSave(driver, vm);
         xenProcessReconcile(driver, vm);
         xenDomainSaveStatus(driver, vm);

@@ -185,6 +185,26 @@ serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return TRUE;
 }
 
+gboolean
+serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GPtrArray) devices = serai_domain_list_devices(domain, error);
+
+    for (guint i = 0; devices && i < devices->len; i++) {
+        const SeraiDevice *device = devices->pdata[i];
+        g_autofree char *backend = serai_device_backend_path(domain->domid, device);
+        g_autoptr(GError) local = NULL;
+
+        if (!backend || serai_store_read_number(domain->host->store, 1, "%s/online", backend) != 0 ||
+            serai_domain_detach_device_sync(domain, device, SERAI_DETACH_NONE, cancellable, &local) ||
+            g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))
+            continue;
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    return devices != NULL;
+}
+
 /* --- changing --------------------------------------------------------------------------------- */
 
 static gboolean

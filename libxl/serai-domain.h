@@ -611,6 +611,20 @@ gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice 
                                          SeraiDetachFlags flags, GCancellable *cancellable, GError **error);
 
 /**
+ * serai_domain_finish_detaching_sync:
+ * @domain: a domain.
+ * @cancellable: (nullable): to stop it.
+ * @error: where the reason goes.
+ *
+ * Goes on with each detaching that ended with its process: the device is gone afterwards, or given back to a
+ * guest that does not let go of it.  Nobody else may be detaching devices of this domain meanwhile.  For a
+ * worker thread.
+ *
+ * Returns: %TRUE on success.
+ */
+gboolean serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error);
+
+/**
  * serai_domain_update_device_async:
  * @domain: a domain.
  * @device: how it should be; which one is meant is found by serai_device_same().

@@ -412,6 +412,36 @@ devices_are_attached_changed_and_detached(Fixture *f, gconstpointer data G_GNUC_
     destroy(domain);
 }
 
+/* A process died after it had told the guest to let go of xvdb. */
+static void
+detaching_that_was_cut_off_is_finished(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(SeraiDevice) disk = serai_device_new(SERAI_DEVICE_DISK);
+    g_autoptr(GPtrArray) before = NULL, between = NULL, after = NULL;
+    g_autofree char *online = NULL;
+    g_autoptr(GError) error = NULL;
+
+    before = serai_domain_list_devices(domain, NULL);
+    disk->disk.target = g_strdup("xvdb");
+    disk->disk.path = g_strdup(f->config->kernel);
+    disk->disk.readonly = TRUE;
+    g_assert_true(serai_domain_attach_device_sync(domain, disk, NULL, &error));
+
+    g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
+    between = serai_domain_list_devices(domain, NULL);
+    g_assert_cmpuint(between->len, ==, before->len + 1);
+
+    online = g_strdup_printf("/local/domain/0/backend/vbd/%u/%d/online", serai_domain_get_id(domain),
+                             serai_disk_target_to_devid("xvdb"));
+    g_assert_true(serai_store_write(f->host->store, NULL, online, "0"));
+    g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
+    g_assert_no_error(error);
+    after = serai_domain_list_devices(domain, NULL);
+    g_assert_cmpuint(after->len, ==, before->len);
+    destroy(domain);
+}
+
 static void
 saved_domain_comes_back_with_its_memory(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -728,6 +758,7 @@ main(int argc, char **argv)
     T("recovery_wakes_a_domain_whose_saver_died", recovery_wakes_a_domain_whose_saver_died);
     T("finished_domain_survives_recovery", finished_domain_survives_recovery);
     T("devices_are_attached_changed_and_detached", devices_are_attached_changed_and_detached);
+    T("detaching_that_was_cut_off_is_finished", detaching_that_was_cut_off_is_finished);
     T("saved_domain_comes_back_with_its_memory", saved_domain_comes_back_with_its_memory);
     T("failed_save_leaves_the_domain_running", failed_save_leaves_the_domain_running);
     T("damaged_images_are_refused", damaged_images_are_refused);

@@ -77,7 +77,11 @@ class Host(qemu.Qemu):
 
         backing = self.image / 'disk.raw'
         files = {**dict(f.split('=', 1) for f in os.environ.get('SERAI_FILES', '').split()), **(files or {})}
-        if files or full:
+        if full:
+            patience = work / 'patience.conf'
+            patience.write_text('[Manager]\nDefaultDeviceTimeoutSec=900\n')
+            files['/etc/systemd/system.conf.d/patience.conf'] = patience
+        if files:
             backing = host_image.with_files(self.image, files, work / 'disk.raw',
                                             host_image.as_installed() if full else ())
         overlay = work / 'overlay.qcow2'
@@ -88,7 +92,7 @@ class Host(qemu.Qemu):
         if nic != 'virtio-net-pci':
             linux += f' modules_load={NIC_MODULES.get(nic, nic)}'
         # The machine below may be busy: what is late is not what is missing.
-        linux += ' systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900'
+        linux += ' systemd.default_timeout_start_sec=900'
         if kind != 'bare':
             hypervisor = f'dom0_mem={dom0_memory}M,max:{dom0_memory}M {hypervisor}'.strip()
         else:

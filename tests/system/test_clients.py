@@ -158,57 +158,91 @@ def test_prometheus_counts_it(host):
         assert found and float(found.group(1)) >= least, f'{what} is not told:\n{text}'
 
 
-def window(display, title, host, timeout):
-    """Wait for a window whose title begins with TITLE."""
-    limit = time.monotonic() + timeout
-    while True:
-        tree = subprocess.run(['xwininfo', '-root', '-tree'], env={**os.environ, 'DISPLAY': display},
-                              capture_output=True, text=True).stdout
-        if f'"{title}' in tree:
-            return
-        assert time.monotonic() < limit, f'no window "{title}" but:\n{tree}'
-        host.pump(0.5)
+class Screen:
+    """An X server of our own, with a program of its windows in it."""
+
+    def __init__(self, host, home):
+        self.host = host
+        number = next(n for n in range(90, 200) if not os.path.exists(f'/tmp/.X11-unix/X{n}'))
+        self.environment = {**os.environ, 'DISPLAY': f':{number}', 'GDK_BACKEND': 'x11', 'NO_AT_BRIDGE': '1',
+                            'LC_ALL': 'C.UTF-8', 'HOME': str(home)}
+        self.home = home
+        self.log = home / 'manager.log'
+        self.program = None
+        quiet = dict.fromkeys(('stdin', 'stdout', 'stderr'), subprocess.DEVNULL)
+        self.server = subprocess.Popen(
+            ['Xvfb', f':{number}', '-screen', '0', '1000x700x24', '-nolisten', 'tcp'], **quiet)
+        while not os.path.exists(f'/tmp/.X11-unix/X{number}'):
+            assert self.server.poll() is None
+            host.pump(0.2)
+
+    def run(self, *command):
+        with open(self.log, 'wb') as log:
+            self.program = subprocess.Popen(command, env=self.environment, cwd=self.home,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                            start_new_session=True)
+
+    def window(self, title, timeout=600):
+        """Wait for a window whose title begins with TITLE; its number."""
+        limit = time.monotonic() + timeout
+        while True:
+            tree = subprocess.run(['xwininfo', '-root', '-tree'], env=self.environment, capture_output=True,
+                                  text=True).stdout
+            found = re.search(rf'(0x[0-9a-f]+) "{re.escape(title)}', tree)
+            if found:
+                return found.group(1)
+            assert self.program.poll() is None and time.monotonic() < limit, \
+                f'no window "{title}" but:\n{tree}\n{self.log.read_text()}'
+            self.host.pump(0.5)
+
+    def do(self, *words):
+        subprocess.run(['xdotool', *map(str, words)], env=self.environment, check=True)
+
+    def close(self):
+        if self.program:
+            try:
+                os.killpg(self.program.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            self.program.wait()
+        self.server.terminate()
+        self.server.wait()
+
+
+# The second call finds the first program by D-Bus, and has it show the list of guests as well.
+MANAGER = ('virt-manager --no-fork -c "$0" --show-domain-console installed & '
+           'while [ ! -e list-wanted ]; do sleep 1; done; virt-manager -c "$0"; wait')
 
 
 def test_virt_manager_shows_it_in_a_window(host, tmp_path):
-    for program in ('virt-manager', 'Xvfb', 'xwininfo', 'dbus-run-session'):
+    for program in ('virt-manager', 'Xvfb', 'xwininfo', 'xdotool', 'dbus-run-session'):
         needs(program)
-    number = next(n for n in range(90, 200) if not os.path.exists(f'/tmp/.X11-unix/X{n}'))
-    display = f':{number}'
-    screen = subprocess.Popen(['Xvfb', display, '-screen', '0', '1000x700x24', '-nolisten', 'tcp'],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    manager = None
-    environment = {**os.environ, 'DISPLAY': display, 'GDK_BACKEND': 'x11', 'NO_AT_BRIDGE': '1',
-                   'LC_ALL': 'C.UTF-8', 'HOME': str(tmp_path)}
+    screen = Screen(host, tmp_path)
     try:
-        while not os.path.exists(f'/tmp/.X11-unix/X{number}'):
-            assert screen.poll() is None
-            host.pump(0.2)
-        with open(tmp_path / 'manager.log', 'wb') as log:
-            manager = subprocess.Popen(['dbus-run-session', '--', 'virt-manager', '--no-fork', '-c', host.uri,
-                                        '--show-domain-console', 'installed'], env=environment,
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                       start_new_session=True)
-        try:
-            window(display, 'installed on ', host, 600)
-        except AssertionError as error:
-            raise AssertionError(f'{error}\n{(tmp_path / "manager.log").read_text()}') from None
+        screen.run('dbus-run-session', '--', 'sh', '-c', MANAGER, host.ssh_uri)
+        guest = screen.window('installed on ')
+        screen.do('windowmove', guest, 0, 0, 'windowsize', guest, 1000, 700)
         # It has connected and draws the guest's text console; what is typed there reaches the guest.
+        host.pump(20)
+        screen.do('windowfocus', guest, 'mousemove', 500, 500, 'click', 1)
+        screen.do('type', '--delay', 200, 'uname -a; echo typed in a window > /tmp/typed\n')
+        host.pump(20)
+        (tmp_path / 'list-wanted').touch()
+        guests = screen.window('Virtual Machine Manager')
+        screen.do('windowsize', guests, 480, 220, 'windowmove', guests, 510, 470)
         host.pump(10)
         picture = os.environ.get('SERAI_PICTURE')
         if picture and shutil.which('import'):
-            subprocess.run(['import', '-silent', '-window', 'root', picture], env=environment, check=True)
-        assert manager.poll() is None, (tmp_path / 'manager.log').read_text()
+            subprocess.run(['import', '-silent', '-window', 'root', picture], env=screen.environment,
+                           check=True)
+        assert screen.program.poll() is None, screen.log.read_text()
     finally:
-        if manager:
-            try:
-                os.killpg(manager.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-            manager.wait()
-        screen.terminate()
-        screen.wait()
-    assert host.virsh('domstate installed').strip() == 'running'
+        screen.close()
+    terminal = Console(host, 'installed')
+    try:
+        assert 'typed in a window' in terminal.run('cat /tmp/typed')
+    finally:
+        terminal.close()
 
 
 def test_virt_clone_copies_it(host):

@@ -48,7 +48,9 @@ def test_libvirtd_is_killed_and_nothing_leaks(request, host, tmp_path):
     seed = request.config.getoption('--seed')
     seed = random.randrange(10000) if seed is None else seed
     kills = request.config.getoption('--kills')
-    guest = renamed(GUEST, 'kills', '71').replace('<vcpu>2<', '<vcpu>1<')
+    # With its UUID given, defining it again is a redefinition, which must succeed.
+    guest = renamed(GUEST, 'kills', '71').replace('<vcpu>2<', '<vcpu>1<').replace(
+        '<memory', '<uuid>5e4a1000-0000-4000-8000-000000000071</uuid>\n  <memory', 1)
     host.run('cat > /root/kills.xml', input=guest)
     host.run(f'truncate -s 4M {IMAGES}/kills-extra.img')
     host.put(PROGRAM, '/root/kill-libvirtd.py')

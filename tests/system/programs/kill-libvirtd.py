@@ -26,13 +26,15 @@ XML, DISK, SAVE = open(sys.argv[3]).read(), sys.argv[4], sys.argv[5]
 NAME = re.search('<name>(.*)</name>', XML).group(1)
 # How long the slowest host may take for anything.
 LONG = 900
+# How long libvirt may take to see what the hypervisor has, once it answers.
+AGREE = 300
 EXTRA_DISK = f"""<disk type='file'><driver name='qemu' type='raw'/><source file='{DISK}'/>
     <target dev='xvdb' bus='xen'/></disk>"""
 EXTRA_NIC = """<interface type='bridge'><source bridge='br0'/>
     <mac address='00:16:3e:00:00:72'/></interface>"""
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
-# "connected" of struct xenbus_state.
-CONNECTED = '4'
+# "connected", "closing" and "closed" of enum xenbus_state.
+CONNECTED, CLOSED = '4', ('5', '6')
 
 
 def store(*arguments):
@@ -41,14 +43,14 @@ def store(*arguments):
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def until(what, test):
-    limit = time.monotonic() + LONG
+def until(what, test, seconds=LONG):
+    limit = time.monotonic() + seconds
     while True:
         found = test()
         if found:
             return found
         if time.monotonic() > limit:
-            raise SystemExit(f'after {LONG} s still not: {what}')
+            raise SystemExit(f'after {seconds} s still not: {what}')
         time.sleep(0.3)
 
 
@@ -88,10 +90,12 @@ class Facts:
         if ours != there:
             return f'libvirt has domains {ours}, the store {there}'
         for kind, count in (('vbd', self.disks), ('vif', self.nics)):
-            backends = store('list', f'/local/domain/0/backend/{kind}/{self.id}') if self.active else ''
-            found = len((backends or '').split())
-            if found != count:
-                return f'libvirt has {count} {kind}, the store {found}'
+            home = f'/local/domain/0/backend/{kind}/{self.id}'
+            found = (store('list', home) if self.active else '') or ''
+            if len(found.split()) != count:
+                return f'libvirt has {count} {kind}, the store {len(found.split())}'
+            if any(store('read', f'{home}/{device}/state') in CLOSED for device in found.split()):
+                return f'a {kind} was detached by half'
         if self.asleep:
             return 'the guest sleeps and nobody saves it'
         if self.active and self.managed:
@@ -149,10 +153,12 @@ OPERATIONS = {
 }
 
 
-def kill_and_start():
-    pid = int(subprocess.run(['pidof', '-s', 'libvirtd'], capture_output=True, text=True).stdout or 0)
-    if pid:
-        os.kill(pid, signal.SIGKILL)
+def daemon():
+    return int(subprocess.run(['pidof', '-s', 'libvirtd'], capture_output=True, text=True, check=True).stdout)
+
+
+def kill_and_start(pid):
+    os.kill(pid, signal.SIGKILL)
     # systemd starts it again by itself, until it thinks that this happens too often.
     subprocess.run(['systemctl', 'reset-failed', 'libvirtd.service'], capture_output=True)
     subprocess.run(['systemctl', 'start', 'libvirtd.service'], capture_output=True)
@@ -167,7 +173,7 @@ def look():
         facts = Facts(connection)
         return not facts.truth(connection)
     try:
-        until('libvirt and the hypervisor agree', test)
+        until('libvirt and the hypervisor agree', test, AGREE)
     except SystemExit as error:
         raise SystemExit(f'{error}: {facts.truth(connection)}; {facts}') from None
     facts.connection = connection
@@ -204,10 +210,12 @@ def main():
                 raise SystemExit(f'{name} failed without a kill: {error}; {facts}')
             facts = look()
             continue
+        # Looked for before, as that takes longer than many an operation.
+        pid = daemon()
         delay = random.uniform(0, takes[name])
         thread.start()
         time.sleep(delay)
-        kill_and_start()
+        kill_and_start(pid)
         killed[name] += 1
         thread.join(LONG)
         facts = look()

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Devices after the daemon ended while it attached, detached or changed one.
+ *
+ *   the domain has it       the live definition   then
+ *   ----------------------  --------------------  ------------------------------------------------
+ *   yes                     no                    it was being attached: it is detached again
+ *   yes, and is closing     yes                   it was being detached: that goes on
+ *   no                      yes                   it was detached: it leaves the definition
+ *   another disc            yes                   it was changed: the definition follows
+ *
+ * So each call that was cut off has happened wholly or not at all.  The caller holds the job.
+ */
+#include "devices.h"
+#include "error.h"
+#include "process.h"
+
+#include "locking/domain_lock.h"
+#include "virmacaddr.h"
+
+#define VIR_FROM_THIS VIR_FROM_LIBXL
+
+VIR_LOG_INIT("serai.devices-settle");
+
+static bool
+isNet(const SeraiDevice *device, const virDomainNetDef *net)
+{
+    char mac[VIR_MAC_STRING_BUFLEN];
+
+    return device->kind == SERAI_DEVICE_NIC && device->nic.mac &&
+           STRCASEEQ(device->nic.mac, virMacAddrFormat(&net->mac, mac));
+}
+
+static bool
+isDisk(const SeraiDevice *device, const virDomainDiskDef *disk)
+{
+    return device->kind == SERAI_DEVICE_DISK && STREQ_NULLABLE(device->disk.target, disk->dst);
+}
+
+/* Whether the live definition tells of it, and then as it is. */
+static bool
+isDefined(virDomainObj *vm, const SeraiDevice *device)
+{
+    size_t i;
+
+    for (i = 0; i < vm->def->ndisks; i++) {
+        virDomainDiskDef *disk = vm->def->disks[i];
+
+        if (!isDisk(device, disk))
+            continue;
+        if (disk->device == VIR_DOMAIN_DISK_DEVICE_CDROM && virStorageSourceIsLocalStorage(disk->src) &&
+            STRNEQ_NULLABLE(device->disk.path, virDomainDiskGetSource(disk)))
+            virDomainDiskSetSource(disk, device->disk.path);
+        return true;
+    }
+    for (i = 0; i < vm->def->nnets; i++) {
+        if (isNet(device, vm->def->nets[i]))
+            return true;
+    }
+    return false;
+}
+
+static void
+takeAway(virDomainObj *vm, const SeraiDevice *device)
+{
+    const char *name = device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac;
+    g_autoptr(GError) error = NULL;
+
+    VIR_WARN("'%s' was being attached to domain '%s' when the daemon ended: it is detached", name,
+             vm->def->name);
+    if (!serai_domain_detach_device_sync(XEN_PRIVATE(vm)->domain, device, SERAI_DETACH_NONE, NULL, &error))
+        VIR_WARN("%s", error->message);
+}
+
+static bool
+hasDisk(const GPtrArray *devices, const virDomainDiskDef *disk)
+{
+    guint i;
+
+    for (i = 0; i < devices->len; i++) {
+        if (isDisk(g_ptr_array_index(devices, i), disk))
+            return true;
+    }
+    return false;
+}
+
+static bool
+hasNet(const GPtrArray *devices, const virDomainNetDef *net)
+{
+    guint i;
+
+    for (i = 0; i < devices->len; i++) {
+        if (isNet(g_ptr_array_index(devices, i), net))
+            return true;
+    }
+    return false;
+}
+
+static void
+forgetDisk(xenDriver *driver, virDomainObj *vm, size_t i)
+{
+    virDomainDiskDef *disk = virDomainDiskRemove(vm->def, i);
+
+    VIR_WARN("disk '%s' of domain '%s' was detached when the daemon ended", disk->dst, vm->def->name);
+    if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
+        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    virDomainDiskDefFree(disk);
+}
+
+static void
+forgetNet(xenDriver *driver, virDomainObj *vm, size_t i)
+{
+    virDomainNetDef *net = virDomainNetRemove(vm->def, i);
+
+    VIR_WARN("interface '%s' of domain '%s' was detached when the daemon ended", NULLSTR(net->ifname),
+             vm->def->name);
+    xenNetDeactivate(driver, vm, net);
+    xenNetRelease(driver, vm, net);
+    virDomainNetDefFree(net);
+}
+
+void
+xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
+{
+    SeraiDomain *domain = XEN_PRIVATE(vm)->domain;
+    g_autoptr(GPtrArray) devices = NULL;
+    g_autoptr(GError) error = NULL;
+    size_t i;
+
+    if (!serai_domain_finish_detaching_sync(domain, NULL, &error)) {
+        VIR_WARN("%s", error->message);
+        g_clear_error(&error);
+    }
+    devices = serai_domain_list_devices(domain, &error);
+    if (!devices) {
+        VIR_WARN("cannot list the devices of domain '%s': %s", vm->def->name, error->message);
+        return;
+    }
+    for (i = 0; i < devices->len; i++) {
+        const SeraiDevice *device = g_ptr_array_index(devices, i);
+
+        if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC) && !isDefined(vm, device))
+            takeAway(vm, device);
+    }
+    for (i = vm->def->ndisks; i-- > 0;) {
+        if (!hasDisk(devices, vm->def->disks[i]))
+            forgetDisk(driver, vm, i);
+    }
+    for (i = vm->def->nnets; i-- > 0;) {
+        if (!hasNet(devices, vm->def->nets[i]))
+            forgetNet(driver, vm, i);
+    }
+}
