@@ -274,6 +274,15 @@ switched(guint tag, const char *trunks)
         g_assert_cmpstr(now, ==, text); \
     } while (0)
 
+static void
+expect_part(const char *part)
+{
+    g_autofree char *now = told();
+
+    if (!strstr(now, part))
+        g_error("'%s' is not in '%s'", part, now);
+}
+
 #define OVS "--timeout=5 -- --if-exists del-port " VIF
 #define ADD OVS " -- add-port ovs0 " VIF
 #define SET                  \
@@ -300,6 +309,14 @@ open_vswitch_is_told_the_vlan(void)
     expect_told(OVS "\n" ADD " trunks=10,20" SET
                     " external_ids:iface-id=\"09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f\" -- set Port " VIF
                     " external_ids:port-profile=\"gold\"");
+
+    /* A native VLAN beside others. */
+    trunk->nic.vlan_tag = 10;
+    g_assert_true(serai_link_setup(VIF, &trunk->nic, &error));
+    expect_part(" tag=10 trunks=10,20 vlan_mode=native-untagged -- ");
+    trunk->nic.vlan_native_tagged = TRUE;
+    g_assert_true(serai_link_setup(VIF, &trunk->nic, &error));
+    expect_part(" tag=10 trunks=10,20 vlan_mode=native-tagged -- ");
 
     /* From the switch to a bridge: the port is forgotten first. */
     g_assert_true(serai_link_update(VIF, &trunk->nic, &plain->nic, &error));
