@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The image.  Linked at IMAGE_START, loaded at any multiple of 2 MiB below 4 GiB (2 MiB without a relocating loader).
+ * The image.  Linked at IMAGE_START, loaded at any multiple of 2 MiB below 4 GiB (else at 2 MiB).
  * File and memory have the same layout, so that a multiboot1 loader can take it as it is.
  */
 OUTPUT_FORMAT(elf64-x86-64)
@@ -91,5 +91,8 @@ SECTIONS
     off_mb1_header = mb1_header - VIRT;
     off_no_long_text = no_long_text - VIRT;
 
-    /DISCARD/ : { *(.comment) *(.note .note.*) *(.eh_frame .eh_frame_hdr) *(.gnu.hash .dynsym .dynstr .dynamic .interp .hash) }
+    /DISCARD/ : {
+        *(.comment) *(.note .note.*) *(.eh_frame .eh_frame_hdr)
+        *(.gnu.hash .dynsym .dynstr .dynamic .interp .hash)
+    }
 }

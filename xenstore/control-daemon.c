@@ -87,7 +87,7 @@ keep_descriptors(struct server *server, bool keep, struct buf *description)
         keep_open(listener->watched.fd, keep);
         buf_append(description, text, snprintf(text, sizeof(text), "0:%d,", listener->watched.fd));
     }
-    list_for_each (&server->store.client_list, item) {
+    list_for_each(&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         struct connection *connection = client->transport;
 

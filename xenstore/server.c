@@ -302,7 +302,7 @@ server_adopt(struct server *server, uint32_t client_id, int fd)
 static void
 attach_rings(struct server *server)
 {
-    list_for_each (&server->store.client_list, item) {
+    list_for_each(&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         int rc;
 
@@ -358,7 +358,7 @@ server_fini(struct server *server)
         mem_free(listener->path);
         mem_free(listener);
     }
-    list_for_each (&server->store.client_list, item) {
+    list_for_each(&server->store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         struct connection *connection = client->transport;
 

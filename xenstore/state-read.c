@@ -441,7 +441,7 @@ read_missed(struct reader *reader)
         return damaged(reader, "A missed event is cut off.");
     client = store_client(reader->store, state.client);
     if (client) {
-        list_for_each (&client->watches, item) {
+        list_for_each(&client->watches, item) {
             struct watch *watch = link_entry(item, struct watch, in_client);
 
             if (watch->id != state.watch || watch->missed)

@@ -303,8 +303,8 @@ write_watches(struct writer *writer, struct store *store)
         writer->rc = writer->rc ? writer->rc : -ENOMEM;
         return;
     }
-    list_for_each (&store->client_list, item) {
-        list_for_each (&link_entry(item, struct client, in_store)->watches, link)
+    list_for_each(&store->client_list, item) {
+        list_for_each(&link_entry(item, struct client, in_store)->watches, link)
             watches[count++] = link_entry(link, struct watch, in_client);
     }
     qsort(watches, count, sizeof(*watches), by_id);
@@ -329,7 +329,7 @@ write_watches(struct writer *writer, struct store *store)
 static void
 write_missed(struct writer *writer, const struct client *client)
 {
-    list_for_each (&client->missed, item) {
+    list_for_each(&client->missed, item) {
         struct state_missed state = {.client = client->id,
                                      .watch = link_entry(item, struct watch, in_missed)->id};
 
@@ -360,7 +360,7 @@ write_transaction(struct writer *writer, const struct transaction *transaction)
 
         put(writer, &ledger, sizeof(ledger));
     }
-    list_for_each (&transaction->touched_list, item) {
+    list_for_each(&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
         struct state_touched header = {touched->flags, touched->length};
 
@@ -382,14 +382,14 @@ state_write(struct store *store, int fd, uint64_t generation)
     writer.rc = buf_append(&writer.out, &header, sizeof(header));
     write_global(&writer, store);
     write_domains(&writer, store);
-    list_for_each (&store->client_list, item)
+    list_for_each(&store->client_list, item)
         write_client(&writer, link_entry(item, struct client, in_store));
     write_watches(&writer, store);
-    list_for_each (&store->client_list, item) {
+    list_for_each(&store->client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
 
         write_missed(&writer, client);
-        list_for_each (&client->transactions, link)
+        list_for_each(&client->transactions, link)
             write_transaction(&writer, link_entry(link, struct transaction, in_client));
     }
     last.records = writer.records;

@@ -104,14 +104,14 @@ void
 store_tick(struct store *store, uint64_t now)
 {
     store->now = now;
-    list_for_each (&store->client_list, item) {
+    list_for_each(&store->client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
         const struct quota *quota = store_quota(store, client->domain);
 
         client_trim(client);
         if (domain_privileged(client->domain))
             continue;
-        list_for_each (&client->transactions, link) {
+        list_for_each(&client->transactions, link) {
             struct transaction *transaction = link_entry(link, struct transaction, in_client);
 
             if (!transaction->abandoned &&

@@ -76,7 +76,7 @@ transaction_start(struct store *store, struct client *client, struct transaction
 struct transaction *
 transaction_find(struct client *client, uint32_t id)
 {
-    list_for_each (&client->transactions, item) {
+    list_for_each(&client->transactions, item) {
         struct transaction *transaction = link_entry(item, struct transaction, in_client);
 
         if (transaction->id == id)
@@ -182,7 +182,7 @@ conflicts(const struct store *store, const struct transaction *transaction)
 {
     if (transaction->base == store->root)
         return false;
-    list_for_each (&transaction->touched_list, item) {
+    list_for_each(&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
 
         struct node base, now;
@@ -254,7 +254,7 @@ replay(struct store *store, const struct transaction *transaction, struct block 
 
     if (!sorted)
         return -ENOMEM;
-    list_for_each (&transaction->touched_list, item) {
+    list_for_each(&transaction->touched_list, item) {
         struct touched *touched = link_entry(item, struct touched, in_list);
 
         if (touched->flags & ACCESS_CHANGED)
@@ -273,7 +273,7 @@ fire(struct store *store, const struct transaction *transaction, const struct bl
 {
     if (!store->watch_count)
         return;
-    list_for_each (&transaction->touched_list, item) {
+    list_for_each(&transaction->touched_list, item) {
         const struct touched *touched = link_entry(item, struct touched, in_list);
         struct node old, new, parent;
         bool was, is;

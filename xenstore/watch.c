@@ -118,7 +118,7 @@ watch_find(struct watch_node *node, const struct client *client, const char *tok
 {
     if (!node)
         return NULL;
-    list_for_each (&node->watches, item) {
+    list_for_each(&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (watch->client == client && !strcmp(watch_token(watch), token))
@@ -316,7 +316,7 @@ static void
 fire_node(struct store *store, struct watch_node *node, const char *path, int below,
           const struct watch_scope *scope)
 {
-    list_for_each (&node->watches, item) {
+    list_for_each(&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (watch->depth != WATCH_NO_DEPTH && below > watch->depth)
@@ -389,7 +389,7 @@ fire_below(struct store *store, struct watch_node *trie, const struct perms *par
             if (!next)
                 continue;
             scope.before = node.perms;
-            list_for_each (&next->watches, item) {
+            list_for_each(&next->watches, item) {
                 struct watch *watch = link_entry(item, struct watch, in_node);
 
                 if (may_hear(watch, &scope))
@@ -421,7 +421,7 @@ watch_fire_special(struct store *store, const char *name, uint16_t domid)
     if (!node)
         return;
     snprintf(path, sizeof(path), "%s/%u", name, domid);
-    list_for_each (&node->watches, item) {
+    list_for_each(&node->watches, item) {
         struct watch *watch = link_entry(item, struct watch, in_node);
 
         if (may_hear(watch, &scope))

@@ -54,8 +54,8 @@ static_assert(sizeof(struct grant_entry_v1) == 8, "512 entries a frame");
 
 /* The hypervisor's part of each address space, by the ABI: L4 slots 256 to 271. */
 #define HYPERVISOR_FIRST_L4_SLOT 256u
-#define HYPERVISOR_LAST_L4_SLOT 271u
-#define HYPERVISOR_START 0xffff800000000000ull
-#define HYPERVISOR_END 0xffff880000000000ull
+#define HYPERVISOR_LAST_L4_SLOT  271u
+#define HYPERVISOR_START         0xffff800000000000ull
+#define HYPERVISOR_END           0xffff880000000000ull
 
 #endif

@@ -31,7 +31,7 @@ unsigned bitmap_next_clear(const u64 *map, unsigned size, unsigned from);
 
 unsigned bitmap_weight(const u64 *map, unsigned size);
 
-#define bitmap_for_each(bit, map, size)                                                                      \
+#define bitmap_for_each(bit, map, size) \
     for (bit = bitmap_next_set(map, size, 0); bit < (size); bit = bitmap_next_set(map, size, bit + 1))
 
 #endif

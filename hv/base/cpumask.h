@@ -15,8 +15,8 @@ typedef struct {
     u64 bits[CPU_MAX / 64];
 } cpumask_t;
 
-extern unsigned cpu_limit;      /* fixed before the second CPU starts */
-extern cpumask_t cpu_online;    /* CPUs that schedule; changes during boot and CPU hot-plug only */
+extern unsigned cpu_limit;   /* fixed before the second CPU starts */
+extern cpumask_t cpu_online; /* CPUs that schedule; changes during boot and CPU hot-plug only */
 
 #define CPUMASK_WORDS ((cpu_limit + 63) / 64)
 
@@ -97,7 +97,7 @@ cpumask_weight(const cpumask_t *mask)
     return bitmap_weight(mask->bits, cpu_limit);
 }
 
-#define for_each_cpu(cpu, mask) bitmap_for_each(cpu, (mask)->bits, cpu_limit)
+#define for_each_cpu(cpu, mask)  bitmap_for_each(cpu, (mask)->bits, cpu_limit)
 #define for_each_online_cpu(cpu) for_each_cpu(cpu, &cpu_online)
 
 #endif

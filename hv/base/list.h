@@ -12,7 +12,9 @@ struct list {
     struct list *next, *prev;
 };
 
+/* clang-format off */
 #define LIST_INIT(head) {&(head), &(head)}
+/* clang-format on */
 
 static inline void
 list_init(struct list *head)
@@ -51,17 +53,17 @@ list_del(struct list *node)
     list_init(node);
 }
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_entry(ptr, type, member)  container_of(ptr, type, member)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
 
-#define list_for_each(pos, head, member)                                                                     \
-    for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head);                   \
+#define list_for_each(pos, head, member)                                                   \
+    for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
          pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
 /* As above, and @pos may be taken out in the body. */
-#define list_for_each_safe(pos, tmp, head, member)                                                           \
-    for (pos = list_entry((head)->next, __typeof__(*pos), member),                                           \
-        tmp = list_entry(pos->member.next, __typeof__(*pos), member);                                        \
+#define list_for_each_safe(pos, tmp, head, member)                    \
+    for (pos = list_entry((head)->next, __typeof__(*pos), member),    \
+        tmp = list_entry(pos->member.next, __typeof__(*pos), member); \
          &pos->member != (head); pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))
 
 #endif

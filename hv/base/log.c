@@ -11,7 +11,7 @@
 #define LINE_MAX 256
 
 /* Guests may cause this many lines at once, and one more each GUEST_LINE_NS. */
-#define GUEST_BURST 64u
+#define GUEST_BURST   64u
 #define GUEST_LINE_NS 100000000ull
 
 enum log_level log_threshold = LOG_INFO, log_guest_threshold = LOG_WARN;
@@ -47,7 +47,8 @@ log_vline(bool echo, const char *fmt, va_list args)
     u64 now = (log_clock ? log_clock() : 0);
     int n;
 
-    n = snprintf(line, sizeof(line), "(Serai) [%5u.%06u] ", (u32)(now / 1000000000), (u32)(now / 1000 % 1000000));
+    n = snprintf(line, sizeof(line), "(Serai) [%5u.%06u] ", (u32)(now / 1000000000),
+                 (u32)(now / 1000 % 1000000));
     n += vsnprintf(line + n, sizeof(line) - n - 1, fmt, args);
     n = MIN(n, (int)sizeof(line) - 2);
     line[n++] = '\n';

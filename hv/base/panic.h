@@ -11,10 +11,10 @@ void panic(const char *fmt, ...) __printf(1, 2) __noreturn;
 extern void (*panic_hook)(const char *text) __noreturn;
 
 /* True of our own state, always; finds bugs early, handles nothing. */
-#define ASSERT(cond)                                                                                         \
-    do {                                                                                                     \
-        if (unlikely(!(cond)))                                                                               \
-            panic("%s:%d: %s does not hold", __FILE__, __LINE__, #cond);                                     \
+#define ASSERT(cond)                                                     \
+    do {                                                                 \
+        if (unlikely(!(cond)))                                           \
+            panic("%s:%d: %s does not hold", __FILE__, __LINE__, #cond); \
     } while (0)
 
 #endif

@@ -18,7 +18,9 @@ typedef struct {
     };
 } spinlock_t;
 
+/* clang-format off */
 #define SPINLOCK_INIT {{0}}
+/* clang-format on */
 
 /* Waits a moment and answers what other CPUs ask of this one meanwhile. */
 void cpu_relax_poll(void);

@@ -35,7 +35,7 @@ str_is_off(const char *word, size_t length)
            str_is(word, length, "false") || str_is(word, length, "disable");
 }
 
-/* printf's common subset: %c %s %.*s %d %i %u %x %X %p %% with 0, -, width, precision, l, ll, z, h.  Never overruns @size. */
+/* printf's common subset: %c %s %.*s %d %i %u %x %X %p %% with 0, -, width, precision, l, ll, z, h. */
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list args) __printf(3, 0);
 int snprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);
 

@@ -21,12 +21,13 @@ typedef int8_t s8;
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-#define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
+#define DIV_ROUND_UP(n, d)   (((n) + (d)-1) / (d))
 #define ROUND_UP(n, align)   (((n) + (align)-1) & ~((__typeof__(n))(align)-1))
 #define ROUND_DOWN(n, align) ((n) & ~((__typeof__(n))(align)-1))
 
@@ -34,12 +35,12 @@ typedef int8_t s8;
 #define PAGE_SIZE  4096ull
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
-#define __packed    __attribute__((packed))
-#define __noreturn  __attribute__((noreturn))
+#define __packed       __attribute__((packed))
+#define __noreturn     __attribute__((noreturn))
 #define __printf(f, a) __attribute__((format(printf, f, a)))
-#define __must_check __attribute__((warn_unused_result))
-#define __init      __attribute__((section(".init.text")))
-#define __initdata  __attribute__((section(".init.data")))
+#define __must_check   __attribute__((warn_unused_result))
+#define __init         __attribute__((section(".init.text")))
+#define __initdata     __attribute__((section(".init.data")))
 
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))

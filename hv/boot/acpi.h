@@ -6,8 +6,8 @@
 #include "x86/acpi-info.h"
 
 /*
- * @rsdp: a copy of the root pointer as the boot loader passed it, or NULL to look in the BIOS area.  @map gives access
- * to @size bytes at a machine address, or NULL where there is no memory.
+ * @rsdp: a copy of the root pointer as the boot loader passed it, or NULL to look in the BIOS area.  @map
+ * gives access to @size bytes at a machine address, or NULL where there is no memory.
  */
 void acpi_parse(const void *rsdp, size_t rsdp_size, const void *(*map)(u64 address, u64 size));
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making dom0: options, unpacking, creation, permissions.  Runs once, on the boot CPU; pv/build.c does the rest.
+ * Makes dom0: options, unpacking, creation, permissions.  Runs once, on the boot CPU; pv/build.c fills it.
  *
- * The modules' memory is nobody's until dom0 has its copies; then it joins the free memory, from which the rest of dom0 comes.
+ * The modules' memory is nobody's until dom0 has its copies; then it is free, and dom0's rest comes from it.
  */
 #include "boot/dom0.h"
 
@@ -212,7 +212,7 @@ unpack_kernel(const struct boot_module *module, struct pv_image *image, const ch
 
 /* --- permissions --- */
 
-/* Everything but what the hypervisor drives itself: PICs, PIT, its serial port's registers, the PM timer, IO-APICs, APICs. */
+/* Everything but what the hypervisor drives itself: PICs, PIT, its serial port, PM timer, IO-APICs, APICs. */
 static int
 give_hardware(struct domain *d)
 {
@@ -290,7 +290,8 @@ create_domain(const struct dom0_options *options, struct domain **ret_domain)
 
 struct domain *
 dom0_create(const struct boot_module *kernel, const struct boot_module *ramdisk, const char *cmdline,
-            const struct dom0_options *options, const struct dom0_vga_console_info *console, const char **ret_reason)
+            const struct dom0_options *options, const struct dom0_vga_console_info *console,
+            const char **ret_reason)
 {
     struct pv_image image = {.cmdline = cmdline, .console = console, .release = release_images};
     struct domain *d;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * malloc() for libraries that run once at boot: each allocation is a block of whole frames with a header in front, in one
- * list, so that leaving frees what a library gave up on.  No lock: one CPU is up.
+ * malloc() for libraries that run once at boot: each allocation is a block of whole frames with a header in
+ * front, in one list, so that leaving frees what a library gave up on.  No lock: one CPU is up.
  */
 #include "boot/libc-shim.h"
 

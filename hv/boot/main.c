@@ -102,7 +102,8 @@ boot_banner(void)
     log_info("loaded by %s at %#lx", *boot_info.loader ? boot_info.loader : "multiboot", image_at);
     cmdline_report();
     for (unsigned i = 0; i < memory_range_count; i++)
-        log_debug("memory %016lx-%016lx type %u", memory_ranges[i].start, memory_ranges[i].end, memory_ranges[i].type);
+        log_debug("memory %016lx-%016lx type %u", memory_ranges[i].start, memory_ranges[i].end,
+                  memory_ranges[i].type);
     log_info("%u MiB of memory, CPU %s family %u model %u", (u32)(memory_total() >> 20), cpu_features.vendor,
              cpu_features.family, cpu_features.model);
 }
@@ -136,7 +137,8 @@ build_dom0(void)
     struct domain *d;
 
     if (!boot_info.module_count)
-        give_up("", "There is no dom0 kernel: add a module2 line with the kernel after the multiboot2 line of the GRUB entry.");
+        give_up("", "There is no dom0 kernel: "
+                    "add a module2 line with the kernel after the multiboot2 line of the GRUB entry.");
     d = dom0_create(&boot_info.modules[0], boot_info.module_count > 1 ? &boot_info.modules[1] : NULL,
                     dom0_cmdline(), &cmdline.dom0, has_screen ? &screen : NULL, &reason);
     if (!d)
@@ -181,19 +183,19 @@ boot_main(u32 magic, u64 info, u64 image)
     reserve_what_is_used();
     boot_banner();
     paging_init(memory_ranges, memory_range_count, _maddr(image)); /* our own page tables, frame table, M2P */
-    boot_release_rest();                                         /* the allocator owns what is free */
-    frame_scrub(FRAME_RESERVE);                                  /* some zeroed pages at hand before there is idle time */
+    boot_release_rest();                                           /* the allocator owns what is free */
+    frame_scrub(FRAME_RESERVE);                                    /* some zeroed pages at hand */
     paging_allocator_ready();
-    cpu_init(0);                                                 /* descriptor tables, SYSCALL, control registers */
+    cpu_init(0); /* descriptors, SYSCALL, control registers */
     softirq_init();
     apic_init_boot();
     apic_cpu_init();
     cpumask_set(&cpu_online, 0);
     tsc_init();
     apic_timer_calibrate();
-    irq_init();                                                  /* I/O APICs, device vectors */
-    pv_cpuid_init();                                             /* what guests are told of the CPU */
-    domain_init();                                               /* the system domains */
+    irq_init();      /* I/O APICs, device vectors */
+    pv_cpuid_init(); /* what guests are told of the CPU */
+    domain_init();   /* the system domains */
     hardware_domain_shutdown_hook = machine_shutdown;
     serial_received_hook = console_received;
     timer_cpu_init(0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Multiboot Specification 0.6.96 and 2.0.  Everything is copied out; the originals may be overwritten later. */
+/* Multiboot Specification 0.6.96 and 2.0.  All is copied out; the originals may be overwritten later. */
 #include "boot/multiboot.h"
 #include "base/log.h"
 #include "base/string.h"
@@ -242,7 +242,8 @@ mb2_parse(const u8 *info, u64 size, const void *(*map)(u64, u64))
 }
 
 bool
-multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(u64, u64), const char **ret_reason)
+multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(u64, u64),
+                const char **ret_reason)
 {
     boot_info.loader = "";
     if (magic == MULTIBOOT1_MAGIC && size_limit >= sizeof(struct mb1_info)) {

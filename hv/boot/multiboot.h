@@ -7,10 +7,10 @@
 #include "x86/memory-range.h"
 
 #define BOOT_MODULE_MAX 8u
-#define BOOT_TEXT_MAX 4096u
+#define BOOT_TEXT_MAX   4096u
 
 struct boot_info {
-    const char *loader;                 /* "GRUB 2.06-13"; "" when it did not say */
+    const char *loader; /* "GRUB 2.06-13"; "" when it did not say */
     char cmdline[BOOT_TEXT_MAX];
     struct boot_module modules[BOOT_MODULE_MAX];
     char module_cmdline[BOOT_MODULE_MAX][BOOT_TEXT_MAX];
@@ -18,9 +18,9 @@ struct boot_info {
     struct memory_range ranges[MEMORY_RANGE_MAX];
     unsigned range_count;
     u8 rsdp[36];
-    size_t rsdp_size;                   /* 0: none passed */
+    size_t rsdp_size; /* 0: none passed */
     bool efi;
-    u64 rsdp_address;                   /* where the firmware keeps it; known on EFI only, else 0 */
+    u64 rsdp_address; /* where the firmware keeps it; known on EFI only, else 0 */
     bool has_framebuffer;
     struct {
         u64 address;
@@ -38,10 +38,12 @@ u64 efi_find_rsdp(u64 address, const void *(*map)(u64 address, u64 size));
 #define MULTIBOOT2_MAGIC 0x36d76289u
 
 /*
- * Reads the information at @info (of which @size_limit bytes may be read) into boot_info; false, with a reason, when there is
- * nothing to go on with.  @map gives access to @size bytes at a machine address, or NULL.
+ * Reads the information at @info (of which @size_limit bytes may be read)
+ * into boot_info; false, with a reason, when there is nothing to go on
+ * with.  @map gives access to @size bytes at a machine address, or NULL.
  */
-bool multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(u64 address, u64 size), const char **ret_reason);
+bool multiboot_parse(u32 magic, const void *info, u64 size_limit, const void *(*map)(u64 address, u64 size),
+                     const char **ret_reason);
 
 /* Sorts boot_info.ranges, joins and cuts overlaps (the less usable type wins). */
 void memory_ranges_sort(struct memory_range *ranges, unsigned *count);

@@ -224,7 +224,9 @@ nmi_arrived(struct cpu_user_regs *regs)
     if (!watchdog_relays) {
         (void)counter_restart();
     } else if (cpu_id() == 0 && cpu->nmis % PIT_HZ == 0) {
-        for_each_online_cpu(other) if (other) apic_send_nmi_from_nmi(other);
+        for_each_online_cpu(other)
+            if (other)
+                apic_send_nmi_from_nmi(other);
     }
 }
 
@@ -368,7 +370,9 @@ watchdog_start(void)
     log_info("watchdog: on, by NMIs of %s", watchdog_relays
                                                 ? "the PIT; the CPU's cycle counter makes none here"
                                                 : "the CPUs' cycle counters");
-    for_each_online_cpu(other) if (nmi_cpus[other]) timer_set(&nmi_cpus[other]->beat, time_now_ns());
+    for_each_online_cpu(other)
+        if (nmi_cpus[other])
+            timer_set(&nmi_cpus[other]->beat, time_now_ns());
 }
 
 /* --- start --- */

@@ -25,8 +25,7 @@ screen_describe(const struct boot_info *info, struct dom0_vga_console_info *cons
     console->u.vesa_lfb.lfb_base = info->framebuffer.address;
     console->u.vesa_lfb.ext_lfb_base = info->framebuffer.address >> 32;
     /* In units of 64 KiB, as VESA counts it. */
-    console->u.vesa_lfb.lfb_size =
-        ((u64)info->framebuffer.pitch * info->framebuffer.height + 0xffff) >> 16;
+    console->u.vesa_lfb.lfb_size = ((u64)info->framebuffer.pitch * info->framebuffer.height + 0xffff) >> 16;
     console->u.vesa_lfb.red_pos = info->framebuffer.red_position;
     console->u.vesa_lfb.red_size = info->framebuffer.red_size;
     console->u.vesa_lfb.green_pos = info->framebuffer.green_position;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Bringing up the other CPUs: INIT, STARTUP, STARTUP (SDM vol. 3, 8.4.4), then ap_main() on a stack of their own. */
+/* Brings up the other CPUs: INIT, STARTUP, STARTUP (SDM vol. 3, 8.4.4), then ap_main() on their own stack. */
 #include "boot/smp.h"
 #include "base/log.h"
 #include "base/string.h"
@@ -131,7 +131,8 @@ smp_start_others(unsigned max, bool smt_off)
         if (start_cpu(next, acpi_info.cpu_apic_ids[i]))
             next++;
         else
-            log_warn("the CPU with APIC id %u does not start; going on without it", acpi_info.cpu_apic_ids[i]);
+            log_warn("the CPU with APIC id %u does not start; going on without it",
+                     acpi_info.cpu_apic_ids[i]);
     }
     if (smt_off)
         log_info("smt=off: %u threads stay off; each core runs one", siblings);

@@ -69,7 +69,7 @@ unpack_zstd(const void *src, u64 src_size, void *dst, u64 dst_size)
     return !rc && out.pos == dst_size ? NULL : broken;
 }
 
-/* LZ4's legacy format, which Linux uses: blocks of at most 8 MiB, each behind its packed size, without an end mark. */
+/* LZ4's legacy format, which Linux uses: blocks of at most 8 MiB, each behind a packed size; no end mark. */
 static const char *
 unpack_lz4(const void *src, u64 src_size, void *dst, u64 dst_size)
 {

@@ -4,7 +4,7 @@
 #include "x86/memory-map.h"
 
 #define COLUMNS 80u
-#define ROWS 25u
+#define ROWS    25u
 
 static u16 *screen;
 static unsigned column;

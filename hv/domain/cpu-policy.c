@@ -184,10 +184,10 @@ static const struct feature_word {
     u32 leaf, subleaf;
     u8 reg; /* 0 EAX to 3 EDX */
 } feature_words[CPU_FEATURESET_WORDS] = {
-    {1, 0, 3},          {1, 0, 2},          {0x80000001, 0, 3}, {0x80000001, 0, 2}, {0xd, 1, 0},
-    {7, 0, 1},          {7, 0, 2},          {0x80000007, 0, 3}, {0x80000008, 0, 1}, {7, 0, 3},
-    {7, 1, 0},          {0x80000021, 0, 0}, {7, 1, 1},          {7, 2, 3},          {7, 1, 2},
-    {7, 1, 3},          {~0u, 0, 0},        {~0u, 1, 0},        {0x80000021, 0, 2},
+    {1, 0, 3}, {1, 0, 2},          {0x80000001, 0, 3}, {0x80000001, 0, 2}, {0xd, 1, 0},
+    {7, 0, 1}, {7, 0, 2},          {0x80000007, 0, 3}, {0x80000008, 0, 1}, {7, 0, 3},
+    {7, 1, 0}, {0x80000021, 0, 0}, {7, 1, 1},          {7, 2, 3},          {7, 1, 2},
+    {7, 1, 3}, {~0u, 0, 0},        {~0u, 1, 0},        {0x80000021, 0, 2},
 };
 
 /* A word of the policy; NULL for the MSR's halves, or where the policy has no such leaf. */
@@ -239,7 +239,7 @@ cpu_policy_clamp(struct cpuid_policy *guest, const struct cpuid_policy *max)
 /* The audit of interface version 4.17: limits, and PLATFORM_INFO; the rest is clamped. */
 int
 cpu_policy_check(const struct cpuid_policy *max, const struct cpuid_policy *guest,
-    struct cpu_policy_error *ret_error)
+                 struct cpu_policy_error *ret_error)
 {
     struct cpu_policy_error error = CPU_POLICY_NO_ERROR;
 

@@ -23,8 +23,8 @@ struct domain;
 #define CPU_POLICY_XSTATE 63u   /* leaf 0xd */
 #define CPU_POLICY_EXTD   0x22u /* leaves 0x80000000 to 0x80000021 */
 
-#define CPU_POLICY_LEAVES_MAX                                                                                \
-    (CPU_POLICY_BASIC + CPU_POLICY_CACHE - 1 + CPU_POLICY_FEAT - 1 + CPU_POLICY_TOPO - 1 +                   \
+#define CPU_POLICY_LEAVES_MAX                                                              \
+    (CPU_POLICY_BASIC + CPU_POLICY_CACHE - 1 + CPU_POLICY_FEAT - 1 + CPU_POLICY_TOPO - 1 + \
      CPU_POLICY_XSTATE - 1 + CPU_POLICY_EXTD + 2)
 #define CPU_POLICY_MSRS_MAX 2u
 
@@ -88,11 +88,13 @@ void cpu_policy_trim(struct cpuid_policy *policy);
 struct cpu_policy_error {
     u32 leaf, subleaf, msr;
 };
+/* clang-format off */
 #define CPU_POLICY_NO_ERROR {~0u, ~0u, ~0u}
+/* clang-format on */
 
 /* Whether a guest may be promised @guest on a machine that can give @max; -EINVAL, *@ret_error says why. */
 int cpu_policy_check(const struct cpuid_policy *max, const struct cpuid_policy *guest,
-    struct cpu_policy_error *ret_error);
+                     struct cpu_policy_error *ret_error);
 
 /*
  * Takes from @guest each feature that @max lacks, so that a toolstack cannot promise what is not there.

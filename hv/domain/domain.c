@@ -35,18 +35,18 @@
 #include "domain/sched.h"
 #include "mm/heap.h"
 
-#define CHUNK_SHIFT 8
-#define CHUNK_SIZE (1u << CHUNK_SHIFT)
-#define CHUNK_COUNT DIV_ROUND_UP(DOMID_FIRST_RESERVED, CHUNK_SIZE)
+#define CHUNK_SHIFT          8
+#define CHUNK_SIZE           (1u << CHUNK_SHIFT)
+#define CHUNK_COUNT          DIV_ROUND_UP(DOMID_FIRST_RESERVED, CHUNK_SIZE)
 #define CONTROLLER_PAUSE_MAX 255u
-#define SHARED_INFO_BITS 42u /* within the direct map */
+#define SHARED_INFO_BITS     42u /* within the direct map */
 
 struct domain *domain_xen, *domain_io, *domain_idle;
 struct domain *hardware_domain;
 void (*hardware_domain_shutdown_hook)(u8 reason);
 
 static spinlock_t domain_list_lock = SPINLOCK_INIT;
-static struct domain **chunks[CHUNK_COUNT]; /* by id; chunks are never freed */
+static struct domain **chunks[CHUNK_COUNT];              /* by id; chunks are never freed */
 static struct list domain_list = LIST_INIT(domain_list); /* by id; readers take no lock */
 static u16 next_id = 1;
 

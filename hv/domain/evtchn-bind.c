@@ -304,7 +304,8 @@ close_single(struct domain *d, struct evtchn *chn, u32 port)
         pirq_unbind(d, chn->pirq); /* it fires no more */
     if (chn->state == EVTCHN_VIRQ)
         WRITE_ONCE(*(virq_is_global(chn->virq) ? &d->virq_to_port[chn->virq]
-                                               : &d->vcpus[chn->vcpu]->virq_to_port[chn->virq]), 0);
+                                               : &d->vcpus[chn->vcpu]->virq_to_port[chn->virq]),
+                   0);
     spin_lock(&chn->lock);
     port_release(d, chn, port);
     spin_unlock(&chn->lock);

@@ -26,7 +26,7 @@
 #include "mm/heap.h"
 
 #define WORDS_PER_PAGE (PAGE_SIZE / sizeof(event_word_t))
-#define FIFO_PAGES (EVTCHN_FIFO_NR_CHANNELS / WORDS_PER_PAGE)
+#define FIFO_PAGES     (EVTCHN_FIFO_NR_CHANNELS / WORDS_PER_PAGE)
 
 #define PENDING (1u << EVTCHN_FIFO_PENDING)
 #define MASKED  (1u << EVTCHN_FIFO_MASKED)

@@ -5,13 +5,13 @@
 
 #include "domain/evtchn.h"
 
-#define BUCKET_SHIFT 7
-#define BUCKET_SIZE (1u << BUCKET_SHIFT) /* channels; one page */
+#define BUCKET_SHIFT    7
+#define BUCKET_SIZE     (1u << BUCKET_SHIFT) /* channels; one page */
 #define EVTCHN_2L_PORTS (64u * 64u)
 
 enum evtchn_state {
     EVTCHN_FREE,
-    EVTCHN_UNBOUND,     /* waits for @remote_id to bind to it */
+    EVTCHN_UNBOUND, /* waits for @remote_id to bind to it */
     EVTCHN_INTERDOMAIN,
     EVTCHN_VIRQ,
     EVTCHN_IPI,
@@ -35,8 +35,8 @@ struct evtchn {
         struct {
             struct domain *domain;
             u32 port;
-        } remote;         /* INTERDOMAIN */
-        u16 remote_id;    /* UNBOUND */
+        } remote;      /* INTERDOMAIN */
+        u16 remote_id; /* UNBOUND */
         u32 virq;
         u32 pirq;
     };
@@ -46,16 +46,16 @@ static_assert(sizeof(struct evtchn) == 32, "a bucket is one page");
 struct evtchn_fifo;
 
 struct evtchn_domain {
-    u32 ports;            /* (a) below this, channels exist; grows by buckets, never shrinks */
-    u32 port_max;         /* (c) the greatest the domain may have */
+    u32 ports;                /* (a) below this, channels exist; grows by buckets, never shrinks */
+    u32 port_max;             /* (c) the greatest the domain may have */
     struct evtchn_fifo *fifo; /* (a) NULL: 2-level */
     u64 poll_mask[BITMAP_WORDS(VCPU_MAX)]; /* (a) vCPUs that are in SCHEDOP_poll */
-    struct evtchn **buckets; /* (c) array; its entries by the lock, valid below ports */
+    struct evtchn **buckets;               /* (c) array; its entries by the lock, valid below ports */
 
-    spinlock_t lock;      /* binding and closing */
-    u32 active;           /* channels that are not FREE */
-    u32 free_hint;        /* no port below it is free */
-    u32 reset_next;       /* where a reset that was preempted goes on */
+    spinlock_t lock; /* binding and closing */
+    u32 active;      /* channels that are not FREE */
+    u32 free_hint;   /* no port below it is free */
+    u32 reset_next;  /* where a reset that was preempted goes on */
 };
 
 static inline struct evtchn *

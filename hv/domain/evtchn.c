@@ -226,8 +226,8 @@ unmask_2l(struct domain *d, struct evtchn *chn, u32 port)
     struct vcpu *v = d->vcpus[READ_ONCE(chn->vcpu)];
 
     if (atomic_test_and_clear_bit(port % 64, &shared->evtchn_mask[port / 64]) &&
-        READ_ONCE(shared->evtchn_pending[port / 64]) >> (port % 64) & 1 &&
-        v && !atomic_test_and_set_bit(port / 64, &READ_ONCE(v->info)->evtchn_pending_sel))
+        READ_ONCE(shared->evtchn_pending[port / 64]) >> (port % 64) & 1 && v &&
+        !atomic_test_and_set_bit(port / 64, &READ_ONCE(v->info)->evtchn_pending_sel))
         evtchn_mark_vcpu(v);
 }
 

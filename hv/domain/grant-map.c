@@ -152,7 +152,7 @@ grant_map(struct gnttab_map_grant_ref *op)
     }
 
     WRITE_ONCE(maptrack_slot(gt, handle)->word,
-        ((union maptrack){.ref = op->ref, .domid = op->dom, .flags = op->flags & MAPTRACK_KEEP}).word);
+               ((union maptrack){.ref = op->ref, .domid = op->dom, .flags = op->flags & MAPTRACK_KEEP}).word);
     op->handle = handle;
     op->dev_bus_addr = mfn_to_maddr(mfn).a;
     return;
@@ -229,7 +229,6 @@ grant_unmap(u32 handle, u64 host_addr, u64 dev_bus_addr, u64 new_addr, struct gr
         int rc = pv_grant_unmap(host_addr, ret->mfn, new_addr, entry.flags);
 
         if (unlikely(rc < 0)) {
-            done = 0;
             status = GNTST_general_error;
             goto unclaim;
         }

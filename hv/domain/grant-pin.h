@@ -76,7 +76,7 @@ unmark_shared(struct grant_entry_v1 *shared, const struct grant_active *active)
  */
 static inline int
 grant_pin(struct domain *granter, u32 ref, u16 to, bool writable, bool for_copy, unsigned refs,
-    struct frame **ret_frame)
+          struct frame **ret_frame)
 {
     struct grant_table *gt = granter->grants;
     u32 entries = atomic_read_acquire(&gt->entries);

@@ -13,10 +13,10 @@
 /* An entry of a granter's table while somebody uses it.  All fields by its lock. */
 struct grant_active {
     spinlock_t lock;
-    u32 frame;       /* valid while there are pins */
-    u16 domid;       /* who uses it, likewise */
-    u16 read_pins;   /* mappings and copies that read */
-    u16 write_pins;  /* that write as well; they are not in read_pins */
+    u32 frame;      /* valid while there are pins */
+    u16 domid;      /* who uses it, likewise */
+    u16 read_pins;  /* mappings and copies that read */
+    u16 write_pins; /* that write as well; they are not in read_pins */
     u16 pad;
 };
 static_assert(sizeof(struct grant_active) == 16, "four to a cache line");
@@ -43,25 +43,25 @@ static_assert(sizeof(union maptrack) == 8, "moved as one word");
 
 struct grant_table {
     /* Read on each operation, without a lock: they only grow while the domain lives. */
-    u32 entries;                     /* stored after the pages that it promises */
-    u32 frames;                      /* (g) */
-    struct grant_entry_v1 **shared;  /* one a frame */
-    struct grant_active **active;    /* two a frame */
+    u32 entries;                    /* stored after the pages that it promises */
+    u32 frames;                     /* (g) */
+    struct grant_entry_v1 **shared; /* one a frame */
+    struct grant_active **active;   /* two a frame */
     union maptrack **maptrack;
-    u32 maptrack_count;              /* handles that exist; stored after their page */
+    u32 maptrack_count; /* handles that exist; stored after their page */
     u32 maptrack_max;
 
-    spinlock_t lock;                 /* (g) growing, and the end */
+    spinlock_t lock; /* (g) growing, and the end */
     u32 frames_max;
-    bool is_gone;                    /* (g) the last stage of relinquish has begun */
+    bool is_gone; /* (g) the last stage of relinquish has begun */
 
-    spinlock_t maptrack_lock;        /* (k) */
-    u32 maptrack_free;               /* (k) handles no vCPU has put by: first plus one */
-    u32 maptrack_relinquished;       /* handles below it are still to be looked at; valid while dying */
+    spinlock_t maptrack_lock;  /* (k) */
+    u32 maptrack_free;         /* (k) handles no vCPU has put by: first plus one */
+    u32 maptrack_relinquished; /* handles below it are still to be looked at; valid while dying */
 
     struct domain *domain;
     struct work release_work;
-    mfn_t *mfns;                     /* (g) of the shared frames */
+    mfn_t *mfns; /* (g) of the shared frames */
 };
 
 static inline struct grant_entry_v1 *

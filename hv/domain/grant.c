@@ -352,7 +352,7 @@ grant_dump(struct domain *d)
     if (!gt)
         return;
     log_info("d%u: grant table of %u frames (of %u), %u handles", d->id, gt->frames, gt->frames_max,
-        gt->maptrack_count);
+             gt->maptrack_count);
     for (u32 ref = 0; ref < gt->entries && lines < 64; ref++) {
         struct grant_active *active = active_entry(gt, ref);
         struct grant_entry_v1 *shared = shared_entry(gt, ref);
@@ -361,7 +361,7 @@ grant_dump(struct domain *d)
             continue;
         lines++;
         log_info("  ref %u: d%u, frame %x, %u reading, %u writing; shared: flags %x, d%u, frame %x", ref,
-            active->domid, active->frame, active->read_pins, active->write_pins, shared->flags, shared->domid,
-            shared->frame);
+                 active->domid, active->frame, active->read_pins, active->write_pins, shared->flags,
+                 shared->domid, shared->frame);
     }
 }

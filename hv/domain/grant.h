@@ -24,7 +24,7 @@ void grant_fini(struct domain *d); /* nobody can refer to it any more */
 int grant_frame_mfn(struct domain *d, u32 idx, mfn_t *ret_mfn);
 /* At least @frames frames; -EINVAL past the domain's limit or when it dies, -ENOMEM. */
 int grant_grow(struct domain *d, u32 frames);
-u32 grant_frames(const struct domain *d);     /* in use, at least one */
+u32 grant_frames(const struct domain *d); /* in use, at least one */
 u32 grant_frames_max(const struct domain *d);
 
 /* Toolstack: reserved entries for console and store (GNTTAB_RESERVED_*), seeded when a domain is built. */
@@ -57,8 +57,8 @@ void grant_unmap_finish(const struct grant_unmapped *batch, unsigned count);
 struct grant_copy_end {
     struct domain *domain; /* NULL: nothing is held */
     struct frame *frame;
-    u64 source;            /* the reference or frame number it was found by */
-    u16 domid;             /* as the operation named it */
+    u64 source; /* the reference or frame number it was found by */
+    u16 domid;  /* as the operation named it */
     bool by_ref, writable;
 };
 struct grant_copy_state {

@@ -2,9 +2,9 @@
 /*
  * PIRQs; the model is in pirq.h.
  *
- * d->pirqs->lock guards the table.  It nests inside the event channels' lock (binding) and outside of irq->lock.
- * The interrupt itself takes only irq->lock: what it needs of a PIRQ, the port, is set before the interrupt is started and
- * changes only after it was stopped.
+ * d->pirqs->lock guards the table.  It nests inside the event channels' lock (binding) and outside irq->lock.
+ * The interrupt itself takes only irq->lock: what it needs of a PIRQ, the port, is set before the interrupt
+ * is started and changes only after it was stopped.
  */
 #include "domain/pirq.h"
 
@@ -163,7 +163,7 @@ set_eoi_bit(struct pirq_domain *p, u32 number, bool set)
     if (set)
         atomic_or(&page[number / 8], (u8)(1u << number % 8));
     else
-        atomic_and(&page[number / 8], (u8)~(1u << number % 8));
+        atomic_and(&page[number / 8], ~(u8)(1u << number % 8));
     unmap_frame(page);
 }
 
@@ -450,7 +450,7 @@ pirq_eoi(struct domain *d, u32 number)
     struct pirq *pirq = find_pirq(d, number);
     struct irq *irq;
 
-    /* Without the lock: an interrupt that is being unmapped meanwhile is stopped already, and ending it does nothing. */
+    /* Without the lock: one that is being unmapped is stopped already, and ending it does nothing. */
     if (!pirq || !READ_ONCE(pirq->needs_eoi))
         return;
     irq = irq_at(READ_ONCE(pirq->irq));
@@ -484,8 +484,8 @@ pirq_dump(struct domain *d)
         const struct irq *irq = pirq->irq == IRQ_NONE ? NULL : irq_at(pirq->irq);
 
         if (irq)
-            log_info("%s PIRQ %u: irq %u, CPU %u vector %02x, port %u%s%s%s", d->name_for_log, i, pirq->irq, irq->cpu,
-                     irq->vector, pirq->port, irq->level ? ", level" : "", irq->is_on ? "" : ", off",
-                     irq->in_service ? ", in service" : "");
+            log_info("%s PIRQ %u: irq %u, CPU %u vector %02x, port %u%s%s%s", d->name_for_log, i, pirq->irq,
+                     irq->cpu, irq->vector, pirq->port, irq->level ? ", level" : "",
+                     irq->is_on ? "" : ", off", irq->in_service ? ", in service" : "");
     }
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Interrupts of real devices as the hardware domain sees them: PIRQ numbers, behind them IO-APIC pins or MSIs.
+ * Interrupts of real devices as the hardware domain sees them: PIRQs, behind them IO-APIC pins or MSIs.
  *
- * PIRQs below the number of pins are meant for pins and, by custom, have their number; MSIs are given numbers above. A PIRQ is mapped
- * (it has an interrupt), then bound (to an event channel; now it can fire), unbound, unmapped.
+ * PIRQs below the number of pins are meant for pins and, by custom, have their
+ * number; MSIs are given numbers above.  A PIRQ is mapped (it has an interrupt),
+ * then bound (to an event channel; now it can fire), unbound, unmapped.
  */
 #ifndef SERAI_DOMAIN_PIRQ_H
 #define SERAI_DOMAIN_PIRQ_H
@@ -16,8 +17,8 @@ void pirq_domain_fini(struct domain *d);
 u32 pirq_count(const struct domain *d); /* how many PIRQ numbers it has (nr_pirqs); 0 for most domains */
 
 /*
- * All of these: @d has PIRQs, or they answer -EINVAL.  *@pirq is the wish, or negative for any; then it is the result.
- * -EBUSY: the interrupt or the number is mapped otherwise; -EPERM; -ENOSPC; -EINVAL.
+ * All of these: @d has PIRQs, or they answer -EINVAL.  *@pirq is the wish, or negative for any; then it is
+ * the result.  -EBUSY: the interrupt or the number is mapped otherwise; -EPERM; -ENOSPC; -EINVAL.
  */
 int pirq_map_gsi(struct domain *d, u32 gsi, s32 *pirq);
 /* @count messages of plain MSI; consecutive PIRQs from *@pirq on. */
@@ -31,8 +32,8 @@ int pirq_reserve(struct domain *d, bool msi, s32 *ret_pirq);
 bool pirq_needs_eoi(struct domain *d, u32 pirq);
 
 /*
- * PHYSDEVOP_pirq_eoi_gmfn: a page of the guest's with a bit for each PIRQ that needs an EOI.  @auto_unmask: version 1, where EOI unmasks
- * the event channel too.  -EBUSY when there is one already.
+ * PHYSDEVOP_pirq_eoi_gmfn: a page of the guest's with a bit for each PIRQ that needs an EOI.  @auto_unmask:
+ * version 1, where EOI unmasks the event channel too.  -EBUSY when there is one already.
  */
 int pirq_set_eoi_page(struct domain *d, mfn_t mfn, bool auto_unmask);
 bool pirq_eoi_unmasks(const struct domain *d);

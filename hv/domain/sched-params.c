@@ -13,7 +13,7 @@
 
 #define RATELIMIT_MIN_US 100u
 #define RATELIMIT_MAX_US 500000u
-#define PARAM_KEEP_CAP 0xffffu /* credit2's way of saying: leave the cap alone */
+#define PARAM_KEEP_CAP   0xffffu /* credit2's way of saying: leave the cap alone */
 
 /* hard and soft, where there is such a CPU; else hard. */
 void

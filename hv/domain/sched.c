@@ -36,19 +36,19 @@
 #include "x86/apic.h"
 #include "x86/tsc.h"
 
-#define SLICE_PERIOD_NS 30000000ull
-#define SLICE_MAX_NS    10000000ull
-#define SLICE_MIN_NS      500000ull /* whatever the rate limit is, and however many wait */
-#define SLICE_CAP_MIN_NS  250000ll
-#define WAKE_LAG        10000000ull /* virtual, as the margins are */
-#define MOVE_LAG        60000000ull
-#define PREEMPT_MARGIN    500000ull
+#define SLICE_PERIOD_NS  30000000ull
+#define SLICE_MAX_NS     10000000ull
+#define SLICE_MIN_NS     500000ull /* whatever the rate limit is, and however many wait */
+#define SLICE_CAP_MIN_NS 250000ll
+#define WAKE_LAG         10000000ull /* virtual, as the margins are */
+#define MOVE_LAG         60000000ull
+#define PREEMPT_MARGIN   500000ull
 #define BALANCE_MARGIN   5000000ull
 
 u32 sched_ratelimit_us = SCHED_RATELIMIT_DEFAULT_US;
 
-static cpumask_t idle_cpus;  /* CPUs that have nothing, and nothing on its way to them */
-static u64 clock_furthest;   /* about the furthest of all queues' clocks; where an idle CPU's starts again */
+static cpumask_t idle_cpus; /* CPUs that have nothing, and nothing on its way to them */
+static u64 clock_furthest;  /* about the furthest of all queues' clocks; where an idle CPU's starts again */
 
 static struct vcpu *
 vcpu_of(struct pq_node *node)

@@ -20,7 +20,7 @@
 #include "base/spinlock.h"
 #include "x86/tsc.h"
 
-#define RETRY_NS 20000ull
+#define RETRY_NS      20000ull
 #define TIMER_FOREVER (1ull << 62) /* as far as a deadline can be: 146 years */
 
 struct timer_queue {

@@ -12,9 +12,9 @@ struct timer {
     struct pq_node node; /* its key is the deadline; in the queue while the timer is armed */
     void (*fn)(void *data);
     void *data;
-    u32 cpu;             /* whose queue; changes under that queue's lock */
-    bool running;        /* its handler is being called, on whatever CPU */
-    bool dead;           /* after timer_fini(): cannot be armed */
+    u32 cpu;      /* whose queue; changes under that queue's lock */
+    bool running; /* its handler is being called, on whatever CPU */
+    bool dead;    /* after timer_fini(): cannot be armed */
 };
 
 void timer_cpu_init(unsigned cpu); /* before the CPU takes interrupts */

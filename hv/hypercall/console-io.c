@@ -13,7 +13,7 @@
 #include "mm/guest-copy.h"
 #include "x86/serial.h"
 
-#define CHUNK 128u
+#define CHUNK               128u
 #define CHUNKS_AT_A_STRETCH 32u
 
 /* Adds to the domain's line; logs it when it is whole or full. */

@@ -25,13 +25,13 @@ dump_domains(void)
 
     for_each_domain(d) {
         log_info("d%u: %lu pages of %lu, %u references%s%s%s", d->id, d->page_count, d->page_max, d->refcount,
-            d->controller_pause_count ? ", paused" : "", d->is_shut_down ? ", shut down" : "",
-            domain_is_dying(d) ? ", dying" : "");
+                 d->controller_pause_count ? ", paused" : "", d->is_shut_down ? ", shut down" : "",
+                 domain_is_dying(d) ? ", dying" : "");
         for_each_vcpu(d, v)
             log_info("  v%u: %s on CPU%u%s, pause count %u, upcall %s, %s", v->id, state_names[v->state],
-                v->cpu, v->is_running ? " (running)" : "", v->pause_count,
-                v->info->evtchn_upcall_pending ? "pending" : "idle",
-                v->info->evtchn_upcall_mask ? "masked" : "open");
+                     v->cpu, v->is_running ? " (running)" : "", v->pause_count,
+                     v->info->evtchn_upcall_pending ? "pending" : "idle",
+                     v->info->evtchn_upcall_mask ? "masked" : "open");
     }
 }
 
@@ -58,7 +58,7 @@ static void
 dump_memory(void)
 {
     log_info("memory: %lu of %lu frames free; heap %lu pages", frame_free_count(), frame_total_count(),
-        heap_pages_used());
+             heap_pages_used());
 }
 
 static void

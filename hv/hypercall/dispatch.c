@@ -2,8 +2,8 @@
 /*
  * Registers to row, to handler, to registers.  All refusals that do not depend on arguments are given here.
  *
- * A call that answers -ERESTART is made again: its arguments go back to the registers and RIP back to the SYSCALL
- * instruction (two bytes), so the guest repeats it after its interrupts.
+ * A call that answers -ERESTART is made again: its arguments go back to the registers and RIP back to the
+ * SYSCALL instruction (two bytes), so the guest repeats it after its interrupts.
  */
 #include "hypercall/hypercall.h"
 #include "mm/guest-copy.h"
@@ -72,9 +72,9 @@ static_assert(sizeof(((struct multicall_entry *)0)->args) == MULTICALL_ARGS * si
 #define ENTRY_FIELD(entry, field) ((entry) + offsetof(struct multicall_entry, field))
 
 /*
- * HYPERVISOR_multicall(call_list, nr_calls).  Each entry is read once, called, and its result written.  A call that is
- * preempted leaves its new arguments in its entry, and the list goes on from there.  So it does after a call
- * that ends or stops the domain: that has raised a softirq here.
+ * HYPERVISOR_multicall(call_list, nr_calls).  Each entry is read once, called, and its result written.  A
+ * call that is preempted leaves its new arguments in its entry, and the list goes on from there.  So it does
+ * after a call that ends or stops the domain: that has raised a softirq here.
  */
 s64
 hypercall_multicall(u64 *arg)
@@ -115,7 +115,7 @@ hypercall_multicall(u64 *arg)
     arg[1] = count;
     return -ERESTART;
 
- fault:
+fault:
     user_close();
     return -EFAULT;
 }
@@ -137,7 +137,8 @@ subop_call(const struct subop *table, unsigned count, unsigned op, u64 guest_arg
     if (row->direction != NO_ARG && unlikely(copy_from_guest(buffer, guest_arg, row->size)))
         return -EFAULT;
     rc = row->handler(buffer);
-    if (row->direction == IN_OUT && (rc >= 0 || rc == -ERESTART) && unlikely(copy_to_guest(guest_arg, buffer, row->size)))
+    if (row->direction == IN_OUT && (rc >= 0 || rc == -ERESTART) &&
+        unlikely(copy_to_guest(guest_arg, buffer, row->size)))
         return -EFAULT;
     return rc;
 }

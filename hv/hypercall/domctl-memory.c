@@ -11,7 +11,7 @@
 
 /* Frames that XEN_DOMCTL_getpageframeinfo3 takes at a time from the caller's array. */
 #define PFINFO_CHUNK 64u
-#define PFINFO_MAX 1024u
+#define PFINFO_MAX   1024u
 
 int
 domctl_max_mem(struct domain *d, struct xen_domctl *op)
@@ -41,8 +41,8 @@ page_frame_info(struct domain *d, mfn_t mfn)
         info = XEN_DOMCTL_PFINFO_XTAB; /* the hypervisor's own, shared with it */
     else if (kind >= FRAME_TYPE_L1 >> FRAME_TYPE_SHIFT && kind <= FRAME_TYPE_L4 >> FRAME_TYPE_SHIFT &&
              (type & (FRAME_TYPE_VALIDATED | FRAME_TYPE_PINNED)))
-        info = kind << XEN_DOMCTL_PFINFO_LTAB_SHIFT |
-               (type & FRAME_TYPE_PINNED ? XEN_DOMCTL_PFINFO_LPINTAB : 0);
+        info =
+            kind << XEN_DOMCTL_PFINFO_LTAB_SHIFT | (type & FRAME_TYPE_PINNED ? XEN_DOMCTL_PFINFO_LPINTAB : 0);
     page_put(frame);
     return info;
 }

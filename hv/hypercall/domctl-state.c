@@ -58,16 +58,16 @@ domctl_set_ext_vcpucontext(struct domain *d, struct xen_domctl *op)
     if (!domain_is_pv(d))
         return 0;
     set_callback(&v->pv.callback[PV_CB_SYSENTER], ext->sysenter_callback_eip, ext->sysenter_callback_cs,
-        ext->sysenter_disables_events);
+                 ext->sysenter_disables_events);
     set_callback(&v->pv.callback[PV_CB_SYSCALL32], ext->syscall32_callback_eip, ext->syscall32_callback_cs,
-        ext->syscall32_disables_events);
+                 ext->syscall32_disables_events);
     return 0;
 }
 
 /* --- XSAVE state: XCR0, all that XCR0 ever was, then the area in the standard format --- */
 
-#define XSTATE_HEADER (2 * sizeof(u64))
-#define XSTATE_AREA_MIN 576u
+#define XSTATE_HEADER    (2 * sizeof(u64))
+#define XSTATE_AREA_MIN  576u
 #define XSTATE_BV_OFFSET 512u
 
 /* Bytes of an area with the components of @xcr0. */
@@ -167,7 +167,7 @@ domctl_setvcpuextstate(struct domain *d, struct xen_domctl *op)
 
 /* --- MSRs that belong to a vCPU; TSC_AUX is the only one that PV guests here can have --- */
 
-#define MSR_TSC_AUX 0xc0000103u
+#define MSR_TSC_AUX   0xc0000103u
 #define VCPU_MSRS_MAX 1u
 
 int
@@ -279,7 +279,7 @@ domctl_get_cpu_policy(struct domain *d, struct xen_domctl *op)
 /* Merges the toolstack's leaves and MSRs into @policy. */
 static int
 get_policy(struct cpuid_policy *policy, const struct xen_domctl_cpu_policy *args,
-    struct cpu_policy_error *error)
+           struct cpu_policy_error *error)
 {
     if (args->nr_leaves > CPU_POLICY_LEAVES_MAX || args->nr_msrs > CPU_POLICY_MSRS_MAX)
         return -E2BIG;
@@ -320,8 +320,8 @@ int
 domctl_set_cpu_policy(struct domain *d, struct xen_domctl *op)
 {
     struct xen_domctl_cpu_policy *args = &op->u.cpu_policy;
-    const struct cpuid_policy *max = cpu_policy_system[domain_is_pv(d) ? XEN_SYSCTL_cpu_policy_pv_max
-                                                                       : XEN_SYSCTL_cpu_policy_hvm_max];
+    const struct cpuid_policy *max =
+        cpu_policy_system[domain_is_pv(d) ? XEN_SYSCTL_cpu_policy_pv_max : XEN_SYSCTL_cpu_policy_hvm_max];
     const struct cpuid_policy *old = cpu_policy_of(d);
     struct cpu_policy_error error = CPU_POLICY_NO_ERROR;
     struct cpuid_policy *new;

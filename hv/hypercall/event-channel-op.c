@@ -76,7 +76,8 @@ evtchnop_alloc_unbound(void *arg)
 
     if (rc)
         return rc;
-    return evtchn_alloc_unbound(d, op->remote_dom == DOMID_SELF ? current->domain->id : op->remote_dom, &op->port);
+    return evtchn_alloc_unbound(d, op->remote_dom == DOMID_SELF ? current->domain->id : op->remote_dom,
+                                &op->port);
 }
 
 static int
@@ -140,23 +141,25 @@ evtchnop_set_priority(void *arg)
 }
 
 static const struct subop evtchn_ops[] = {
-    [EVTCHNOP_bind_interdomain] = {"bind_interdomain", evtchnop_bind_interdomain, sizeof(struct evtchn_bind_interdomain),
-                                   IN_OUT, ANY_DOMAIN},
-    [EVTCHNOP_bind_virq] = {"bind_virq", evtchnop_bind_virq, sizeof(struct evtchn_bind_virq), IN_OUT, ANY_DOMAIN},
-    [EVTCHNOP_bind_pirq] = {"bind_pirq", evtchnop_bind_pirq, sizeof(struct evtchn_bind_pirq), IN_OUT, ANY_DOMAIN},
-    [EVTCHNOP_close] = {"close", evtchnop_close, sizeof(struct evtchn_close), IN, ANY_DOMAIN},
-    [EVTCHNOP_send] = {"send", evtchnop_send, sizeof(struct evtchn_send), IN, ANY_DOMAIN},
-    [EVTCHNOP_status] = {"status", evtchnop_status, sizeof(struct evtchn_status), IN_OUT, ANY_DOMAIN},
-    [EVTCHNOP_alloc_unbound] = {"alloc_unbound", evtchnop_alloc_unbound, sizeof(struct evtchn_alloc_unbound), IN_OUT,
+    [EVTCHNOP_bind_interdomain] = {"bind_interdomain", evtchnop_bind_interdomain,
+                                   SIZE(evtchn_bind_interdomain), IN_OUT, ANY_DOMAIN},
+    [EVTCHNOP_bind_virq] = {"bind_virq", evtchnop_bind_virq, SIZE(evtchn_bind_virq), IN_OUT, ANY_DOMAIN},
+    [EVTCHNOP_bind_pirq] = {"bind_pirq", evtchnop_bind_pirq, SIZE(evtchn_bind_pirq), IN_OUT, ANY_DOMAIN},
+    [EVTCHNOP_close] = {"close", evtchnop_close, SIZE(evtchn_close), IN, ANY_DOMAIN},
+    [EVTCHNOP_send] = {"send", evtchnop_send, SIZE(evtchn_send), IN, ANY_DOMAIN},
+    [EVTCHNOP_status] = {"status", evtchnop_status, SIZE(evtchn_status), IN_OUT, ANY_DOMAIN},
+    [EVTCHNOP_alloc_unbound] = {"alloc_unbound", evtchnop_alloc_unbound, SIZE(evtchn_alloc_unbound), IN_OUT,
                                 ANY_DOMAIN},
-    [EVTCHNOP_bind_ipi] = {"bind_ipi", evtchnop_bind_ipi, sizeof(struct evtchn_bind_ipi), IN_OUT, ANY_DOMAIN},
-    [EVTCHNOP_bind_vcpu] = {"bind_vcpu", evtchnop_bind_vcpu, sizeof(struct evtchn_bind_vcpu), IN, ANY_DOMAIN},
-    [EVTCHNOP_unmask] = {"unmask", evtchnop_unmask, sizeof(struct evtchn_unmask), IN, ANY_DOMAIN},
-    [EVTCHNOP_reset] = {"reset", evtchnop_reset, sizeof(struct evtchn_reset), IN, ANY_DOMAIN},
-    [EVTCHNOP_init_control] = {"init_control", evtchnop_init_control, sizeof(struct evtchn_init_control), IN_OUT,
+    [EVTCHNOP_bind_ipi] = {"bind_ipi", evtchnop_bind_ipi, SIZE(evtchn_bind_ipi), IN_OUT, ANY_DOMAIN},
+    [EVTCHNOP_bind_vcpu] = {"bind_vcpu", evtchnop_bind_vcpu, SIZE(evtchn_bind_vcpu), IN, ANY_DOMAIN},
+    [EVTCHNOP_unmask] = {"unmask", evtchnop_unmask, SIZE(evtchn_unmask), IN, ANY_DOMAIN},
+    [EVTCHNOP_reset] = {"reset", evtchnop_reset, SIZE(evtchn_reset), IN, ANY_DOMAIN},
+    [EVTCHNOP_init_control] = {"init_control", evtchnop_init_control, SIZE(evtchn_init_control), IN_OUT,
                                ANY_DOMAIN},
-    [EVTCHNOP_expand_array] = {"expand_array", evtchnop_expand_array, sizeof(struct evtchn_expand_array), IN, ANY_DOMAIN},
-    [EVTCHNOP_set_priority] = {"set_priority", evtchnop_set_priority, sizeof(struct evtchn_set_priority), IN, ANY_DOMAIN},
+    [EVTCHNOP_expand_array] = {"expand_array", evtchnop_expand_array, SIZE(evtchn_expand_array), IN,
+                               ANY_DOMAIN},
+    [EVTCHNOP_set_priority] = {"set_priority", evtchnop_set_priority, SIZE(evtchn_set_priority), IN,
+                               ANY_DOMAIN},
 };
 
 s64

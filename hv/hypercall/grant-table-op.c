@@ -36,7 +36,7 @@ put_status(u64 uop, size_t offset, int status)
  * number on.
  */
 #define MAP_REQUEST_SIZE offsetof(struct gnttab_map_grant_ref, dev_bus_addr)
-#define MAP_RESULT_SIZE (sizeof(struct gnttab_map_grant_ref) - offsetof(struct gnttab_map_grant_ref, dom))
+#define MAP_RESULT_SIZE  (sizeof(struct gnttab_map_grant_ref) - offsetof(struct gnttab_map_grant_ref, dom))
 
 /* The domain that @id names, if the caller is it or controls it. */
 static int
@@ -331,20 +331,19 @@ gnttabop_cache_flush(u64 uop, u32 count)
 }
 
 static const struct grant_op grant_ops[] = {
-    [GNTTABOP_map_grant_ref] = {gnttabop_map_grant_ref,     sizeof(struct gnttab_map_grant_ref), MANY},
-    [GNTTABOP_unmap_grant_ref] = {gnttabop_unmap_grant_ref,   sizeof(struct gnttab_unmap_grant_ref), MANY},
-    [GNTTABOP_setup_table] = {gnttabop_setup_table,       sizeof(struct gnttab_setup_table), ONE},
-    [GNTTABOP_dump_table] = {gnttabop_dump_table,        sizeof(struct gnttab_dump_table), ONE},
-    [GNTTABOP_transfer] = {gnttabop_transfer,          sizeof(struct gnttab_transfer), MANY},
-    [GNTTABOP_copy] = {gnttabop_copy,              sizeof(struct gnttab_copy), FEW},
-    [GNTTABOP_query_size] = {gnttabop_query_size,        sizeof(struct gnttab_query_size), ONE},
-    [GNTTABOP_unmap_and_replace] =
-        {gnttabop_unmap_and_replace, sizeof(struct gnttab_unmap_and_replace), MANY},
-    [GNTTABOP_set_version] = {gnttabop_set_version,       sizeof(struct gnttab_set_version), ONE},
-    [GNTTABOP_get_status_frames] = {gnttabop_get_status_frames, sizeof(struct gnttab_get_status_frames), ONE},
-    [GNTTABOP_get_version] = {gnttabop_get_version,       sizeof(struct gnttab_get_version), ONE},
-    [GNTTABOP_swap_grant_ref] = {gnttabop_swap_grant_ref,    sizeof(struct gnttab_swap_grant_ref), MANY},
-    [GNTTABOP_cache_flush] = {gnttabop_cache_flush,       sizeof(struct gnttab_cache_flush), MANY},
+    [GNTTABOP_map_grant_ref] = {gnttabop_map_grant_ref, SIZE(gnttab_map_grant_ref), MANY},
+    [GNTTABOP_unmap_grant_ref] = {gnttabop_unmap_grant_ref, SIZE(gnttab_unmap_grant_ref), MANY},
+    [GNTTABOP_setup_table] = {gnttabop_setup_table, SIZE(gnttab_setup_table), ONE},
+    [GNTTABOP_dump_table] = {gnttabop_dump_table, SIZE(gnttab_dump_table), ONE},
+    [GNTTABOP_transfer] = {gnttabop_transfer, SIZE(gnttab_transfer), MANY},
+    [GNTTABOP_copy] = {gnttabop_copy, SIZE(gnttab_copy), FEW},
+    [GNTTABOP_query_size] = {gnttabop_query_size, SIZE(gnttab_query_size), ONE},
+    [GNTTABOP_unmap_and_replace] = {gnttabop_unmap_and_replace, SIZE(gnttab_unmap_and_replace), MANY},
+    [GNTTABOP_set_version] = {gnttabop_set_version, SIZE(gnttab_set_version), ONE},
+    [GNTTABOP_get_status_frames] = {gnttabop_get_status_frames, SIZE(gnttab_get_status_frames), ONE},
+    [GNTTABOP_get_version] = {gnttabop_get_version, SIZE(gnttab_get_version), ONE},
+    [GNTTABOP_swap_grant_ref] = {gnttabop_swap_grant_ref, SIZE(gnttab_swap_grant_ref), MANY},
+    [GNTTABOP_cache_flush] = {gnttabop_cache_flush, SIZE(gnttab_cache_flush), MANY},
 };
 
 /* arg: operation, array, number of elements. */

@@ -350,14 +350,13 @@ xenmem_acquire_resource(void *arg, u32 start, u32 *next)
 
 /* --- the table --- */
 
-#define SIZE(type) sizeof(struct type)
-
 static const struct memory_op {
     const char *name;
     memory_op_fn *handler;
     u16 size;
     bool out; /* the argument goes back to the guest */
 } memory_ops[] = {
+    /* clang-format off */
     [XENMEM_increase_reservation] =
         {"increase_reservation", xenmem_increase_reservation, SIZE(xen_memory_reservation), false},
     [XENMEM_decrease_reservation] =
@@ -398,6 +397,7 @@ static const struct memory_op {
          SIZE(xen_reserved_device_memory_map), true},
     [XENMEM_acquire_resource] =
         {"acquire_resource", xenmem_acquire_resource, SIZE(xen_mem_acquire_resource), true},
+    /* clang-format on */
 };
 
 s64
@@ -416,7 +416,8 @@ hypercall_memory_op(u64 *arg)
     if (row->size && copy_from_guest(buffer, arg[1], row->size))
         return -EFAULT;
     rc = row->handler(buffer, start, &next);
-    if (row->out && (rc >= 0 || rc == -ENOBUFS || op == XENMEM_exchange) && copy_to_guest(arg[1], buffer, row->size))
+    if (row->out && (rc >= 0 || rc == -ENOBUFS || op == XENMEM_exchange) &&
+        copy_to_guest(arg[1], buffer, row->size))
         return -EFAULT;
     if (rc == -ERESTART)
         arg[0] = op | (u64)next << MEMOP_EXTENT_SHIFT;

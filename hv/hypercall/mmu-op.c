@@ -83,7 +83,7 @@ cpus_of_vcpus(const struct domain *d, u64 guest_bitmap, cpumask_t *ret_mask)
     if (copy_from_guest(vcpus, guest_bitmap, DIV_ROUND_UP(MIN(d->max_vcpus, VCPU_MAX), 8)))
         return -EFAULT;
     cpumask_zero(ret_mask);
-    bitmap_for_each (i, vcpus, MIN(d->max_vcpus, VCPU_MAX)) {
+    bitmap_for_each(i, vcpus, MIN(d->max_vcpus, VCPU_MAX)) {
         const struct vcpu *v = d->vcpus[i];
         unsigned cpu;
 

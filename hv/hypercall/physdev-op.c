@@ -46,8 +46,8 @@ physdevop_irq_status_query(void *arg)
 }
 
 /*
- * The page that spares the query above.  Version 1, where an EOI unmasks the event channel too, is for kernels older
- * than any that run here: they ask for version 2 or do without.
+ * The page that spares the query above.  Version 1, where an EOI unmasks the event channel too, is for
+ * kernels older than any that run here: they ask for version 2 or do without.
  */
 static int
 physdevop_pirq_eoi_gmfn_v2(void *arg)
@@ -200,7 +200,7 @@ physdevop_get_free_pirq(void *arg)
     return rc;
 }
 
-/* --- PCI: devices come and go without the hypervisor's help; only their messages and configuration space are its business --- */
+/* --- PCI: only the devices' messages and configuration space are the hypervisor's business --- */
 
 static int
 physdevop_pci_known(void *arg)
@@ -240,6 +240,7 @@ physdevop_pci_mmcfg_reserved(void *arg)
     return pci_add_mmcfg(op->address, op->segment, op->start_bus, op->end_bus);
 }
 
+/* clang-format off */
 static const struct subop physdev_ops[] = {
     /*                                name               handler                       size                              copies  who             */
     [PHYSDEVOP_irq_status_query] =   {"irq_status_query", physdevop_irq_status_query,  sizeof(struct physdev_irq_status_query), IN_OUT, ANY_DOMAIN},
@@ -267,6 +268,7 @@ static const struct subop physdev_ops[] = {
     [PHYSDEVOP_prepare_msix] =       {"prepare_msix",    physdevop_pci_known,          sizeof(struct physdev_pci_device),    IN,     HARDWARE_DOMAIN},
     [PHYSDEVOP_release_msix] =       {"release_msix",    physdevop_pci_known,          sizeof(struct physdev_pci_device),    IN,     HARDWARE_DOMAIN},
 };
+/* clang-format on */
 
 s64
 hypercall_physdev_op(u64 *arg)

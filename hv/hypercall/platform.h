@@ -12,9 +12,9 @@
 struct efi_system {
     u64 config_table; /* machine address of the EFI_CONFIGURATION_TABLE array */
     u32 config_entries;
-    u32 revision;     /* of the system table */
+    u32 revision; /* of the system table */
     u32 firmware_revision;
-    u16 vendor[64];   /* UCS-2, ended by 0 */
+    u16 vendor[64]; /* UCS-2, ended by 0 */
 };
 extern struct efi_system efi_system; /* written once at boot */
 

@@ -6,8 +6,8 @@
 #include "mm/guest-copy.h"
 #include "x86/tsc.h"
 
-#define POLL_PORTS_MAX 128u
-#define TIMEOUT_FAR_NS (1ull << 50) /* 13 days; further ones are mistakes of the guest's arithmetic */
+#define POLL_PORTS_MAX     128u
+#define TIMEOUT_FAR_NS     (1ull << 50) /* 13 days; further ones are mistakes of the guest's arithmetic */
 #define TIMEOUT_INSTEAD_NS 100000000ull
 
 /*

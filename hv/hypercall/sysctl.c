@@ -19,7 +19,7 @@
  * Domains that XEN_SYSCTL_getdomaininfolist describes, keys that are pressed, before others get their turn.
  */
 #define DOMAINS_AT_A_STRETCH 64u
-#define KEYS_AT_A_STRETCH 4u
+#define KEYS_AT_A_STRETCH    4u
 
 /*
  * In op->cmd while a call goes on where it stopped: what its handler left in the struct is ours, not the

@@ -7,6 +7,7 @@
  * -ENOSYS; a caller without the right answers -EPERM.  Both answers are given in dispatch.c and nowhere else.
  * HYPERVISOR_iret (23) has no row: it returns no result and is dispatched by hand.
  */
+/* clang-format off */
 const struct hypercall hypercalls[HYPERCALL_COUNT] = {
     /*                                      name                     handler                        args  who may call  guests */
     [__HYPERVISOR_set_trap_table]       = {"set_trap_table",       hypercall_set_trap_table,       1, ANY_DOMAIN,     PV},
@@ -44,3 +45,4 @@ const struct hypercall hypercalls[HYPERCALL_COUNT] = {
     [__HYPERVISOR_sysctl]               = {"sysctl",               hypercall_sysctl,               1, CONTROL_DOMAIN, PV | HVM},
     [__HYPERVISOR_domctl]               = {"domctl",               hypercall_domctl,               1, ANY_DOMAIN,     PV | HVM},
 };
+/* clang-format on */

@@ -20,8 +20,9 @@ vcpuop_initialise(struct vcpu *v, u64 arg)
     struct vcpu_guest_context *ctx;
     int rc;
 
+    /* More than 32 vCPUs: it needs a vcpu_info of its own first. */
     if (v->info == &v->dummy_info)
-        return -EINVAL; /* more than 32 vCPUs: it needs a vcpu_info of its own first */
+        return -EINVAL;
     ctx = heap_alloc(sizeof(*ctx)); /* five kilobytes: too much for the stack */
     if (!ctx)
         return -ENOMEM;

@@ -10,9 +10,9 @@
 
 #define VERSION_MAJOR 4u
 #define VERSION_MINOR 17u
-#define EXTRAVERSION ".0-serai"
-#define CAPABILITIES "xen-3.0-x86_64 "
-#define DENIED "<denied>"
+#define EXTRAVERSION  ".0-serai"
+#define CAPABILITIES  "xen-3.0-x86_64 "
+#define DENIED        "<denied>"
 
 char version_cmdline[VERSION_CMDLINE_SIZE];
 
@@ -112,10 +112,10 @@ hypercall_xen_version(u64 *arg)
 
 /* --- vm_assist --- */
 
-#define ASSIST_VALID                                                                                         \
-    (1ull << VMASST_TYPE_4gb_segments | 1ull << VMASST_TYPE_4gb_segments_notify |                            \
-     1ull << VMASST_TYPE_writable_pagetables | 1ull << VMASST_TYPE_pae_extended_cr3 |                        \
-     1ull << VMASST_TYPE_architectural_iopl | 1ull << VMASST_TYPE_runstate_update_flag |                     \
+#define ASSIST_VALID                                                                     \
+    (1ull << VMASST_TYPE_4gb_segments | 1ull << VMASST_TYPE_4gb_segments_notify |        \
+     1ull << VMASST_TYPE_writable_pagetables | 1ull << VMASST_TYPE_pae_extended_cr3 |    \
+     1ull << VMASST_TYPE_architectural_iopl | 1ull << VMASST_TYPE_runstate_update_flag | \
      1ull << VMASST_TYPE_m2p_strict)
 
 s64

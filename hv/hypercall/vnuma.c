@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * NUMA nodes that a guest sees: XEN_DOMCTL_setvnumainfo says once what they are, XENMEM_get_vnumainfo tells the guest.
- * Nothing in the hypervisor acts upon it; the toolstack takes each node's memory from where it wants.
+ * NUMA nodes that a guest sees: XEN_DOMCTL_setvnumainfo says once what they
+ * are, XENMEM_get_vnumainfo tells the guest.  Nothing in the hypervisor
+ * acts upon it; the toolstack takes each node's memory from where it wants.
  */
 #include "domain/domain.h"
 #include "hypercall/domctl.h"
@@ -16,7 +17,7 @@
 
 /* What is told, as it will be copied out. */
 struct vnuma {
-    u32 nodes, ranges;                          /* and the domain's max_vcpus */
+    u32 nodes, ranges; /* and the domain's max_vcpus */
     struct xen_vmemrange range[VNUMA_RANGES_MAX];
     u32 distance[VNUMA_NODES_MAX * VNUMA_NODES_MAX];
     u32 vcpu_node[];
@@ -25,7 +26,8 @@ struct vnuma {
 static int
 copy_in(struct vnuma *v, const struct xen_domctl_vnuma *info)
 {
-    if (copy_from_guest(v->distance, (u64)info->vdistance.p, info->nr_vnodes * info->nr_vnodes * sizeof(u32)) ||
+    if (copy_from_guest(v->distance, (u64)info->vdistance.p,
+                        info->nr_vnodes * info->nr_vnodes * sizeof(u32)) ||
         copy_from_guest(v->vcpu_node, (u64)info->vcpu_to_vnode.p, info->nr_vcpus * sizeof(u32)) ||
         copy_from_guest(v->range, (u64)info->vmemrange.p, info->nr_vmemranges * sizeof(v->range[0])))
         return -EFAULT;

@@ -43,7 +43,7 @@ copy_word_from_guest(u64 *ret_word, u64 src)
     *ret_word = word;
     return 0;
 
- fault:
+fault:
     user_close();
     return -EFAULT;
 }
@@ -61,7 +61,7 @@ copy_u32_from_guest(u64 src)
     user_close();
     return value;
 
- fault:
+fault:
     user_close();
     return -EFAULT;
 }
@@ -76,7 +76,7 @@ copy_word_to_guest(u64 dst, u64 word)
     user_close();
     return 0;
 
- fault:
+fault:
     user_close();
     return -EFAULT;
 }

@@ -15,8 +15,9 @@
  *             init_p2m    list of frames, and the page tables that map it
  *             -           everything else
  *
- * Everything up to the last line is allocated first and remembered as extents, a few naturally aligned blocks; the
- * kernel's and ramdisk's own memory is given back then, and the rest of the domain comes out of what is free.
+ * Everything up to the last line is allocated first and remembered as extents,
+ * a few naturally aligned blocks; the kernel's and ramdisk's own memory is
+ * given back then, and the rest of the domain comes out of what is free.
  *
  * Nothing here races: no guest runs yet.  Frames are written through map_frame().
  */
@@ -481,8 +482,8 @@ pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason
     b->page_count = image->memory_pages;
     reason = build_domain(b);
     if (!reason)
-        log_info("dom0: %s %s, %llu MiB, kernel at %llx, entry %llx", b->kernel.guest_os, b->kernel.guest_version,
-                 (unsigned long long)b->page_count >> (20 - PAGE_SHIFT),
+        log_info("dom0: %s %s, %llu MiB, kernel at %llx, entry %llx", b->kernel.guest_os,
+                 b->kernel.guest_version, (unsigned long long)b->page_count >> (20 - PAGE_SHIFT),
                  (unsigned long long)b->kernel.load_start, (unsigned long long)b->kernel.entry);
     heap_free(b);
     if (reason)

@@ -2,8 +2,8 @@
 /*
  * The PV virtual CPU: its two modes, how the guest kernel is entered, the context switch.
  *
- * Kernel and user of a 64-bit PV guest both run in ring 3, on page tables of their own.  The hypervisor never uses GS, so
- * the inactive mode's GS base waits in the CPU's shadow register and SWAPGS exchanges the two.
+ * Kernel and user of a 64-bit PV guest both run in ring 3, on page tables of their own.  The hypervisor never
+ * uses GS, so the inactive mode's GS base waits in the CPU's shadow register and SWAPGS exchanges the two.
  */
 #include "base/log.h"
 #include "base/string.h"
@@ -91,11 +91,13 @@ bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_ev
     regs->entry_vector |= ENTRY_SYSCALL;
     return;
 
- fault:
+fault:
     user_close();
- no_stack:
-    domain_crash(v->domain, "no stack to enter its kernel at %#lx on vCPU%u: cannot write %#lx (it was at %04x:%#lx, stack %#lx)", rip,
-                 v->id, sp, regs->cs, regs->rip, regs->rsp);
+no_stack:
+    domain_crash(v->domain,
+                 "no stack to enter its kernel at %#lx on vCPU%u: "
+                 "cannot write %#lx (it was at %04x:%#lx, stack %#lx)",
+                 rip, v->id, sp, regs->cs, regs->rip, regs->rsp);
 }
 
 void
@@ -105,8 +107,7 @@ pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask
 }
 
 void
-pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events,
-                u32 error_code)
+pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events, u32 error_code)
 {
     const u64 error = error_code;
 
@@ -145,8 +146,9 @@ pv_deliver_pending(struct vcpu *v)
 }
 
 /*
- * The guest cannot go where it was to go: a selector of its own does not load.  The failsafe callback gets the four data
- * selectors as they should be (pv.ds and so on); where they are loaded too, the frame's CS, SS or RIP is to blame.
+ * The guest cannot go where it was to go: a selector of its own does not load.
+ * The failsafe callback gets the four data selectors as they should be (pv.ds
+ * and so on); where they are loaded too, the frame's CS, SS or RIP is to blame.
  */
 static void
 pv_failsafe(struct vcpu *v)
@@ -155,7 +157,9 @@ pv_failsafe(struct vcpu *v)
     u64 selectors[] = {v->pv.ds, v->pv.es, v->pv.fs, v->pv.gs};
 
     if (!cb->rip) {
-        domain_crash(v->domain, "vCPU%u: its IRET names a segment it may not load, and it has no failsafe callback", v->id);
+        domain_crash(v->domain,
+                     "vCPU%u: its IRET names a segment it may not load, and it has no failsafe callback",
+                     v->id);
         return;
     }
     bounce(v, guest_regs(), cb->rip, FLAT_KERNEL_CS, cb->flags & PV_CALLBACK_MASK_EVENTS, selectors,
@@ -174,7 +178,7 @@ pv_iret_fault(struct vcpu *v)
     pv_failsafe(v);
 }
 
-/* HYPERVISOR_iret: struct iret_context is at the guest's RSP.  RAX comes from there, so there is no result. */
+/* HYPERVISOR_iret: struct iret_context is at the guest's RSP.  RAX comes from there: there is no result. */
 void
 pv_iret(struct vcpu *v, struct cpu_user_regs *regs)
 {
@@ -219,23 +223,25 @@ pv_iret(struct vcpu *v, struct cpu_user_regs *regs)
     v->pv.nmi_masked = false;
     return;
 
- fault:
+fault:
     user_close();
- no_stack:
+no_stack:
     domain_crash(v->domain, "vCPU%u: HYPERVISOR_iret with no readable stack at %#lx", v->id, ctx);
 }
 
 /* --- context switch --- */
 
 /* Loads a guest's selector; one that its descriptor tables no longer offer becomes null.  False then. */
-#define LOAD_SEL(reg, sel)                                                                                   \
-    ({                                                                                                       \
-        u32 failed__ = 0;                                                                                    \
-        __asm__ volatile("1: mov %1, %%" #reg "; 2:\n\t"                                                    \
-                         ".pushsection .fixup, \"ax\"; 3: mov $1, %0; mov %2, %%" #reg "; jmp 2b; .popsection\n\t" \
-                         ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"                           \
-                         : "+&r"(failed__) : "r"((u32)(sel)), "r"(0));                                       \
-        !failed__;                                                                                           \
+#define LOAD_SEL(reg, sel)                                                             \
+    ({                                                                                 \
+        u32 failed__ = 0;                                                              \
+        __asm__ volatile("1: mov %1, %%" #reg "; 2:\n\t"                               \
+                         ".pushsection .fixup, \"ax\"; 3: mov $1, %0; mov %2, %%" #reg \
+                         "; jmp 2b; .popsection\n\t"                                   \
+                         ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"     \
+                         : "+&r"(failed__)                                             \
+                         : "r"((u32)(sel)), "r"(0));                                   \
+        !failed__;                                                                     \
     })
 
 static void
@@ -447,8 +453,8 @@ context_is_sane(const struct vcpu_guest_context *ctx)
     return va_is_canonical(ctx->user_regs.rip) && va_is_canonical(ctx->event_callback_eip) &&
            va_is_canonical(ctx->failsafe_callback_eip) && va_is_canonical(ctx->syscall_callback_eip) &&
            va_is_canonical(ctx->fs_base) && va_is_canonical(ctx->gs_base_kernel) &&
-           va_is_canonical(ctx->gs_base_user) && va_is_canonical(ctx->kernel_sp) && ctx->gdt_ents <= 14 * 512 &&
-           ctx->ldt_ents <= 8192;
+           va_is_canonical(ctx->gs_base_user) && va_is_canonical(ctx->kernel_sp) &&
+           ctx->gdt_ents <= 14 * 512 && ctx->ldt_ents <= 8192;
 }
 
 static void
@@ -473,11 +479,14 @@ context_set_plain(struct vcpu *v, const struct vcpu_guest_context *ctx)
     pv->fs_base = ctx->fs_base;
     pv->gs_base_kernel = ctx->gs_base_kernel;
     pv->gs_base_user = ctx->gs_base_user;
-    pv->callback[PV_CB_EVENT] = (struct pv_callback){.rip = ctx->event_callback_eip, .flags = PV_CALLBACK_MASK_EVENTS};
+    pv->callback[PV_CB_EVENT] =
+        (struct pv_callback){.rip = ctx->event_callback_eip, .flags = PV_CALLBACK_MASK_EVENTS};
     pv->callback[PV_CB_FAILSAFE] = (struct pv_callback){
-        .rip = ctx->failsafe_callback_eip, .flags = ctx->flags & VGCF_failsafe_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
+        .rip = ctx->failsafe_callback_eip,
+        .flags = ctx->flags & VGCF_failsafe_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
     pv->callback[PV_CB_SYSCALL] = (struct pv_callback){
-        .rip = ctx->syscall_callback_eip, .flags = ctx->flags & VGCF_syscall_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
+        .rip = ctx->syscall_callback_eip,
+        .flags = ctx->flags & VGCF_syscall_disables_events ? PV_CALLBACK_MASK_EVENTS : 0};
     for (unsigned i = 0; i < 256; i++) {
         struct trap_info trap = ctx->trap_ctxt[i];
 
@@ -533,8 +542,10 @@ pv_get_context(struct vcpu *v, struct vcpu_guest_context *ctx)
     memset(ctx, 0, sizeof(*ctx));
     fpu_area_get_legacy(v->fpu, &ctx->fpu_ctxt);
     ctx->flags = VGCF_I387_VALID | (pv->kernel_mode ? VGCF_in_kernel : 0);
-    ctx->flags |= pv->callback[PV_CB_FAILSAFE].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_failsafe_disables_events : 0;
-    ctx->flags |= pv->callback[PV_CB_SYSCALL].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_syscall_disables_events : 0;
+    ctx->flags |=
+        pv->callback[PV_CB_FAILSAFE].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_failsafe_disables_events : 0;
+    ctx->flags |=
+        pv->callback[PV_CB_SYSCALL].flags & PV_CALLBACK_MASK_EVENTS ? VGCF_syscall_disables_events : 0;
     ctx->flags |= v->down_by_guest ? 0 : VGCF_online;
     ctx->user_regs = v->regs;
     ctx->user_regs.rflags = (v->regs.rflags & ~RFLAGS_IOPL) | (u64)pv->iopl << 12;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The CPUID that PV guests see: the machine's, less what the hypervisor keeps (paging modes, virtualization, power), plus the
- * hypervisor's own leaves.
+ * The CPUID that PV guests see: the machine's, less what the hypervisor keeps (paging modes, virtualization,
+ * power), plus the hypervisor's own leaves.
  *
- * The default policy is read from the boot CPU once, each leaf through a row of masks; the tools may replace it for a domain
- * that has not run (domain/cpu-policy.c), which can only take away.  When a guest asks, what depends on the vCPU
- * is put in.  Policies do not change under a running domain, so no lock is needed.
+ * The default policy is read from the boot CPU once, each leaf through a row of masks; the tools may replace
+ * it for a domain that has not run (domain/cpu-policy.c), which can only take away.  When a guest asks, what
+ * depends on the vCPU is put in.  Policies do not change under a running domain, so no lock is needed.
  *
  * Leaves by number: SDM vol. 2, CPUID; APM vol. 3, appendix E; xen/arch-x86/cpuid.h.
  */
@@ -33,29 +33,28 @@ enum { EAX, EBX, ECX, EDX };
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 
 /*
- * What a PV guest may see of each register.  A leaf without a row reads as zero.  Kept back, beside what no guest uses: page
- * sizes, global pages and PCIDs (the page tables are the hypervisor's to check), SMEP, SMAP, UMIP and protection keys (the
- * guest kernel runs in ring 3), MTRRs, MWAIT, x2APIC and deadline timer, VMX and SVM, transactional memory, and the MSRs
- * of speculation control, which the hypervisor sets for all.
+ * What a PV guest may see of each register.  A leaf without a row reads as zero.  Kept back, beside what no
+ * guest uses: page sizes, global pages and PCIDs (the page tables are the hypervisor's to check), SMEP, SMAP,
+ * UMIP and protection keys (the guest kernel runs in ring 3), MTRRs, MWAIT, x2APIC and deadline timer, VMX
+ * and SVM, transactional memory, and the MSRs of speculation control, which the hypervisor sets for all.
  */
-#define LEAF1_EDX                                                                                            \
-    (BIT(0) | BIT(2) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(14) | BIT(15) |   \
+#define LEAF1_EDX                                                                                          \
+    (BIT(0) | BIT(2) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | BIT(14) | BIT(15) | \
      BIT(16) | BIT(19) | BIT(22) | BIT(23) | BIT(24) | BIT(25) | BIT(26) | BIT(27) | BIT(28))
-#define LEAF1_ECX                                                                                            \
-    (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) |        \
+#define LEAF1_ECX                                                                                     \
+    (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | \
      BIT(26) | BIT(28) | BIT(29) | BIT(30))
 #define LEAF7_EBX                                                                                            \
     (BIT(0) | BIT(3) | BIT(5) | BIT(6) | BIT(8) | BIT(9) | BIT(13) | BIT(16) | BIT(17) | BIT(18) | BIT(19) | \
      BIT(21) | BIT(23) | BIT(24) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31))
-#define LEAF7_ECX                                                                                            \
-    (BIT(0) | BIT(1) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(22) |          \
+#define LEAF7_ECX                                                                                   \
+    (BIT(0) | BIT(1) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | BIT(22) | \
      BIT(25) | BIT(27) | BIT(28))
 #define LEAF7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14))
-#define EXT1_EDX                                                                                             \
-    (BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(27) | BIT(29) | BIT(30) | BIT(31) |                         \
+#define EXT1_EDX                                                                     \
+    (BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(27) | BIT(29) | BIT(30) | BIT(31) | \
      (LEAF1_EDX & ~(BIT(11) | BIT(19) | BIT(22) | BIT(25) | BIT(26) | BIT(27) | BIT(28))))
-#define EXT1_ECX                                                                                             \
-    (BIT(0) | BIT(1) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21) | BIT(26))
+#define EXT1_ECX (BIT(0) | BIT(1) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21) | BIT(26))
 
 static const struct leaf_mask {
     u32 leaf, subleaf;
@@ -248,7 +247,7 @@ hypervisor_leaf(const struct domain *d, u32 leaf, u32 subleaf, u32 regs[4])
 
 /* --- what the guest gets --- */
 
-/* Bits that follow the vCPU's registers.  Some leak to dom0's kernel only, which expects them since Xen gave them. */
+/* Bits that follow the vCPU's registers.  Some leak to dom0's kernel only, which expects them, as of Xen. */
 static void
 adjust_leaf(const struct vcpu *v, u32 leaf, u32 subleaf, u32 regs[4])
 {
@@ -257,7 +256,7 @@ adjust_leaf(const struct vcpu *v, u32 leaf, u32 subleaf, u32 regs[4])
 
     if (leaf == 1) {
         cpuid_count(1, 0, raw);
-        /* OSXSAVE follows CR4, but a kernel that asks by the forced prefix sees it set from the start, as PV Linux relies on. */
+        /* OSXSAVE follows CR4, but PV Linux relies on its being set from the start. */
         regs[ECX] &= ~LEAF1_ECX_OSXSAVE;
         if (regs[ECX] & BIT(26) && (v->pv.cr4 & CR4_OSXSAVE || v->pv.kernel_mode))
             regs[ECX] |= LEAF1_ECX_OSXSAVE;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Privileged instructions of PV guests: those of the guest kernel, which runs in ring 3 and believes otherwise, and port
- * accesses of whoever was given the right.
+ * Privileged instructions of PV guests: those of the guest kernel, which runs in ring 3 and believes
+ * otherwise, and port accesses of whoever was given the right.
  *
- * The bytes of an instruction are read once, decoded, then looked up in a table whose rows say who may execute it.  A handler
- * checks before it changes; what it returns decides: moved on, fault given to the guest, or not ours (#GP by the
- * caller).  All of it acts on the current vCPU.
+ * The bytes of an instruction are read once, decoded, then looked up in a table whose rows say who may
+ * execute it.  A handler checks before it changes; what it returns decides: moved on, fault given to the
+ * guest, or not ours (#GP by the caller).  All of it acts on the current vCPU.
  */
 #include "pv/pv.h"
 
@@ -225,7 +225,7 @@ decode_modrm(struct insn *insn, struct cpu_user_regs *regs)
     if (!displacement(insn, mod == 1 ? 1 : mod ? 4 : 0, &address))
         return false;
 
-    /* None of these instructions has an immediate, so here is the end that RIP-relative addresses count from. */
+    /* No immediate follows in these instructions, so RIP-relative addresses count from here. */
     if (rip_relative)
         address += regs->rip + insn->length;
     if (insn->address32 || !insn->long_mode)
@@ -300,7 +300,9 @@ emulate_string_io(struct vcpu *v, struct cpu_user_regs *regs, struct insn *insn)
     bool out = insn->opcode & 2;
     u64 mask = insn->long_mode && !insn->address32 ? ~0ull : 0xffffffffu;
     u64 *index = out ? &regs->rsi : &regs->rdi;
-    u64 base = out && insn->segment == 0x64 ? fsbase_read() : out && insn->segment == 0x65 ? gsbase_read() : 0;
+    u64 base = out && insn->segment == 0x64   ? fsbase_read()
+               : out && insn->segment == 0x65 ? gsbase_read()
+                                              : 0;
     s64 step = regs->rflags & RFLAGS_DF ? -(s64)size : size;
     u16 port = regs->rdx;
 
@@ -476,7 +478,7 @@ store_dummy(struct vcpu *v, struct cpu_user_regs *regs, struct insn *insn, const
     return DONE;
 }
 
-/* Where the CPU has UMIP, user programs that look at descriptor tables get what a plain kernel would show them. */
+/* With UMIP, user programs that look at descriptor tables get what a plain kernel would show them. */
 static enum outcome
 emulate_group6(struct vcpu *v, struct cpu_user_regs *regs, struct insn *insn)
 {
@@ -628,7 +630,7 @@ emulate_cpuid(struct vcpu *v, struct cpu_user_regs *regs, struct insn *insn)
     return DONE;
 }
 
-/* Who may: a row without KERNEL leaves that to its handler.  MODRM: the byte is decoded before the handler runs. */
+/* Who may: a row without KERNEL leaves that to its handler.  MODRM: the byte is decoded beforehand. */
 enum { KERNEL = 1, MODRM = 2 };
 
 static const struct row {

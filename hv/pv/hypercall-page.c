@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The hypercall page: 128 entry points of 32 bytes.  The guest calls slot n with the arguments in RDI RSI RDX R10 R8 R9; SYSCALL takes
- * RCX and R11, so the stub keeps them.  Slot 23, iret, is jumped to and leaves its three values on the stack
- * for the hypervisor to read.
+ * The hypercall page: 128 entry points of 32 bytes.  The guest calls slot n with the arguments in RDI RSI RDX
+ * R10 R8 R9; SYSCALL takes RCX and R11, so the stub keeps them.  Slot 23, iret, is jumped to and leaves its
+ * three values on the stack for the hypervisor to read.
  */
 #include "pv/pv.h"
 
@@ -15,6 +15,7 @@
 void
 pv_hypercall_page_fill(void *page)
 {
+    /* clang-format off */
     static const u8 call[] = {
         0x51,                /* push %rcx */
         0x41, 0x53,          /* push %r11 */
@@ -31,6 +32,7 @@ pv_hypercall_page_fill(void *page)
         0xb8, 23, 0, 0, 0,   /* mov  $__HYPERVISOR_iret, %eax */
         0x0f, 0x05,          /* syscall */
     };
+    /* clang-format on */
     u8 *slot = page;
 
     static_assert(sizeof(call) <= SLOT_SIZE && sizeof(iret) <= SLOT_SIZE, "a slot of the ABI");

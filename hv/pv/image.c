@@ -2,9 +2,9 @@
 /*
  * Kernel images; the contract is in image.h.
  *
- * Formats: Documentation/x86/boot.rst of Linux for the bzImage header, the ELF-64 specification, and xen/elfnote.h
- * for the notes.  All arithmetic is on 64-bit numbers that were checked to be at most IMAGE_SIZE_MAX before
- * they are added, or is written as a subtraction.
+ * Formats: Documentation/x86/boot.rst of Linux for the bzImage header, the ELF-64 specification, and
+ * xen/elfnote.h for the notes.  All arithmetic is on 64-bit numbers that were checked to be at most
+ * IMAGE_SIZE_MAX before they are added, or is written as a subtraction.
  */
 #include "pv/image.h"
 
@@ -45,6 +45,7 @@ image_packing(const void *data, u64 size)
         u8 packing, length;
         u8 magic[6];
     } known[] = {
+        /* clang-format off */
         {IMAGE_ELF, 4, {0x7f, 'E', 'L', 'F'}},
         {IMAGE_GZIP, 2, {0x1f, 0x8b}},
         {IMAGE_XZ, 6, {0xfd, '7', 'z', 'X', 'Z', 0}},
@@ -53,6 +54,7 @@ image_packing(const void *data, u64 size)
         {IMAGE_UNSUPPORTED, 3, {'B', 'Z', 'h'}},
         {IMAGE_UNSUPPORTED, 3, {0x5d, 0x00, 0x00}},
         {IMAGE_UNSUPPORTED, 4, {0x89, 'L', 'Z', 'O'}},
+        /* clang-format on */
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
@@ -197,9 +199,10 @@ take_notes(const u8 *bytes, u64 size, struct notes *notes, struct image_kernel *
     }
 }
 
-/* Notes of the program headers; where there are none, of the sections (kernels that were not linked with PT_NOTE). */
+/* Notes of the program headers; where there are none, of the sections (kernels linked without PT_NOTE). */
 static void
-collect_notes(const u8 *elf, u64 size, const Elf64_Ehdr *header, struct notes *notes, struct image_kernel *kernel)
+collect_notes(const u8 *elf, u64 size, const Elf64_Ehdr *header, struct notes *notes,
+              struct image_kernel *kernel)
 {
     for (unsigned i = 0; i < header->e_phnum; i++) {
         Elf64_Phdr ph;
@@ -256,7 +259,8 @@ segments_are_there(const u8 *elf, u64 size, const Elf64_Ehdr *header)
 
 /* Segments with their addresses; @va_offset turns a physical address of the file into a virtual one. */
 static const char *
-collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offset, struct image_kernel *kernel)
+collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offset,
+                 struct image_kernel *kernel)
 {
     u64 start = ~0ull, end = 0;
 
@@ -269,7 +273,8 @@ collect_segments(const u8 *elf, u64 size, const Elf64_Ehdr *header, u64 va_offse
             continue;
         if (kernel->segment_count == IMAGE_SEGMENTS_MAX)
             return "The kernel has too many ELF segments.";
-        if (ph.p_filesz > ph.p_memsz || !inside(ph.p_offset, ph.p_filesz, size) || ph.p_memsz > IMAGE_SIZE_MAX)
+        if (ph.p_filesz > ph.p_memsz || !inside(ph.p_offset, ph.p_filesz, size) ||
+            ph.p_memsz > IMAGE_SIZE_MAX)
             return "The kernel's ELF program headers are cut short or broken: install it again.";
 
         segment->va = ph.p_paddr + va_offset;
@@ -335,7 +340,7 @@ parse_elf(const u8 *elf, u64 size, struct image_kernel *kernel)
     if (!notes.has[XEN_ELFNOTE_ENTRY] && notes.has[XEN_ELFNOTE_PHYS32_ENTRY])
         return "The kernel is for PVH only: build it with CONFIG_XEN_PV, or choose another.";
 
-    /* Without PADDR_OFFSET the file's physical addresses are meant as such: offset 0, since there are notes. */
+    /* There are notes, so without PADDR_OFFSET the file's physical addresses are meant as such. */
     kernel->virt_base = notes.number[XEN_ELFNOTE_VIRT_BASE];
     paddr_offset = notes.number[XEN_ELFNOTE_PADDR_OFFSET];
     kernel->entry = notes.has[XEN_ELFNOTE_ENTRY] ? notes.number[XEN_ELFNOTE_ENTRY] : header.e_entry;

@@ -30,12 +30,12 @@ enum image_packing image_packing(const void *data, u64 size);
 const void *image_payload(const void *data, u64 size, u64 *ret_size, const char **ret_reason);
 
 /*
- * How many bytes the payload has when unpacked.  Linux's build appends the number to all formats but gzip, which ends in it
- * by itself.  0 when it cannot be true.
+ * How many bytes the payload has when unpacked.  Linux's build appends the number to all formats but gzip,
+ * which ends in it by itself.  0 when it cannot be true.
  */
 u64 image_unpacked_size(const void *payload, u64 size);
 
-#define IMAGE_SEGMENTS_MAX 32u
+#define IMAGE_SEGMENTS_MAX  32u
 #define IMAGE_ADDRESS_UNSET (~0ull)
 
 struct image_segment {
@@ -46,15 +46,15 @@ struct image_segment {
 
 /* What a PV kernel wants, checked to be consistent. */
 struct image_kernel {
-    u64 virt_base;                /* address of pseudo-physical 0 */
+    u64 virt_base; /* address of pseudo-physical 0 */
     u64 entry;
-    u64 load_start, load_end;     /* what the segments cover */
-    u64 hypercall_page;           /* IMAGE_ADDRESS_UNSET when it wants none */
-    u64 init_p2m;                 /* address for the list of frames; IMAGE_ADDRESS_UNSET: behind the kernel */
-    bool mod_start_pfn;           /* takes an initrd that is not mapped */
+    u64 load_start, load_end; /* what the segments cover */
+    u64 hypercall_page;       /* IMAGE_ADDRESS_UNSET when it wants none */
+    u64 init_p2m;             /* address for the list of frames; IMAGE_ADDRESS_UNSET: behind the kernel */
+    bool mod_start_pfn;       /* takes an initrd that is not mapped */
     bool has_supported_features;
-    u32 supported_features;       /* XENFEAT_* bits, of XEN_ELFNOTE_SUPPORTED_FEATURES */
-    u32 required_features;        /* bits behind '!' in XEN_ELFNOTE_FEATURES */
+    u32 supported_features; /* XENFEAT_* bits, of XEN_ELFNOTE_SUPPORTED_FEATURES */
+    u32 required_features;  /* bits behind '!' in XEN_ELFNOTE_FEATURES */
     char guest_os[16], guest_version[16];
     unsigned segment_count;
     struct image_segment segments[IMAGE_SEGMENTS_MAX];

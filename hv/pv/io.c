@@ -2,9 +2,9 @@
 /*
  * I/O ports of PV guests; the contract is in io.h.
  *
- * An access passes two gates: the guest's own (its virtual IOPL, or the bitmap its kernel set for a process), then the
- * domain's permissions.  PCI configuration and the CMOS clock are pairs of ports that the hypervisor uses too, so the
- * hardware domain's halves are kept here and joined at the access to the data port.
+ * An access passes two gates: the guest's own (its virtual IOPL, or the bitmap its kernel set for a process),
+ * then the domain's permissions.  PCI configuration and the CMOS clock are pairs of ports that the hypervisor
+ * uses too, so the hardware domain's halves are kept here and joined at the access to the data port.
  */
 #include "pv/io.h"
 
@@ -20,7 +20,7 @@
 #define PORT_PCI_ADDRESS 0xcf8
 #define PORT_PCI_DATA    0xcfc
 
-/* The hardware domain's address registers; it serialises its own accesses, as it would have to on the machine. */
+/* The hardware domain's address registers; it serializes its accesses, as it has to on the machine. */
 static u32 pci_address_latch;
 static u8 cmos_index_latch;
 

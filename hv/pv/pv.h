@@ -13,8 +13,9 @@ void pv_load_cr3(struct vcpu *v);
 /* Kernel to user or back: swaps page tables and the GS bases. */
 void pv_toggle_mode(struct vcpu *v);
 /*
- * A frame on the guest kernel's stack, as the CPU would push it, and RIP at @cb: SS RSP RFLAGS CS(+saved mask) RIP [error] R11 RCX.
- * A stack that cannot be written crashes the domain (or injects failsafe where the ABI says so).
+ * A frame on the guest kernel's stack, as the CPU would push it, and RIP at
+ * @cb: SS RSP RFLAGS CS(+saved mask) RIP [error] R11 RCX.  A stack that cannot
+ * be written crashes the domain (or injects failsafe where the ABI says so).
  */
 void pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events);
 void pv_bounce_error(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events,
@@ -32,7 +33,7 @@ void pv_load_tsc_aux(struct vcpu *v);
 void pv_load_debugregs(struct vcpu *v);
 
 /* --- pv/trap.c --- */
-/* Bounces exception @vector into the guest kernel through its trap table; crashes the domain when it has no handler. */
+/* Bounces exception @vector into the guest kernel by its trap table; without a handler its domain crashes. */
 void pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code);
 void pv_inject_page_fault(struct vcpu *v, u64 va, u32 error_code);
 /* One entry of the trap table, selector fixed; also for set_context. */
@@ -54,7 +55,7 @@ u64 pv_fix_cr4(const struct vcpu *v, u64 cr4);
 int pv_set_debugreg(struct vcpu *v, unsigned reg, u64 value);
 /* XSETBV: false where the state is not offered, or the combination is one that the CPU refuses. */
 bool pv_set_xcr0(struct vcpu *v, u64 xcr0);
-/* Clears what a guest may not watch (the hypervisor's addresses, I/O) out of a DR7 or an address; for set_context too. */
+/* Clears what a guest may not watch (our addresses, I/O) out of a DR7 or an address; for set_context too. */
 bool pv_debugreg_check(unsigned reg, u64 *value);
 s64 hypercall_fpu_taskswitch(u64 *arg);
 s64 hypercall_set_debugreg(u64 *arg);
@@ -70,7 +71,7 @@ bool pv_rdmsr(struct vcpu *v, u32 msr, u64 *ret_value);
 bool pv_wrmsr(struct vcpu *v, u32 msr, u64 value);
 
 /* --- pv/mmu.c: page tables --- */
-/* A guest's page fault on an address it owns: GDT/LDT window, trapped write to a page table.  True when mended. */
+/* A guest's page fault on its LDT's window, or a trapped write to a page table.  True when mended. */
 bool pv_mmu_fault(struct vcpu *v, u64 va, u32 error_code, struct cpu_user_regs *regs);
 /* MMUEXT_NEW_BASEPTR, also for set_context and emulated CR3 writes.  Any number may come as @l4; -EINVAL. */
 int pv_set_kernel_cr3(struct vcpu *v, mfn_t l4);
@@ -118,14 +119,15 @@ struct pv_image {
     const void *ramdisk; /* NULL: none */
     u64 ramdisk_size;
     const char *cmdline;
-    u64 memory_pages; /* what the domain gets */
+    u64 memory_pages;                            /* what the domain gets */
     const struct dom0_vga_console_info *console; /* NULL: none */
     /* Called once kernel and ramdisk are copied, so that their memory can become the domain's. */
     void (*release)(const struct pv_image *image);
 };
 /*
- * Loads a kernel into @d, which is empty and has vCPU 0: reads its ELF notes, lays out and types its memory, writes start info, sets the first
- * registers.  On failure the domain is half built, and *@ret_reason is a sentence for the console.
+ * Loads a kernel into @d, which is empty and has vCPU 0: reads its ELF notes, lays
+ * out and types its memory, writes start info, sets the first registers.  On
+ * failure the domain is half built, and *@ret_reason is a sentence for the console.
  */
 int pv_build(struct domain *d, const struct pv_image *image, const char **ret_reason);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The control, debug and segment registers that a PV vCPU has for itself, and the hypercalls that set them.
- * All act on the current vCPU, whose registers are loaded; so they change the CPU's and the copy in struct pv_vcpu together.
+ * The control, debug and segment registers that a PV vCPU has for itself, and
+ * the hypercalls that set them.  All act on the current vCPU, whose registers
+ * are loaded; so they change the CPU's and the copy in struct pv_vcpu together.
  */
 #include "pv/pv.h"
 
@@ -53,11 +54,11 @@ pv_set_xcr0(struct vcpu *v, u64 xcr0)
 
 /* --- debug registers --- */
 
-#define DR7_FIXED_ONE   (1u << 10)
-#define DR7_FIXED_ZERO  0xd800u /* 11, 12, 14, 15 */
-#define DR7_DETECT      (1u << 13)
-#define DR6_FIXED_ZERO  0x1000u
-#define DR7_RW_IO       2u
+#define DR7_FIXED_ONE  (1u << 10)
+#define DR7_FIXED_ZERO 0xd800u /* 11, 12, 14, 15 */
+#define DR7_DETECT     (1u << 13)
+#define DR6_FIXED_ZERO 0x1000u
+#define DR7_RW_IO      2u
 
 bool
 pv_debugreg_check(unsigned reg, u64 *value)
@@ -81,7 +82,7 @@ pv_debugreg_check(unsigned reg, u64 *value)
     return true;
 }
 
-/* Debug registers 4 and 5 are other names of 6 and 7 while CR4.DE is clear, and do not exist while it is set. */
+/* Debug registers 4 and 5 are names of 6 and 7 while CR4.DE is clear, and do not exist while it is set. */
 static bool
 resolve_alias(const struct vcpu *v, unsigned *reg)
 {

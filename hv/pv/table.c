@@ -141,7 +141,7 @@ pte_t
 pv_l1_same_page(const struct domain *d, pte_t old, pte_t new)
 {
     new = (new | PTE_US) & ~PTE_G;
-    if (unlikely(old & ~new & PTE_A)) {
+    if (unlikely(old & PTE_A & ~new)) {
         const struct frame *frame = frame_find(pte_mfn(old));
 
         if (frame && READ_ONCE(frame->owner) != d->id)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Exceptions of PV guests: which are mended here, which are emulated, and how the rest reaches the guest kernel.
+ * Exceptions of PV guests: what is mended here, what is emulated, how the rest reaches the guest kernel.
  *
- * Each vCPU has a table of 256 entry points, its virtual IDT, that only it changes (set_trap_table) or a toolstack while it is
- * paused.  So nothing here takes a lock.  The page fault comes first: it is the most frequent.
+ * Each vCPU has a table of 256 entry points, its virtual IDT, that only it
+ * changes (set_trap_table) or a toolstack while it is paused.  So nothing
+ * here takes a lock.  The page fault comes first: it is the most frequent.
  */
 #include "pv/pv.h"
 
@@ -43,8 +44,8 @@ pv_inject_trap(struct vcpu *v, unsigned vector, bool has_error, u32 error_code)
     const struct trap_info *trap = &v->pv.traps[vector & 0xff];
 
     if (unlikely(!trap->address)) {
-        domain_crash(v->domain, "vCPU %u has no handler for exception %u (error code %x) at %llx", v->id, vector,
-                     error_code, (unsigned long long)guest_regs()->rip);
+        domain_crash(v->domain, "vCPU %u has no handler for exception %u (error code %x) at %llx", v->id,
+                     vector, error_code, (unsigned long long)guest_regs()->rip);
         return;
     }
     if (has_error)
@@ -68,7 +69,7 @@ pv_page_fault(struct vcpu *v, struct cpu_user_regs *regs)
     u64 va = read_cr2();
     u32 error_code = regs->error_code;
 
-    /* Ours to mend: a write to a page table of the guest's, by its kernel; a segment of an LDT that is not mapped yet. */
+    /* Ours to mend: a write by its kernel to a page table of its; a segment of an LDT not mapped yet. */
     if (unlikely((v->pv.kernel_mode && (error_code & (PF_PRESENT | PF_WRITE)) == (PF_PRESENT | PF_WRITE)) ||
                  va - HYPERVISOR_START < HYPERVISOR_END - HYPERVISOR_START))
         if (pv_mmu_fault(v, va, error_code, regs))
@@ -119,8 +120,8 @@ trap_invalid_opcode(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
 }
 
 /*
- * Gates of the real IDT cannot be used by "int n"; that is a #GP which names the gate.  The number is taken from the
- * instruction, since QEMU's error code names another gate.
+ * Gates of the real IDT cannot be used by "int n"; that is a #GP which names the gate.  The number is taken
+ * from the instruction, since QEMU's error code names another gate.
  */
 static bool
 software_interrupt(struct vcpu *v, struct cpu_user_regs *regs)
@@ -156,7 +157,7 @@ trap_general_protection(struct vcpu *v, struct cpu_user_regs *regs, unsigned vec
     pv_inject_trap(v, vector, true, regs->error_code);
 }
 
-/* "int n" through a gate that is open to ring 3 (0x80, where the IDT has it): the CPU has moved RIP on already. */
+/* "int n" through a gate that is open to ring 3 (0x80, where the IDT has it): the CPU has moved RIP on. */
 static void
 trap_open_gate(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
 {
@@ -196,13 +197,13 @@ trap_syscall32(struct vcpu *v, struct cpu_user_regs *regs, unsigned vector)
     }
 }
 
-/* Vectors without a row (NMI, double fault, machine check, the CPU's reserved ones) are the host's and do not come here. */
+/* Vectors without a row (NMI, double fault, machine check, reserved ones) are the host's, never seen here. */
 static void (*const trap_rows[TRAP_FIRST_INTERRUPT])(struct vcpu *, struct cpu_user_regs *, unsigned) = {
     [TRAP_DE] = trap_bounce,
     [TRAP_DB] = trap_debug,
     [TRAP_BP] = trap_bounce,
-    [4] = trap_bounce,        /* #OF */
-    [5] = trap_bounce,        /* #BR */
+    [4] = trap_bounce, /* #OF */
+    [5] = trap_bounce, /* #BR */
     [TRAP_UD] = trap_invalid_opcode,
     [TRAP_NM] = trap_no_device,
     [10] = trap_bounce_error, /* #TS */
@@ -310,7 +311,8 @@ register_callback(struct vcpu *v, unsigned type, u64 rip, unsigned flags)
         v->pv.sysenter_disables_events = mask;
         return 0;
     case CALLBACKTYPE_nmi: {
-        struct trap_info nmi = {.vector = TRAP_NMI, .flags = TRAP_INFO_MASK, .cs = FLAT_KERNEL_CS, .address = rip};
+        struct trap_info nmi = {
+            .vector = TRAP_NMI, .flags = TRAP_INFO_MASK, .cs = FLAT_KERNEL_CS, .address = rip};
 
         pv_set_trap(v, &nmi);
         return 0;

@@ -203,7 +203,8 @@ apic_timer_calibrate(void)
     apic_write(APIC_TIMER_INITIAL, 0);
     apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
     timer_ticks_per_ns_32 = ((u64)ticks << 32) / ns;
-    log_info("local APIC timer: %u kHz, %s", (u32)(timer_ticks_per_ns_32 * 1000000 >> 32), x2apic ? "x2APIC" : "xAPIC");
+    log_info("local APIC timer: %u kHz, %s", (u32)(timer_ticks_per_ns_32 * 1000000 >> 32),
+             x2apic ? "x2APIC" : "xAPIC");
 }
 
 void

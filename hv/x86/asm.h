@@ -53,15 +53,15 @@
 
 #define DR6_FIXED_ONE 0xffff0ff0u /* bits 4 to 11 and 16 to 31 read as ones */
 
-#define RFLAGS_TF   (1ull << 8)
+#define RFLAGS_TF       (1ull << 8)
 #define RFLAGS_IF_SHIFT 9
-#define RFLAGS_IF   (1ull << 9)
-#define RFLAGS_DF   (1ull << 10)
-#define RFLAGS_IOPL (3ull << 12)
-#define RFLAGS_NT   (1ull << 14)
-#define RFLAGS_RF   (1ull << 16)
-#define RFLAGS_VM   (1ull << 17)
-#define RFLAGS_AC   (1ull << 18)
+#define RFLAGS_IF       (1ull << 9)
+#define RFLAGS_DF       (1ull << 10)
+#define RFLAGS_IOPL     (3ull << 12)
+#define RFLAGS_NT       (1ull << 14)
+#define RFLAGS_RF       (1ull << 16)
+#define RFLAGS_VM       (1ull << 17)
+#define RFLAGS_AC       (1ull << 18)
 
 static inline u64
 rdmsr(u32 msr)
@@ -85,9 +85,11 @@ rdmsr_safe(u32 msr, u64 *ret_value)
     u32 lo, hi, failed;
 
     __asm__ volatile("1: rdmsr; xor %k2, %k2; 2:\n\t"
-                     ".pushsection .fixup, \"ax\"; 3: mov $1, %k2; xor %k0, %k0; xor %k1, %k1; jmp 2b; .popsection\n\t"
+                     ".pushsection .fixup, \"ax\"; 3: mov $1, %k2; xor %k0, %k0; xor %k1, %k1\n\t"
+                     "jmp 2b; .popsection\n\t"
                      ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"
-                     : "=a"(lo), "=d"(hi), "=&r"(failed) : "c"(msr));
+                     : "=a"(lo), "=d"(hi), "=&r"(failed)
+                     : "c"(msr));
     *ret_value = (u64)hi << 32 | lo;
     return !failed;
 }
@@ -100,20 +102,22 @@ wrmsr_safe(u32 msr, u64 value)
     __asm__ volatile("1: wrmsr; xor %k0, %k0; 2:\n\t"
                      ".pushsection .fixup, \"ax\"; 3: mov $1, %k0; jmp 2b; .popsection\n\t"
                      ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"
-                     : "=&r"(failed) : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+                     : "=&r"(failed)
+                     : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32))
+                     : "memory");
     return !failed;
 }
 
-#define DEFINE_CR(n)                                                                                         \
-    static inline u64 read_cr##n(void)                                                                       \
-    {                                                                                                        \
-        u64 value;                                                                                           \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(value));                                                \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void write_cr##n(u64 value)                                                                \
-    {                                                                                                        \
-        __asm__ volatile("mov %0, %%cr" #n : : "r"(value) : "memory");                                       \
+#define DEFINE_CR(n)                                                   \
+    static inline u64 read_cr##n(void)                                 \
+    {                                                                  \
+        u64 value;                                                     \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(value));          \
+        return value;                                                  \
+    }                                                                  \
+    static inline void write_cr##n(u64 value)                          \
+    {                                                                  \
+        __asm__ volatile("mov %0, %%cr" #n : : "r"(value) : "memory"); \
     }
 DEFINE_CR(0)
 DEFINE_CR(2)
@@ -121,16 +125,16 @@ DEFINE_CR(3)
 DEFINE_CR(4)
 #undef DEFINE_CR
 
-#define DEFINE_DR(n)                                                                                         \
-    static inline u64 read_dr##n(void)                                                                       \
-    {                                                                                                        \
-        u64 value;                                                                                           \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(value));                                                \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void write_dr##n(u64 value)                                                                \
-    {                                                                                                        \
-        __asm__ volatile("mov %0, %%dr" #n : : "r"(value));                                                  \
+#define DEFINE_DR(n)                                          \
+    static inline u64 read_dr##n(void)                        \
+    {                                                         \
+        u64 value;                                            \
+        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(value)); \
+        return value;                                         \
+    }                                                         \
+    static inline void write_dr##n(u64 value)                 \
+    {                                                         \
+        __asm__ volatile("mov %0, %%dr" #n : : "r"(value));   \
     }
 DEFINE_DR(0)
 DEFINE_DR(1)
@@ -155,19 +159,21 @@ wbinvd(void)
 static inline void
 cpuid_count(u32 leaf, u32 subleaf, u32 regs[4])
 {
-    __asm__ volatile("cpuid" : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3]) : "a"(leaf), "c"(subleaf));
+    __asm__ volatile("cpuid"
+                     : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3])
+                     : "a"(leaf), "c"(subleaf));
 }
 
-#define DEFINE_PORT(suffix, type)                                                                            \
-    static inline type in##suffix(u16 port)                                                                  \
-    {                                                                                                        \
-        type value;                                                                                          \
-        __asm__ volatile("in %1, %0" : "=a"(value) : "Nd"(port) : "memory");                                 \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void out##suffix(u16 port, type value)                                                     \
-    {                                                                                                        \
-        __asm__ volatile("out %0, %1" : : "a"(value), "Nd"(port) : "memory");                                \
+#define DEFINE_PORT(suffix, type)                                             \
+    static inline type in##suffix(u16 port)                                   \
+    {                                                                         \
+        type value;                                                           \
+        __asm__ volatile("in %1, %0" : "=a"(value) : "Nd"(port) : "memory");  \
+        return value;                                                         \
+    }                                                                         \
+    static inline void out##suffix(u16 port, type value)                      \
+    {                                                                         \
+        __asm__ volatile("out %0, %1" : : "a"(value), "Nd"(port) : "memory"); \
     }
 DEFINE_PORT(b, u8)
 DEFINE_PORT(w, u16)

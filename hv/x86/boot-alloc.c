@@ -111,7 +111,8 @@ boot_release_rest(void)
     for (unsigned r = 0; r < memory_range_count; r++)
         if (memory_ranges[r].type == MEMORY_RAM)
             frame_table_add(_mfn(DIV_ROUND_UP(memory_ranges[r].start, PAGE_SIZE)),
-                            (memory_ranges[r].end >> PAGE_SHIFT) - DIV_ROUND_UP(memory_ranges[r].start, PAGE_SIZE));
+                            (memory_ranges[r].end >> PAGE_SHIFT) -
+                                DIV_ROUND_UP(memory_ranges[r].start, PAGE_SIZE));
     for (unsigned r = 0; r < memory_range_count; r++) {
         u64 start = MAX(ROUND_UP(memory_ranges[r].start, PAGE_SIZE), PAGE_SIZE);
         u64 end = ROUND_DOWN(memory_ranges[r].end, PAGE_SIZE), next;

@@ -30,7 +30,8 @@ static_assert(offsetof(struct cpu, vcpu) == CPU_current, "entry-offsets.h");
 static_assert(offsetof(struct cpu, softirqs) == CPU_softirqs, "entry-offsets.h");
 static_assert(offsetof(struct cpu, scratch) == CPU_scratch, "entry-offsets.h");
 static_assert(sizeof(struct cpu) == CPU_SIZE, "entry-offsets.h");
-static_assert((offsetof(struct cpu, guest) + REGS_es) % 16 == 0, "the CPU aligns a frame to 16 (SDM vol. 3, 6.14.2)");
+static_assert((offsetof(struct cpu, guest) + REGS_es) % 16 == 0,
+              "the CPU aligns a frame to 16 (SDM vol. 3, 6.14.2)");
 static_assert(offsetof(struct vcpu, info) == VCPU_info, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, nmi_pending) == VCPU_nmi_mce_pending, "entry-offsets.h");
 static_assert(offsetof(struct vcpu, mce_pending) == VCPU_nmi_mce_pending + 1, "entry-offsets.h");
@@ -261,7 +262,10 @@ gdt_init(struct cpu *cpu, u64 stack)
 
     __asm__ volatile("lgdt %0" : : "m"(gdtr));
     __asm__ volatile("lidt %0" : : "m"(idtr));
-    __asm__ volatile("push %0; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:" : : "i"(SEL_CS) : "rax", "memory");
+    __asm__ volatile("push %0; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:"
+                     :
+                     : "i"(SEL_CS)
+                     : "rax", "memory");
     __asm__ volatile("mov %0, %%ss" : : "r"(SEL_DS));
     __asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%fs; mov %0, %%gs" : : "r"(0));
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
@@ -294,7 +298,8 @@ syscall_init(struct cpu *cpu)
     wrmsr(MSR_STAR, (u64)SEL_RING3_CS32 << 48 | (u64)SEL_CS << 32);
     wrmsr(MSR_LSTAR, va);
     wrmsr(MSR_CSTAR, va + stub32);
-    wrmsr(MSR_SYSCALL_MASK, RFLAGS_VM | RFLAGS_RF | RFLAGS_NT | RFLAGS_DF | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC);
+    wrmsr(MSR_SYSCALL_MASK,
+          RFLAGS_VM | RFLAGS_RF | RFLAGS_NT | RFLAGS_DF | RFLAGS_IF | RFLAGS_TF | RFLAGS_AC);
     if (cpu_features.vendor[0] == 'G') { /* others have no SYSENTER in long mode */
         wrmsr(MSR_SYSENTER_CS, SEL_CS);
         wrmsr(MSR_SYSENTER_ESP, stack);

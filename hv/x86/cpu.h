@@ -8,7 +8,8 @@
 
 /* Features that change what the hypervisor does; read once on the boot CPU. */
 struct cpu_features {
-    bool smep, smap, umip, fsgsbase, xsave, xsaveopt, invariant_tsc, x2apic, tsc_deadline, gib_pages, nx, rdtscp;
+    bool smep, smap, umip, fsgsbase, xsave, xsaveopt, invariant_tsc, x2apic;
+    bool tsc_deadline, gib_pages, nx, rdtscp;
     u8 physical_bits;
     u8 thread_bits, core_bits; /* of an APIC ID, from the lowest bit up; the rest is the socket */
     char vendor[13];
@@ -20,8 +21,8 @@ extern struct cpu_features cpu_features;
 void cpu_features_init(void);
 
 /*
- * Makes the CPU that calls it ours: control registers, GDT, IDT, TSS, SYSCALL.  Its struct cpu is at the top of its stack,
- * its window is mapped.
+ * Makes the CPU that calls it ours: control registers, GDT, IDT, TSS,
+ * SYSCALL.  Its struct cpu is at the top of its stack, its window is mapped.
  */
 void cpu_init(unsigned id);
 

@@ -91,9 +91,9 @@
     .text
 
 /*
- * SYSCALL: each CPU's stub (syscall_stub below, copied by cpu.c) has put the guest's RAX into the CPU's scratch
- * word, its RSP into RAX, and RSP at the end of the hardware frame in struct cpu.  MSR_SYSCALL_MASK has
- * cleared DF and AC.
+ * SYSCALL: each CPU's stub (syscall_stub below, copied by cpu.c) has put the
+ * guest's RAX into the CPU's scratch word, its RSP into RAX, and RSP at the end
+ * of the hardware frame in struct cpu.  MSR_SYSCALL_MASK has cleared DF and AC.
  */
     .globl syscall_entry
     .balign 64

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Extended state.  Areas have the standard (not compacted) XSAVE layout, so that tools can carry them to another host. */
+/* Extended state.  Areas have the standard XSAVE layout, so that tools can carry them to another host. */
 #include "x86/fpu.h"
 #include "base/string.h"
 #include "mm/heap.h"
@@ -8,7 +8,7 @@
 
 #define XCR0_OFFERED (XCR0_X87 | XCR0_SSE | XCR0_YMM | XCR0_AVX512)
 
-#define MXCSR_OFFSET 24
+#define MXCSR_OFFSET     24
 #define XSTATE_BV_OFFSET 512
 #define XSAVE_HEADER_END 576
 
@@ -102,12 +102,16 @@ try_restore(struct fpu_area *area)
         __asm__ volatile("1: xrstor64 %1; 2:\n\t"
                          ".pushsection .fixup, \"ax\"; 3: mov $1, %0; jmp 2b; .popsection\n\t"
                          ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"
-                         : "+&r"(failed) : "m"(*area), "a"(~0u), "d"(~0u) : "memory");
+                         : "+&r"(failed)
+                         : "m"(*area), "a"(~0u), "d"(~0u)
+                         : "memory");
     else
         __asm__ volatile("1: fxrstor64 %1; 2:\n\t"
                          ".pushsection .fixup, \"ax\"; 3: mov $1, %0; jmp 2b; .popsection\n\t"
                          ".pushsection .extable, \"a\"; .quad 1b, 3b; .popsection"
-                         : "+&r"(failed) : "m"(*area) : "memory");
+                         : "+&r"(failed)
+                         : "m"(*area)
+                         : "memory");
     return !failed;
 }
 

@@ -16,8 +16,8 @@ void fpu_cpu_init(void);
 
 struct fpu_area; /* an XSAVE area, 64-byte aligned */
 
-extern u32 fpu_area_size;   /* bytes; 512 + 64 + extensions */
-extern u64 fpu_xcr0_mask;   /* state components that the CPU has and we switch */
+extern u32 fpu_area_size; /* bytes; 512 + 64 + extensions */
+extern u64 fpu_xcr0_mask; /* state components that the CPU has and we switch */
 
 /* The area as a fresh CPU would have it: FCW 0x37f, MXCSR 0x1f80. */
 struct fpu_area *fpu_area_create(void);
@@ -37,7 +37,7 @@ xcr0_is_valid(u64 xcr0, u64 offered)
 /* This CPU's XCR0: what the current guest has turned on, or, while states are switched, all of them. */
 void fpu_set_xcr0(u64 value);
 void fpu_save(struct fpu_area *area);
-/* Loads @area with XCR0 set to @xcr0 for the guest.  A state that the CPU refuses is replaced by a fresh one. */
+/* Loads @area with XCR0 set to @xcr0 for the guest.  A fresh one replaces a state that the CPU refuses. */
 void fpu_restore(struct fpu_area *area, u64 xcr0);
 
 /* The legacy 512 bytes (FXSAVE format), for vcpu_guest_context. */

@@ -2,8 +2,8 @@
 /*
  * The IO-APICs: which pin is which GSI, and their redirection entries.
  *
- * Each has an index register and a data register, so one lock for each guards the pair.  Entries are kept here as
- * they were written, so that masking needs no read.
+ * Each has an index register and a data register, so one lock for each guards the pair.  Entries are kept
+ * here as they were written, so that masking needs no read.
  */
 #include "base/log.h"
 #include "base/types.h"
@@ -93,7 +93,8 @@ ioapic_route(u32 gsi, u8 vector, u32 apic_id, bool level, bool active_low, bool 
     if (!io)
         return;
     reg = REG_ENTRIES + 2 * (gsi - io->gsi_base);
-    low = vector | (level ? ENTRY_LEVEL : 0) | (active_low ? ENTRY_ACTIVE_LOW : 0) | (masked ? ENTRY_MASKED : 0);
+    low = vector | (level ? ENTRY_LEVEL : 0) | (active_low ? ENTRY_ACTIVE_LOW : 0) |
+          (masked ? ENTRY_MASKED : 0);
     spin_lock(&io->lock);
     /* Masked while its halves do not fit each other. */
     reg_write(io, reg, low | ENTRY_MASKED);

@@ -2,11 +2,12 @@
 /*
  * Interrupts of devices; the model is in irq.h.
  *
- * Each CPU has a table from its vectors to interrupts, in struct cpu, so every CPU brings vectors of its own.  An entry is
- * written under the vector lock and read by its CPU without; it holds the number + 1, 0 for none.
+ * Each CPU has a table from its vectors to interrupts, in struct cpu, so every CPU brings vectors of its own.
+ * An entry is written under the vector lock and read by its CPU without; it holds the number + 1, 0 for none.
  *
- * When an interrupt moves, its old entry stays until it has fired at the new place: what was under way to the old one still finds its
- * handler, and what comes later than that finds nothing and is dropped, which is right for an edge that the new one repeats.
+ * When an interrupt moves, its old entry stays until it has fired at the new place: what was under way to the
+ * old one still finds its handler, and what comes later than that finds nothing and is dropped, which is
+ * right for an edge that the new one repeats.
  */
 #include "x86/irq.h"
 
@@ -38,8 +39,8 @@ table_entry(unsigned cpu, u8 vector)
 }
 
 /*
- * @count consecutive free vectors on @cpu; 0: there are none.  They are aligned to their count, since a function puts the number of its
- * message into the low bits of the vector.  The vector lock is held.
+ * @count consecutive free vectors on @cpu; 0: there are none.  They are aligned to their count, since a
+ * function puts the number of its message into the low bits of the vector.  The vector lock is held.
  */
 static u8
 find_vectors(unsigned cpu, unsigned count)
@@ -48,7 +49,8 @@ find_vectors(unsigned cpu, unsigned count)
 
     if (!c || apic_id_of(cpu) >= APIC_ID_REACHABLE)
         return 0;
-    for (unsigned first = (0u - VECTOR_DEVICE_FIRST) & (count - 1); first + count <= VECTORS; first += count) {
+    for (unsigned first = (0u - VECTOR_DEVICE_FIRST) & (count - 1); first + count <= VECTORS;
+         first += count) {
         unsigned n = 0;
 
         while (n < count && !c->vector_irq[first + n])
@@ -219,7 +221,7 @@ irq_stop(struct irq *irq)
         else
             write_message(irq, true);
         irq->handler = NULL;
-        /* The vectors of messages were promised to the device when it got them; they go with irq_free_msi(). */
+        /* Messages' vectors were promised to the device when it got them; they go with irq_free_msi(). */
         if (irq->kind == IRQ_PIN)
             drop_vectors(irq);
     }
@@ -280,10 +282,11 @@ irq_handle(unsigned vector)
     unsigned number;
     struct irq *irq;
 
-    /* Below the devices' vectors are those of the old PICs, which are masked: what comes is spurious and takes no EOI. */
+    /* Below the devices' vectors: the old PICs, which are masked, so it is spurious and takes no EOI. */
     if (vector < VECTOR_DEVICE_FIRST)
         return;
-    number = vector <= VECTOR_DEVICE_LAST ? READ_ONCE(this_cpu()->vector_irq[vector - VECTOR_DEVICE_FIRST]) : 0;
+    number =
+        vector <= VECTOR_DEVICE_LAST ? READ_ONCE(this_cpu()->vector_irq[vector - VECTOR_DEVICE_FIRST]) : 0;
     if (!number) {
         apic_eoi();
         return;
@@ -487,7 +490,7 @@ irq_set_mode(u32 gsi, bool level, bool active_low)
     return rc;
 }
 
-/* MPS INTI flags: polarity in bits 0-1 (3: low), trigger in bits 2-3 (3: level); 0 means as the bus does it. */
+/* MPS INTI flags: polarity in bits 0-1 (3: low), trigger in bits 2-3 (3: level); 0: as the bus does it. */
 static void
 init_pins(void)
 {

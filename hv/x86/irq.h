@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Interrupts of devices: IO-APIC pins and message-signalled ones, each a struct irq with a vector of its own on one CPU.
+ * Interrupts of devices: IO-APIC pins and messages, each a struct irq with a vector of its own on one CPU.
  *
- * An edge (every MSI is one) is acknowledged at once.  A level is masked at its pin when it fires, and stays so
- * until irq_end(): whoever owns it has quieted the device by then.
+ * An edge (every MSI is one) is acknowledged at once.  A level is masked at its pin when it fires, and stays
+ * so until irq_end(): whoever owns it has quieted the device by then.
  *
  * Lock order: irq->lock, then the vector lock, then the lock of the IO-APIC or of PCI configuration.
  */
@@ -22,17 +22,17 @@ enum irq_kind { IRQ_UNUSED, IRQ_PIN, IRQ_MSI, IRQ_MSIX };
 
 struct irq {
     spinlock_t lock;
-    u8 kind;             /* enum irq_kind; fixed for pins, set while allocated for MSIs */
-    bool level;          /* pins: level triggered */
-    bool active_low;     /* pins */
-    bool is_on;          /* may fire: routed and not shut down */
-    bool in_service;     /* a level that fired and waits for irq_end() */
-    u8 vector;           /* 0: has none */
-    u8 old_vector;       /* where it was before it moved; given back when it fires at the new place */
-    u8 index_in_block;   /* multi-message MSI: which of its messages */
-    u8 block;            /* how many messages the block has; kept in each */
+    u8 kind;           /* enum irq_kind; fixed for pins, set while allocated for MSIs */
+    bool level;        /* pins: level triggered */
+    bool active_low;   /* pins */
+    bool is_on;        /* may fire: routed and not shut down */
+    bool in_service;   /* a level that fired and waits for irq_end() */
+    u8 vector;         /* 0: has none */
+    u8 old_vector;     /* where it was before it moved; given back when it fires at the new place */
+    u8 index_in_block; /* multi-message MSI: which of its messages */
+    u8 block;          /* how many messages the block has; kept in each */
     u32 cpu, old_cpu;
-    u32 msi_at;          /* offset of the capability */
+    u32 msi_at; /* offset of the capability */
     struct pci_address pci;
     volatile u32 *msix_entry; /* four words of the device's table */
     void (*handler)(struct irq *irq, void *data);
@@ -64,12 +64,12 @@ int irq_start(struct irq *irq, unsigned cpu, void (*handler)(struct irq *irq, vo
 void irq_stop(struct irq *irq);
 /* A level has been dealt with. */
 void irq_end(struct irq *irq);
-/* Moves it to @cpu; stays where it is if there is no vector there.  Single interrupts only: a block of messages moves as one, with its first. */
+/* Moves it to @cpu, if there is a vector there; of a block of messages the first, and the others with it. */
 void irq_move(struct irq *irq, unsigned cpu);
 
 /*
- * MSI: @count messages (a power of 2, up to 32) with consecutive numbers from the result on, or one entry of an MSI-X table
- * whose registers are at @msix_entry.  Negative: -ENOSPC, -EINVAL.
+ * MSI: @count messages (a power of 2, up to 32) with consecutive numbers from the result on, or one entry of
+ * an MSI-X table whose registers are at @msix_entry.  Negative: -ENOSPC, -EINVAL.
  */
 int irq_alloc_msi(struct pci_address pci, unsigned count, unsigned cpu);
 int irq_alloc_msix(struct pci_address pci, unsigned entry, volatile u32 *msix_entry, unsigned cpu);

@@ -5,10 +5,10 @@
 #include "base/types.h"
 
 #define MSR_FS_BASE 0xc0000100u
-#define CR0_MP 0x2ull
-#define CR0_EM 0x4ull
-#define CR0_TS 0x8ull
-#define CR4_OSFXSR 0x200ull
+#define CR0_MP      0x2ull
+#define CR0_EM      0x4ull
+#define CR0_TS      0x8ull
+#define CR4_OSFXSR  0x200ull
 
 /* What %fs points to: the canary of the stack protector lies at offset 0x28 of it. */
 static struct {

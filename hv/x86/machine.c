@@ -14,7 +14,7 @@ bool machine_noreboot;
 static bool stopping;
 
 /* PM1 control (ACPI 6.4, 4.8.3.2): SLP_TYP in bits 10-12, SLP_EN bit 13. */
-#define PM1_SLP_EN    (1u << 13)
+#define PM1_SLP_EN        (1u << 13)
 #define PM1_SLP_TYP_SHIFT 10
 
 bool

@@ -28,8 +28,8 @@ void machine_halt_this_cpu(void) __noreturn;
 void machine_log_stack(void);
 
 /*
- * ACPI sleep as dom0 asks (XENPF_enter_acpi_sleep): writes its values to the PM1 control ports named by the FADT.
- * Returns -EINVAL for anything but S5.
+ * ACPI sleep as dom0 asks (XENPF_enter_acpi_sleep): writes its values to the PM1 control ports named by the
+ * FADT.  Returns -EINVAL for anything but S5.
  */
 int machine_enter_acpi_sleep(u16 pm1a_value, u16 pm1b_value, u32 state);
 

@@ -17,26 +17,26 @@
 
 #include "base/addr.h"
 
-#define M2P_START        0xffff800000000000ull
-#define M2P_END          0xffff808000000000ull
-#define M2P_RW_START     0xffff808000000000ull
+#define M2P_START         0xffff800000000000ull
+#define M2P_END           0xffff808000000000ull
+#define M2P_RW_START      0xffff808000000000ull
 #define FRAME_TABLE_START 0xffff810000000000ull
-#define DEVICE_START     0xffff818000000000ull
-#define WINDOW_START     0xffff81c000000000ull
-#define WINDOW_CPU_SIZE  (2ull << 20) /* one L1 table a CPU */
-#define IMAGE_START      0xffff820000000000ull
-#define DIRECT_START     0xffff830000000000ull
-#define DIRECT_END       0xffff880000000000ull
+#define DEVICE_START      0xffff818000000000ull
+#define WINDOW_START      0xffff81c000000000ull
+#define WINDOW_CPU_SIZE   (2ull << 20) /* one L1 table a CPU */
+#define IMAGE_START       0xffff820000000000ull
+#define DIRECT_START      0xffff830000000000ull
+#define DIRECT_END        0xffff880000000000ull
 
 /*
  * A CPU's window: 512 pages of address space whose L1 table it writes alone.
  * Pages 0-15: the GDT (guest's 14 frames, then the CPU's own two); 16-31: the guest's LDT; 32-510: mm/map.c;
  * 511: the SYSCALL stub.
  */
-#define WINDOW_GDT 0u
-#define WINDOW_LDT 16u
-#define WINDOW_MAP 32u
-#define WINDOW_STUB 511u
+#define WINDOW_GDT   0u
+#define WINDOW_LDT   16u
+#define WINDOW_MAP   32u
+#define WINDOW_STUB  511u
 #define WINDOW_PAGES 512u
 
 static inline void *

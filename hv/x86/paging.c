@@ -116,7 +116,8 @@ map_large(u64 va, u64 start, u64 end, u64 flags)
     while (start < end) {
         unsigned shift = L1_SHIFT;
 
-        if (cpu_features.gib_pages && !((va | start) & ((1ull << L3_SHIFT) - 1)) && end - start >= 1ull << L3_SHIFT)
+        if (cpu_features.gib_pages && !((va | start) & ((1ull << L3_SHIFT) - 1)) &&
+            end - start >= 1ull << L3_SHIFT)
             shift = L3_SHIFT;
         else if (!((va | start) & ((1ull << L2_SHIFT) - 1)) && end - start >= 1ull << L2_SHIFT)
             shift = L2_SHIFT;
@@ -132,7 +133,7 @@ is_memory(const struct memory_range *range)
     return range->type == MEMORY_RAM || range->type == MEMORY_ACPI || range->type == MEMORY_NVS;
 }
 
-/* Backs the table at @base (entries of @size bytes a frame) for all frames of the range, in pages of 2 MiB. */
+/* Backs the table at @base (entries of @size bytes a frame) for all frames of @range, by pages of 2 MiB. */
 static void
 back_table(u64 base, u64 alias, unsigned size, const struct memory_range *range, int fill)
 {
@@ -150,11 +151,12 @@ back_table(u64 base, u64 alias, unsigned size, const struct memory_range *range,
         memset(memory, fill, step);
         *entry = direct_maddr(memory).a | FLAGS_DATA | PTE_PS;
         if (alias)
-            *entry_for(va - base + alias, L2_SHIFT) = direct_maddr(memory).a | PTE_P | PTE_A | PTE_US | PTE_PS | nx;
+            *entry_for(va - base + alias, L2_SHIFT) =
+                direct_maddr(memory).a | PTE_P | PTE_A | PTE_US | PTE_PS | nx;
     }
 }
 
-/* Frame numbers between memories: one L1 table, all of it one page, stands in for each part of the frame table that has none. */
+/* Between memories one L1 table, all of it one page, stands in for each part of the frame table. */
 static void
 back_holes(u64 limit)
 {
@@ -180,11 +182,11 @@ map_image(maddr_t image)
         const char *start, *end;
         bool writable, code;
     } parts[] = {
-        {image_start, text_end, false, true},
-        {text_end, rodata_end, false, false},
-        {rodata_end, data_end, true, false},
-        {init_start, init_end, true, true}, /* until paging_seal() */
-        {init_end, image_end, true, false},
+        {image_start, text_end, false, true}, /* code */
+        {text_end, rodata_end, false, false}, /* constants */
+        {rodata_end, data_end, true, false},  /* data */
+        {init_start, init_end, true, true},   /* what boots, until paging_seal() */
+        {init_end, image_end, true, false},   /* BSS */
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)

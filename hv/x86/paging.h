@@ -31,12 +31,13 @@ void paging_allocator_ready(void);
 mfn_t paging_zero_mfn(void);
 /* Boot: makes the window of @cpu, its GDT's zeroed pages included.  False when memory is short. */
 bool paging_window_init(struct cpu *cpu);
-/* The page of @cpu's window that holds its SYSCALL stub: executable at *@ret_va, written through the result. */
+/* The page of @cpu's window with its SYSCALL stub: executable at *@ret_va, written through the result. */
 void *paging_stub_page(struct cpu *cpu, u64 *ret_va);
 
 /*
- * Boot: pages for tables and the like, taken before there is an allocator.  boot_reserve() says what must not be
- * taken (bytes); boot_alloc() never fails, it panics; boot_release_rest() gives all that is left to the frame allocator.
+ * Boot: pages for tables and the like, taken before there is an allocator.
+ * boot_reserve() says what must not be taken (bytes); boot_alloc() never fails,
+ * it panics; boot_release_rest() gives all that is left to the frame allocator.
  */
 void boot_reserve(u64 start, u64 end);
 void *boot_alloc(u64 pages, u64 align_pages);

@@ -10,7 +10,7 @@
 #include "x86/paging.h"
 #include "base/spinlock.h"
 
-/* Windows are added, never taken away; the count is raised when the entry is whole.  Buses are mapped at their first use. */
+/* Only ever added; the count is raised when the entry is whole.  Buses are mapped at their first use. */
 static struct window {
     struct mmcfg_info where;
     volatile u8 *buses[256];
@@ -77,7 +77,8 @@ find_in_memory(struct pci_address pci, unsigned reg)
         bus = window->buses[pci.bus];
         if (!bus) {
             /* MCFG's address is that of bus 0, whether the window begins there or not. */
-            bus = paging_map_device(_maddr(window->where.address + (u64)pci.bus * BYTES_PER_BUS), BYTES_PER_BUS);
+            bus = paging_map_device(_maddr(window->where.address + (u64)pci.bus * BYTES_PER_BUS),
+                                    BYTES_PER_BUS);
             window->buses[pci.bus] = bus;
         }
         spin_unlock(&pci_lock);
@@ -143,9 +144,9 @@ pci_write(struct pci_address pci, unsigned reg, unsigned size, u32 value)
     }
 }
 
-#define PCI_STATUS             0x06
+#define PCI_STATUS              0x06
 #define PCI_STATUS_CAPABILITIES 0x10
-#define PCI_CAPABILITIES       0x34
+#define PCI_CAPABILITIES        0x34
 
 unsigned
 pci_find_capability(struct pci_address pci, u8 id)

@@ -32,20 +32,20 @@ struct cpu {
     u32 softirqs;               /* (a) pending, one bit each */
     u64 scratch;                /* the SYSCALL stub's */
     u32 apic_id;
-    u32 tlb_time;               /* (a) value of the TLB clock at the last full flush of this CPU */
+    u32 tlb_time; /* (a) value of the TLB clock at the last full flush of this CPU */
     u64 cr4;
-    u64 flush_requests;         /* (a) what other CPUs want of this one, tlb.c */
+    u64 flush_requests; /* (a) what other CPUs want of this one, tlb.c */
     struct timer_queue *timers;
     struct sched_cpu *sched;
     struct vcpu *idle;
-    struct list work;           /* queued struct work */
-    u64 *window;                /* its window's L1 table */
+    struct list work; /* queued struct work */
+    u64 *window;      /* its window's L1 table */
     struct tss *tss;
-    u32 gdt_loaded;             /* guest pages of the GDT that are in the window */
-    u32 ldt_loaded;             /* entries the LDT register covers */
-    u64 cr3;                    /* as loaded */
-    u64 xcr0;                   /* as loaded */
-    u32 tsc_aux;                /* as loaded */
+    u32 gdt_loaded; /* guest pages of the GDT that are in the window */
+    u32 ldt_loaded; /* entries the LDT register covers */
+    u64 cr3;        /* as loaded */
+    u64 xcr0;       /* as loaded */
+    u32 tsc_aux;    /* as loaded */
     bool dr7_loaded;
     bool is_up;
     u16 vector_irq[CPU_DEVICE_VECTORS]; /* irq.c: which interrupt each of its vectors is, + 1; 0: none */

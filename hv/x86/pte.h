@@ -7,29 +7,29 @@
 
 typedef u64 pte_t;
 
-#define PTE_P      (1ull << 0)
-#define PTE_RW     (1ull << 1)
-#define PTE_US     (1ull << 2)
-#define PTE_PWT    (1ull << 3)
-#define PTE_PCD    (1ull << 4)
-#define PTE_A      (1ull << 5)
-#define PTE_D      (1ull << 6)
-#define PTE_PS     (1ull << 7) /* in L2 and L3 */
-#define PTE_PAT    (1ull << 7) /* in L1 */
-#define PTE_G      (1ull << 8)
-#define PTE_AVAIL  (7ull << 9)
-#define PTE_NX     (1ull << 63)
-#define PTE_ADDR   0x000ffffffffff000ull
-#define PTE_CACHE  (PTE_PWT | PTE_PCD | PTE_PAT)
+#define PTE_P     (1ull << 0)
+#define PTE_RW    (1ull << 1)
+#define PTE_US    (1ull << 2)
+#define PTE_PWT   (1ull << 3)
+#define PTE_PCD   (1ull << 4)
+#define PTE_A     (1ull << 5)
+#define PTE_D     (1ull << 6)
+#define PTE_PS    (1ull << 7) /* in L2 and L3 */
+#define PTE_PAT   (1ull << 7) /* in L1 */
+#define PTE_G     (1ull << 8)
+#define PTE_AVAIL (7ull << 9)
+#define PTE_NX    (1ull << 63)
+#define PTE_ADDR  0x000ffffffffff000ull
+#define PTE_CACHE (PTE_PWT | PTE_PCD | PTE_PAT)
 
 /* The PAT that Xen's PV ABI fixes: WB WT UC- UC WC WP UC UC, indexed by PAT:PCD:PWT. */
 #define PAT_VALUE 0x0000050100070406ull
 
 #define PTE_ENTRIES 512u
-#define L1_SHIFT 12
-#define L2_SHIFT 21
-#define L3_SHIFT 30
-#define L4_SHIFT 39
+#define L1_SHIFT    12
+#define L2_SHIFT    21
+#define L3_SHIFT    30
+#define L4_SHIFT    39
 
 static inline unsigned
 pte_index(u64 va, unsigned shift)

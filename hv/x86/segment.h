@@ -17,8 +17,8 @@ segment_is_long(u16 sel)
 }
 
 /*
- * Loads @sel into the GS that is not in use (the user's, while the guest is in its kernel), base included.  A selector that the
- * CPU refuses becomes 0, as an operating system would make it.
+ * Loads @sel into the GS that is not in use (the user's, while the guest is in its kernel), base included.  A
+ * selector that the CPU refuses becomes 0, as an operating system would make it.
  */
 static inline void
 segment_load_inactive_gs(u16 sel)

@@ -5,7 +5,10 @@
 
 #include "base/types.h"
 
-/* @config: "baud[,DPS[,io-base[,irq]]]" as com1= takes it; NULL or "" for 115200,8n1,0x3f8,4.  False: there is no such port. */
+/*
+ * @config: "baud[,DPS[,io-base[,irq]]]" as com1= takes it; NULL or "" for 115200,8n1,0x3f8,4.
+ * False: there is no such port.
+ */
 bool serial_init(const char *config, unsigned default_port, unsigned default_irq);
 void serial_write(const char *s, size_t n);
 /* Characters typed so far; returns how many were copied. */

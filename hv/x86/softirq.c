@@ -13,9 +13,9 @@
 static void (*handlers[SOFTIRQ_COUNT])(void);
 
 static spinlock_t quiesce_lock = SPINLOCK_INIT;
-static struct list quiesce_waiting = LIST_INIT(quiesce_waiting); /* came during a round; the next one is theirs */
+static struct list quiesce_waiting = LIST_INIT(quiesce_waiting); /* came during a round; in the next */
 static struct list quiesce_round = LIST_INIT(quiesce_round);
-static cpumask_t quiesce_left;                                   /* CPUs the present round waits for */
+static cpumask_t quiesce_left; /* CPUs the present round waits for */
 
 void
 softirq_register(enum softirq nr, void (*handler)(void))

@@ -2,9 +2,10 @@
 /*
  * Translation caches of all CPUs.
  *
- * The TLB clock ticks at each full flush of a CPU.  A frame that loses its last translation is stamped with
- * the clock; before it serves anything where an old translation could harm, tlb_flush_stale() flushes just the
- * CPUs of a set whose last full flush is older than the stamp.  The clock is 32 bits; at its wrap all CPUs are flushed.
+ * The TLB clock ticks at each full flush of a CPU.  A frame that loses its last
+ * translation is stamped with the clock; before it serves anything where an old
+ * translation could harm, tlb_flush_stale() flushes just the CPUs of a set whose last full
+ * flush is older than the stamp.  The clock is 32 bits; at its wrap all CPUs are flushed.
  */
 #ifndef SERAI_X86_TLB_H
 #define SERAI_X86_TLB_H
@@ -23,7 +24,7 @@ void tlb_answer(void); /* VECTOR_FLUSH: does what other CPUs asked of this one *
 void tlb_flush_local(void);
 void tlb_flush_local_va(u64 va);
 
-/* Returns after every online CPU of @mask has flushed (all, or the page at @va).  The caller may hold locks. */
+/* Returns once each online CPU of @mask has flushed (all, or the page at @va).  The caller may hold locks. */
 void tlb_flush_mask(const cpumask_t *mask);
 void tlb_flush_mask_va(const cpumask_t *mask, u64 va);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a second CPU arrives: real mode, at a page below 1 MiB where smp.c copied this.  The words at the end are
- * filled in by smp.c; addresses within the page are relative to its start, which is CS << 4.
+ * How a second CPU arrives: real mode, at a page below 1 MiB where smp.c copied this.  The words at the end
+ * are filled in by smp.c; addresses within the page are relative to its start, which is CS << 4.
  */
 #include "x86/entry-offsets.h"
 

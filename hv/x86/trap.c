@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Interrupts, and exceptions of the hypervisor itself.  Exceptions of guests go to pv/trap.c without passing here.
+ * Interrupts, and exceptions of the hypervisor itself.  Those of guests go to pv/trap.c directly.
  */
 #include "base/log.h"
 #include "base/panic.h"
@@ -17,11 +17,11 @@
 extern const char guest_iret[], guest_iret_after_verw[];
 
 static const char *const trap_names[32] = {
-    "divide error",     "debug",           "NMI",          "breakpoint",       "overflow",
-    "bound",            "invalid opcode",  "no FPU",       "double fault",     "coprocessor overrun",
-    "invalid TSS",      "segment missing", "stack fault",  "general protection", "page fault",
-    "reserved",         "FPU error",       "alignment",    "machine check",    "SIMD error",
-    "virtualization",   "control flow",
+    "divide error",   "debug",           "NMI",         "breakpoint",         "overflow",
+    "bound",          "invalid opcode",  "no FPU",      "double fault",       "coprocessor overrun",
+    "invalid TSS",    "segment missing", "stack fault", "general protection", "page fault",
+    "reserved",       "FPU error",       "alignment",   "machine check",      "SIMD error",
+    "virtualization", "control flow",
 };
 
 void
@@ -55,12 +55,13 @@ trap_interrupt(struct cpu_user_regs *regs)
 static void
 regs_log(const struct cpu_user_regs *regs)
 {
-    log_err("RIP %04x:%016lx RFLAGS %08lx RSP %04x:%016lx error %#x", regs->cs, regs->rip, regs->rflags, regs->ss,
-            regs->rsp, regs->error_code);
+    log_err("RIP %04x:%016lx RFLAGS %08lx RSP %04x:%016lx error %#x", regs->cs, regs->rip, regs->rflags,
+            regs->ss, regs->rsp, regs->error_code);
     log_err("RAX %016lx RBX %016lx RCX %016lx RDX %016lx", regs->rax, regs->rbx, regs->rcx, regs->rdx);
     log_err("RSI %016lx RDI %016lx RBP %016lx R8  %016lx", regs->rsi, regs->rdi, regs->rbp, regs->r8);
     log_err("R9  %016lx R10 %016lx R11 %016lx R12 %016lx", regs->r9, regs->r10, regs->r11, regs->r12);
-    log_err("R13 %016lx R14 %016lx R15 %016lx CR2 %016lx CR3 %016lx", regs->r13, regs->r14, regs->r15, read_cr2(), read_cr3());
+    log_err("R13 %016lx R14 %016lx R15 %016lx CR2 %016lx CR3 %016lx", regs->r13, regs->r14, regs->r15,
+            read_cr2(), read_cr3());
 }
 
 /* Return addresses on this CPU's stack, for the reader of a panic. */

@@ -10,8 +10,8 @@
 #include "x86/tsc-init.h"
 
 #define CALIBRATE_NS 50000000ull
-#define PIT_HZ 1193182u
-#define PM_TIMER_HZ 3579545u
+#define PIT_HZ       1193182u
+#define PM_TIMER_HZ  3579545u
 
 struct tsc_scale tsc_scale = {.mul = 1u << 31, .shift = 0};
 u32 tsc_khz;

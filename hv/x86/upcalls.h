@@ -16,20 +16,20 @@ void pv_iret(struct vcpu *v, struct cpu_user_regs *regs);
 void pv_user_syscall(struct vcpu *v, struct cpu_user_regs *regs);
 
 /*
- * pv/trap.c: an exception came from PV guest context (ring 3).  The handler mends it, emulates it, or bounces it
- * into the guest kernel by pv_inject_trap().
+ * pv/trap.c: an exception came from PV guest context (ring 3).  The handler mends it, emulates it, or bounces
+ * it into the guest kernel by pv_inject_trap().
  */
 void pv_trap(struct vcpu *v, struct cpu_user_regs *regs);
 /* The same for page faults, which come by a way of their own. */
 void pv_page_fault(struct vcpu *v, struct cpu_user_regs *regs);
 
-/* pv/mmu.c: a page fault with CPL 0 that may be a hypervisor access to a guest page.  False: not ours to mend. */
+/* pv/mmu.c: a page fault with CPL 0, maybe on a guest's page.  False: not ours to mend. */
 bool pv_page_fault_in_hypervisor(u64 va, u32 error_code);
 
 /* pv/cpu.c: the way out to a guest with something pending. */
 void pv_deliver_pending(struct vcpu *v);
 
-/* pv/cpu.c: the IRETQ to the guest refused its frame (a selector or RIP of the guest's); regs in struct cpu are whole again. */
+/* pv/cpu.c: the IRETQ to the guest refused a selector or its RIP; regs in struct cpu are whole again. */
 void pv_iret_fault(struct vcpu *v);
 
 /* domain/evtchn.c side of interrupts that belong to dom0's devices: the vector fired on this CPU. */

@@ -2,9 +2,10 @@
 /*
  * size_t usercopy_in(void *dst, const void *src, size_t size)    %rdi %rsi %rdx, result in %rax
  *
- * Hypercall arguments are small: up to 128 bytes go in loads and stores of eight, the rest by the string instructions.  An access that
- * faults continues at a fixup which leaves in %rax a count of bytes not done, never 0; what was written before it stays.  RFLAGS.AC opens guest
- * pages to us while SMAP is on; the fixups close it again.
+ * Hypercall arguments are small: up to 128 bytes go in loads and stores of eight, the
+ * rest by the string instructions.  An access that faults continues at a fixup which
+ * leaves in %rax a count of bytes not done, never 0; what was written before it stays.
+ * RFLAGS.AC opens guest pages to us while SMAP is on; the fixups close it again.
  */
         .text
 
@@ -45,7 +46,7 @@ usercopy_out:
         jnz     .Lcopy_string
         cmp     $128, %rdx
         ja      .Lcopy_string
-        /* Each word of eight bytes is copied by eight bytes of code, the first word last: jump that far before the end. */
+        /* Eight bytes of code copy eight bytes, the first ones last: jump that far before the end. */
         lea     .Lcopy_done(%rip), %rcx
         sub     %rdx, %rcx
         jmp     *%rcx

@@ -31,6 +31,7 @@ struct Console {
     Daemon *daemon;
     guint domid;
     guint id;
+    gboolean adopted;
     char *path;        /* of the frontend */
     char *backend;     /* or NULL for console 0 */
     SeraiWatch *watch; /* of the frontend's state, when there is a backend */
@@ -59,6 +60,12 @@ guint
 console_domid(const Console *c)
 {
     return c->domid;
+}
+
+gboolean
+console_is_adopted(const Console *c)
+{
+    return c->adopted;
 }
 
 /* --- descriptors that outlive us -------------------------------------------------------------- */
@@ -461,6 +468,36 @@ console_free(gpointer data)
     g_free(c);
 }
 
+static Console *
+console_new(Daemon *daemon, guint domid, guint id)
+{
+    Console *c = g_new0(Console, 1);
+
+    c->daemon = daemon;
+    c->domid = domid;
+    c->id = id;
+    c->port = c->master = c->slave = c->listener = c->keep_fd = c->log.fd = -1;
+    return c;
+}
+
+Console *
+console_adopt(Daemon *daemon, guint domid)
+{
+    Console *c = console_new(daemon, domid, 0);
+    char tty[64];
+
+    c->adopted = TRUE;
+    c->path = g_strdup_printf("/local/domain/%u/console", domid);
+    /* Who has the event channel serves it, so that Xen's own daemon may run as well. */
+    if (!open_keep(c) || !connect_guest(c) || !open_pty(c) || ptsname_r(c->master, tty, sizeof(tty))) {
+        console_free(c);
+        return NULL;
+    }
+    announce(c, tty);
+    console_event(c);
+    return c;
+}
+
 Console *
 console_open(Daemon *daemon, guint domid, guint id)
 {
@@ -468,12 +505,8 @@ console_open(Daemon *daemon, guint domid, guint id)
     gboolean append = serai_store_read_number(daemon->store, 0, "/serai/console/%u/%u/append", domid, id);
     g_autofree char *entry = NULL, *opened = NULL;
     char tty[64];
-    Console *c = g_new0(Console, 1);
+    Console *c = console_new(daemon, domid, id);
 
-    c->daemon = daemon;
-    c->domid = domid;
-    c->id = id;
-    c->port = c->master = c->slave = c->listener = c->keep_fd = c->log.fd = -1;
     c->path = serai_store_read(daemon->store, "/serai/console/%u/%u/path", domid, id);
     c->socket_path = serai_store_read(daemon->store, "/serai/console/%u/%u/socket", domid, id);
     if (c->path && id)

@@ -21,12 +21,18 @@ typedef struct {
     xenforeignmemory_handle *memory;
     GHashTable *consoles; /* "DOMID/ID" to Console, owned */
     GHashTable *ports;    /* local port to Console */
+    GHashTable *others;   /* domid to the watch on its console */
     GHashTable *passed;   /* name to descriptor that systemd kept for us */
 } Daemon;
 
 /* Opens the console that /serai/console/DOMID/ID describes; NULL when it cannot be served (the reason is
  * logged). */
 Console *console_open(Daemon *daemon, guint domid, guint id);
+/*
+ * Console 0 of a domain that another toolstack made, xl say; NULL when it is not ready, or served by another.
+ */
+Console *console_adopt(Daemon *daemon, guint domid);
+gboolean console_is_adopted(const Console *console);
 /* Closes it for good: its pty goes. */
 void console_free(gpointer console);
 /* The guest wrote, read, or changed its state. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * serai-consoled: serves the consoles and channels of all domains that libserai made.
+ * serai-consoled: serves the consoles and channels of all domains.
  *
- * The store says which there are, below /serai/console, and its watch names the one that came or went, so
- * nothing here takes longer when there are more domains.  Watches arrive in the store's thread and are handed
- * to the main loop, which does all the rest.
+ * Of those that libserai made the store tells below /serai/console, and its watch names the one that came or
+ * went, so nothing takes longer when there are more domains.  Others, xl's say, are found by their console's
+ * type, "xenconsoled", and have a pty.  Watches arrive in the store's thread and are handed to the main loop,
+ * which does all the rest.
  */
 #include "consoled/console.h"
 
@@ -17,9 +18,23 @@
 #include <unistd.h>
 #include <xenctrl.h>
 
-#define ROOT "/serai/console"
+#define ROOT    "/serai/console"
+#define DOMAINS "/local/domain"
 
 static Daemon self;
+
+static void
+unwatch(gpointer watch)
+{
+    serai_store_unwatch(self.store, watch);
+}
+
+/* Domain number to the watch on its console. */
+static GHashTable *
+others_new(void)
+{
+    return g_hash_table_new_full(NULL, NULL, NULL, unwatch);
+}
 
 /* --- what came and went ----------------------------------------------------------------------- */
 
@@ -58,6 +73,48 @@ look_at_domain(guint domid)
             g_hash_table_iter_remove(&iter);
 }
 
+/* Of a domain whose console somebody else described. */
+static void
+look_at_other(guint domid)
+{
+    g_autofree char *key = g_strdup_printf("%u/0", domid);
+    g_autofree char *type = serai_store_read(self.store, DOMAINS "/%u/console/type", domid);
+    Console *console = g_hash_table_lookup(self.consoles, key);
+
+    if (console && console_is_adopted(console) && !type) {
+        g_hash_table_remove(self.consoles, key);
+    } else if (!console && g_strcmp0(type, "xenconsoled") == 0 &&
+               serai_store_read_number(self.store, -1, DOMAINS "/%u/console/port", domid) >= 0) {
+        console = console_adopt(&self, domid);
+        if (console)
+            g_hash_table_insert(self.consoles, g_steal_pointer(&key), console);
+    }
+}
+
+/* Keeps a watch on the console of each domain that there is. */
+static void
+watch_others(void)
+{
+    g_auto(GStrv) domids = serai_store_list(self.store, DOMAINS);
+    GHashTable *before = self.others;
+
+    self.others = others_new();
+    for (char **d = domids; *d; d++) {
+        gpointer domid = GUINT_TO_POINTER((guint)atoi(*d)), watch = NULL;
+
+        if (!domid)
+            continue;
+        if (!g_hash_table_steal_extended(before, domid, NULL, &watch)) {
+            g_autofree char *path = g_strdup_printf(DOMAINS "/%s/console", *d);
+
+            watch = serai_store_watch(self.store, path, console_watched, NULL, NULL);
+        }
+        if (watch)
+            g_hash_table_insert(self.others, domid, watch);
+    }
+    g_hash_table_unref(before);
+}
+
 static gboolean
 on_change(gpointer data)
 {
@@ -69,6 +126,10 @@ on_change(gpointer data)
         look_at(domid, id);
     } else if (sscanf(path, ROOT "/%u", &domid) == 1) {
         look_at_domain(domid);
+    } else if (sscanf(path, DOMAINS "/%u/console", &domid) == 1) {
+        look_at_other(domid);
+    } else if (*path == '@') {
+        watch_others();
     } else if (!strcmp(path, ROOT)) {
         g_auto(GStrv) domids = serai_store_list(self.store, ROOT);
 
@@ -164,8 +225,11 @@ open_all(GError **error)
         return FALSE;
     self.consoles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, console_free);
     self.ports = g_hash_table_new(NULL, NULL);
+    self.others = others_new();
     g_unix_fd_add(xenevtchn_fd(self.events), G_IO_IN, on_event, NULL);
-    return serai_store_watch(self.store, ROOT, console_watched, NULL, error) != NULL;
+    return serai_store_watch(self.store, ROOT, console_watched, NULL, error) &&
+           serai_store_watch(self.store, "@introduceDomain", console_watched, NULL, error) &&
+           serai_store_watch(self.store, "@releaseDomain", console_watched, NULL, error);
 }
 
 int

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Runs a harness without a fuzzing engine: on the files given, or on random mutations of its seeds.  A harness also works
- * as it is with libFuzzer (clang -fsanitize=fuzzer), which brings its own main().
+ * Runs a harness without a fuzzing engine: on the files given, or on random mutations of its seeds.  A
+ * harness also works as it is with libFuzzer (clang -fsanitize=fuzzer), which brings its own main().
  *
  *   NAME-fuzz [--rounds=N] [--seed=N] [FILE...]
  */

@@ -2,9 +2,10 @@
 /*
  * Every hypercall, by the control domain and by guests, with arguments of every kind of wrongness.
  *
- * An input is a script: each step says who calls, what, and with which bytes behind the pointers.  Domains, scheduler, event
- * channels, grants, frames and page tables are the hypervisor's own, on pretend CPUs; devices are stubs.  Each script runs on a
- * fresh control domain and two guests, and at its end all domains are destroyed: every frame must come back.
+ * An input is a script: each step says who calls, what, and with which bytes behind the pointers.  Domains,
+ * scheduler, event channels, grants, frames and page tables are the hypervisor's own, on pretend CPUs;
+ * devices are stubs.  Each script runs on a fresh control domain and two guests, and at its end all domains
+ * are destroyed: every frame must come back.
  */
 #include "base/string.h"
 #include "domain/cpu-policy.h"
@@ -57,19 +58,20 @@ static struct domain *callers[3];
 
 /* --- what is not there: devices, and the CPU's side of PV --- */
 
-#define STUB(type, name, args, result)                                                                       \
-    type name args                                                                                           \
-    {                                                                                                        \
-        return result;                                                                                       \
+#define STUB(type, name, args, result) \
+    type name args                     \
+    {                                  \
+        return result;                 \
     }
+/* clang-format off */
 STUB(int, pirq_bind, (struct vcpu *v, u32 pirq, u32 port, bool share), -EINVAL)
 STUB(u32, pirq_count, (const struct domain *d), d->is_hardware ? 256 : 0)
 STUB(size_t, serial_read, (char *buf, size_t size), 0)
 STUB(int, machine_enter_acpi_sleep, (u16 a, u16 b, u32 state), -EINVAL)
-STUB(bool, pv_emulate_privileged, (struct cpu_user_regs * regs), false)
-STUB(bool, pv_emulate_forced_invalid_op, (struct cpu_user_regs * regs), false)
-STUB(s64, hypercall_physdev_op, (u64 * arg), -ENOSYS)
-STUB(s64, hypercall_physdev_op_compat, (u64 * arg), -ENOSYS)
+STUB(bool, pv_emulate_privileged, (struct cpu_user_regs *regs), false)
+STUB(bool, pv_emulate_forced_invalid_op, (struct cpu_user_regs *regs), false)
+STUB(s64, hypercall_physdev_op, (u64 *arg), -ENOSYS)
+STUB(s64, hypercall_physdev_op_compat, (u64 *arg), -ENOSYS)
 
 void pirq_unbind(struct domain *d, u32 pirq) {}
 void pirq_rebind_vcpu(struct domain *d, u32 pirq, struct vcpu *v) {}
@@ -81,6 +83,7 @@ void pv_load_cr3(struct vcpu *v) {}
 void pv_load_cr4(struct vcpu *v) {}
 void pv_load_debugregs(struct vcpu *v) {}
 void pv_toggle_mode(struct vcpu *v) {}
+/* clang-format on */
 
 void
 pv_bounce(struct vcpu *v, struct cpu_user_regs *regs, u64 rip, u16 cs, bool mask_events)
@@ -98,7 +101,9 @@ machine_reboot(void)
     longjmp(reboot_jump, 1);
 }
 
-struct memory_range memory_ranges[MEMORY_RANGE_MAX] = {{0, PAGES * PAGE_SIZE, MEMORY_RAM}};
+struct memory_range memory_ranges[MEMORY_RANGE_MAX] = {
+    {.start = 0, .end = PAGES * PAGE_SIZE, .type = MEMORY_RAM},
+};
 unsigned memory_range_count = 1;
 
 /* The callers' memory is the arena and nothing else; what crosses its end faults there. */
@@ -196,8 +201,19 @@ no_registers(struct vcpu *v)
 {
 }
 
-const struct domain_ops pv_domain_ops = {ok_domain, done_domain, ok_vcpu, done_vcpu, pv_type_validate,
-    pv_type_devalidate, relinquish, set_context, get_context, no_registers, no_registers};
+const struct domain_ops pv_domain_ops = {
+    .domain_init = ok_domain,
+    .domain_fini = done_domain,
+    .vcpu_init = ok_vcpu,
+    .vcpu_fini = done_vcpu,
+    .type_validate = pv_type_validate,
+    .type_devalidate = pv_type_devalidate,
+    .relinquish = relinquish,
+    .set_context = set_context,
+    .get_context = get_context,
+    .context_save = no_registers,
+    .context_load = no_registers,
+};
 
 /* A CPU that waits lets the others get on with what they were asked. */
 void
@@ -226,8 +242,8 @@ tell_stats(void)
 {
     for (unsigned nr = 0; nr < 64; nr++)
         if (seen_calls[nr])
-            g_print("%-24s %8lu calls, %8lu good\n", hypercalls[nr].name ? hypercalls[nr].name : "?", seen_calls[nr],
-                seen_good[nr]);
+            g_print("%-24s %8lu calls, %8lu good\n", hypercalls[nr].name ? hypercalls[nr].name : "?",
+                    seen_calls[nr], seen_good[nr]);
 }
 
 static void
@@ -260,14 +276,20 @@ boot(void)
     fake_cpu_set(0);
     cpu_policy_read(&policy, some_cpu);
     cpu_policy_system[XEN_SYSCTL_cpu_policy_raw] = cpu_policy_system[XEN_SYSCTL_cpu_policy_host] =
-        cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_max] = cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_default] = &policy;
+        cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_max] =
+            cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_default] = &policy;
 }
 
 static void
 begin_domain(unsigned id)
 {
-    struct xen_domctl_createdomain config = {.max_vcpus = id ? 1 : 2, .max_evtchn_port = 255, .max_grant_frames = 4,
-        .max_maptrack_frames = 4, .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+    struct xen_domctl_createdomain config = {
+        .max_vcpus = id ? 1 : 2,
+        .max_evtchn_port = 255,
+        .max_grant_frames = 4,
+        .max_maptrack_frames = 4,
+        .grant_opts = XEN_DOMCTL_GRANT_version(1),
+    };
     struct domain *d;
     struct vcpu *v;
 
@@ -473,8 +495,12 @@ static const struct shape {
 static u32
 likely_number(GRand *rand)
 {
-    static const u32 numbers[] = {0, 1, 2, 3, 7, 8, 31, 64, 255, 4095, 4096, DOMID_SELF, DOMID_IO, DOMID_XEN,
-        DOMID_INVALID, 0x7fffffff, 0x80000000, ~0u};
+    static const u32 numbers[] = {
+        /* clang-format off */
+        0, 1, 2, 3, 7, 8, 31, 64, 255, 4095, 4096, DOMID_SELF, DOMID_IO, DOMID_XEN, DOMID_INVALID,
+        0x7fffffff, 0x80000000, ~0u,
+        /* clang-format on */
+    };
 
     return g_rand_boolean(rand) ? (u32)g_rand_int_range(rand, 0, 100)
                                 : numbers[g_rand_int_range(rand, 0, ARRAY_SIZE(numbers))];
@@ -520,8 +546,11 @@ fill(struct step *s, GRand *rand)
         break;
     case __HYPERVISOR_grant_table_op:
         if (s->op == GNTTABOP_map_grant_ref && g_rand_boolean(rand)) {
-            struct gnttab_map_grant_ref op = {.flags = GNTMAP_device_map, .ref = (u32)g_rand_int_range(rand, 0, 9),
-                .dom = (u16)g_rand_int_range(rand, 0, 4)};
+            struct gnttab_map_grant_ref op = {
+                .flags = GNTMAP_device_map,
+                .ref = (u32)g_rand_int_range(rand, 0, 9),
+                .dom = (u16)g_rand_int_range(rand, 0, 4),
+            };
 
             memcpy(s->blob, &op, sizeof(op));
             s->a = 1;

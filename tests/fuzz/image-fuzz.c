@@ -97,7 +97,13 @@ seed_elf(void)
     add_note(notes, XEN_ELFNOTE_FEATURES, 0x7c796c7869213030ull);
 
     Elf64_Phdr ph[2] = {
-        {.p_type = PT_LOAD, .p_offset = notes_at, .p_paddr = 0x1000000, .p_filesz = notes->len, .p_memsz = 0x2000},
+        {
+            .p_type = PT_LOAD,
+            .p_offset = notes_at,
+            .p_paddr = 0x1000000,
+            .p_filesz = notes->len,
+            .p_memsz = 0x2000,
+        },
         {.p_type = PT_NOTE, .p_offset = notes_at, .p_filesz = notes->len},
     };
     g_byte_array_append(elf, (u8 *)&eh, sizeof(eh));
@@ -112,7 +118,8 @@ seed_bzimage(void)
     g_autoptr(GByteArray) elf = seed_elf();
     GByteArray *out = g_byte_array_new();
     u8 packed[2048];
-    z_stream z = {.next_in = elf->data, .avail_in = elf->len, .next_out = packed, .avail_out = sizeof(packed)};
+    z_stream z = {
+        .next_in = elf->data, .avail_in = elf->len, .next_out = packed, .avail_out = sizeof(packed)};
     u32 length;
 
     deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY);

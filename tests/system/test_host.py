@@ -54,6 +54,26 @@ def test_guest_reaches_its_login_prompt(host, domains, domain_xml, console):
     assert re.search(r'guest: alive, 1 cpu, \d+ kB, disks: xvda', text)
 
 
+def test_a_guest_of_xl_has_a_console(host):
+    """Another toolstack's domain: our consoles serve it where Xen's own daemon does not run."""
+    host.run('cat > /run/other.cfg', input="""
+name = "other"
+type = "pv"
+kernel = "/var/lib/libvirt/images/guest-kernel"
+ramdisk = "/var/lib/libvirt/images/guest-initrd"
+extra = "console=hvc0 quiet"
+memory = 128
+""")
+    host.run('xl create -q /run/other.cfg', timeout=900)
+    try:
+        tty = host.run('xenstore-read /local/domain/$(xl domid other)/console/tty').strip()
+        host.run(f'timeout 600 grep -q -m 1 "guest login:" {tty}', timeout=900)
+    finally:
+        host.run('xl destroy other', timeout=900)
+    # With the domain goes its terminal.
+    host.run(f'for i in $(seq 60); do test -e {tty} || exit 0; sleep 1; done; exit 1', timeout=300)
+
+
 def test_guest_and_host_reach_each_other(host, domains, domain_xml, console):
     domain = domains(domain_xml(name='networked', cmdline='guest.ip=10.0.2.21'))
     domain.create()

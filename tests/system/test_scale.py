@@ -15,6 +15,7 @@ import pytest
 import host as hosts
 import linux
 import tiny
+import xl_scripts
 
 pytestmark = [pytest.mark.scale, pytest.mark.by_name]
 IMAGES = '/var/lib/libvirt/images'
@@ -92,8 +93,8 @@ ramdisk = "{images}/{initrd}"
 extra = "console=hvc0 quiet guest.ip=10.0.2.{number}"
 memory = 96
 vcpus = 1
-disk = ["{images}/{name}.img,raw,xvda,w"]
-vif = ["mac=00:16:3e:00:01:{number:02x},bridge=br0"]
+disk = ["format=raw, vdev=xvda, access=rw, script=quick-block, target={images}/{name}.img"]
+vif = ["mac=00:16:3e:00:01:{number:02x}, bridge=br0, script=quick-vif"]
 '''
 
 # Everything a domain could leave behind, one "name value" a line.  Caches are dropped first, so that what is
@@ -181,6 +182,7 @@ def compare(before, after):
 
 @pytest.fixture(scope='module')
 def disks(host, guests):
+    xl_scripts.install(host)
     host.run('; '.join(f'truncate -s 16M {IMAGES}/{name}.img' for _, name, _ in guests))
 
 

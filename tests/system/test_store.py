@@ -17,6 +17,7 @@ import time
 import pytest
 
 import cache
+import xl_scripts
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = pathlib.Path(__file__).with_name('store-on-xen.py')
@@ -32,30 +33,9 @@ ramdisk = "{IMAGES}/store-guest-initrd"
 extra = "console=hvc0 quiet guest.ip=10.0.2.41"
 memory = 128
 vcpus = 1
-disk = [ "format=raw, vdev=xvda, access=rw, script=store-test-block, target={IMAGES}/by-xl.img" ]
-vif = [ "mac=00:16:3e:00:00:41, bridge=br0, script=store-test-vif" ]
+disk = [ "format=raw, vdev=xvda, access=rw, script=quick-block, target={IMAGES}/by-xl.img" ]
+vif = [ "mac=00:16:3e:00:00:41, bridge=br0, script=quick-vif" ]
 '''
-# Xen's own scripts start dozens of programs, and xl gives them 40 seconds whatever else the machine does.
-XL_SCRIPTS = {
-    'store-test-block': '''\
-#!/bin/sh -e
-case $1 in
-add)
-    node=$(losetup -f --show "$(xenstore-read "$XENBUS_PATH/params")")
-    xenstore-write "$XENBUS_PATH/node" "$node" "$XENBUS_PATH/physical-device" "$(stat -c %t:%T "$node")" \\
-        "$XENBUS_PATH/hotplug-status" connected ;;
-remove)
-    losetup -d "$(xenstore-read "$XENBUS_PATH/node")" ;;
-esac
-''',
-    'store-test-vif': '''\
-#!/bin/sh -e
-case $1 in
-online|add)
-    ip link set "$vif" master br0 up
-    xenstore-write "$XENBUS_PATH/hotplug-status" connected ;;
-esac
-'''}
 GUEST_VIRSH = f'''\
 <domain type='xen'>
   <name>by-virsh</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
@@ -113,13 +93,12 @@ def store_host(host, stock):
         pytest.skip('the store of this run is Debian\'s')
     module = store_on_xen()
     for name, data in (('store-guest-initrd', module.guest_initramfs(CLIENT)),
-                       ('empty', module.empty_kernel()), ('by-xl.cfg', GUEST_XL), ('by-virsh.xml', GUEST_VIRSH), ('empty.cfg', EMPTY_XL),
-                       ('empty.xml', EMPTY_VIRSH)):
+                       ('empty', module.empty_kernel()), ('by-xl.cfg', GUEST_XL), ('by-virsh.xml', GUEST_VIRSH),
+                       ('empty.cfg', EMPTY_XL), ('empty.xml', EMPTY_VIRSH)):
         host.run(f'cat > {IMAGES}/{name}', input=data)
     for name in ADDRESSES:
         host.run(f'truncate -s 8M {IMAGES}/{name}.img')
-    for name, text in XL_SCRIPTS.items():
-        host.run(f'cat > /etc/xen/scripts/{name} && chmod 755 /etc/xen/scripts/{name}', input=text)
+    xl_scripts.install(host)
     host.put(CLIENT, '/usr/local/bin/store-client')
     return host
 

@@ -42,8 +42,11 @@ static void
 test_overlapping_ranges_are_cut_and_the_worse_type_wins(void)
 {
     struct memory_range r[MEMORY_RANGE_MAX] = {
-        {0x100000, 0x900000, MEMORY_RAM}, {0x0, 0xa0000, MEMORY_RAM}, {0x200000, 0x300000, MEMORY_RESERVED},
-        {0x280000, 0x400000, MEMORY_ACPI}};
+        {0x100000, 0x900000, MEMORY_RAM},
+        {0x0, 0xa0000, MEMORY_RAM},
+        {0x200000, 0x300000, MEMORY_RESERVED},
+        {0x280000, 0x400000, MEMORY_ACPI},
+    };
     unsigned n = 4;
 
     memory_ranges_sort(r, &n);
@@ -58,7 +61,7 @@ test_overlapping_ranges_are_cut_and_the_worse_type_wins(void)
     g_assert_cmphex(r[4].end, ==, 0x900000);
 }
 
-/* Any list comes out sorted, without overlap, covering the same bytes: checked byte by byte on a small space. */
+/* Any list comes out sorted, without overlap, with the same bytes: checked byte by byte on a small space. */
 static void
 test_random_ranges_keep_their_bytes(void)
 {
@@ -176,12 +179,14 @@ table_put(u64 address, const char *signature, const void *body, u32 size)
     checksum_set(memory + address, length, 9);
 }
 
+/* clang-format off */
 static const u8 madt_two_cpus[] = {0, 0, 0xe0, 0xfe, 1, 0, 0, 0,         /* LAPIC address, PC-AT */
                                    0, 8, 0, 0, 1, 0, 0, 0,               /* CPU, APIC id 0 */
                                    0, 8, 1, 5, 1, 0, 0, 0,               /* CPU, APIC id 5 */
                                    0, 8, 2, 6, 0, 0, 0, 0,               /* disabled */
                                    1, 12, 9, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0, /* I/O APIC */
                                    2, 10, 0, 0, 2, 0, 0, 0, 0, 0};       /* ISA 0 at GSI 2 */
+/* clang-format on */
 
 static void
 acpi_put(const void *madt, u32 size)
@@ -246,7 +251,9 @@ test_a_table_with_a_wrong_checksum_is_ignored(void)
 static void
 test_options_are_read_and_unknown_ones_only_reported(void)
 {
-    cmdline_parse("serai console=com1 com1=9600,8n1 nosuch=1 maxcpus=3 noreboot loglvl=all/debug dom0_max_vcpus=1-2", true);
+    cmdline_parse("serai console=com1 com1=9600,8n1 nosuch=1 maxcpus=3 noreboot loglvl=all/debug "
+                  "dom0_max_vcpus=1-2",
+                  true);
     g_assert_cmpstr(cmdline.console, ==, "com1");
     g_assert_cmpstr(cmdline.com1, ==, "9600,8n1");
     g_assert_cmpuint(cmdline.max_cpus, ==, 3);

@@ -77,8 +77,9 @@ wire_has_leaves_in_order(void)
     g_assert_cmpuint(leaves[0].leaf, ==, 0);
     g_assert_cmphex(leaves[0].subleaf, ==, XEN_CPUID_NO_SUBLEAF);
     for (unsigned i = 1; i < n; i++) {
-        g_assert_true(leaves[i].leaf > leaves[i - 1].leaf ||
-                      (leaves[i].leaf == leaves[i - 1].leaf && leaves[i].subleaf == leaves[i - 1].subleaf + 1));
+        g_assert_true(
+            leaves[i].leaf > leaves[i - 1].leaf ||
+            (leaves[i].leaf == leaves[i - 1].leaf && leaves[i].subleaf == leaves[i - 1].subleaf + 1));
         subleaves_of_d += leaves[i].leaf == 0xd;
     }
     g_assert_cmpuint(subleaves_of_d, ==, 9); /* 0, 1, and up to component 8 */
@@ -199,9 +200,11 @@ random_leaves_stay_inside(void)
         struct xen_cpuid_leaf leaf;
 
         for (unsigned w = 0; w < 6; w++)
-            words[w] = g_test_rand_int_range(0, 4) ? (u32)g_test_rand_int_range(0, 70) : (u32)g_test_rand_int();
+            words[w] =
+                g_test_rand_int_range(0, 4) ? (u32)g_test_rand_int_range(0, 70) : (u32)g_test_rand_int();
         memcpy(&leaf, words, sizeof(leaf));
-        leaf.leaf = bases[g_test_rand_int_range(0, ARRAY_SIZE(bases))] + (g_test_rand_int_range(0, 2) ? 0 : leaf.leaf);
+        leaf.leaf = bases[g_test_rand_int_range(0, ARRAY_SIZE(bases))] +
+                    (g_test_rand_int_range(0, 2) ? 0 : leaf.leaf);
         if (g_test_rand_int_range(0, 3) == 0)
             leaf.subleaf = XEN_CPUID_NO_SUBLEAF;
         taken += cpu_policy_set_leaf(&guarded.policy, &leaf) == 0;

@@ -19,8 +19,13 @@
 static struct xen_domctl_createdomain
 good_config(void)
 {
-    return (struct xen_domctl_createdomain){.max_vcpus = 2, .max_evtchn_port = 1023, .max_grant_frames = 4,
-        .max_maptrack_frames = 8, .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+    return (struct xen_domctl_createdomain){
+        .max_vcpus = 2,
+        .max_evtchn_port = 1023,
+        .max_grant_frames = 4,
+        .max_maptrack_frames = 8,
+        .grant_opts = XEN_DOMCTL_GRANT_version(1),
+    };
 }
 
 /* --- birth --- */

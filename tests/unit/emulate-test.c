@@ -207,27 +207,27 @@ start(void)
 }
 
 /* Puts bytes at the code page and makes RIP point there. */
-#define CODE(...)                                                                                            \
-    ({                                                                                                       \
-        static const u8 bytes__[] = {__VA_ARGS__};                                                           \
-        memset(code, 0x90, 4096);                                                                            \
-        memcpy(code, bytes__, sizeof(bytes__));                                                              \
-        regs->rip = (u64)code;                                                                               \
-        sizeof(bytes__);                                                                                     \
+#define CODE(...)                                  \
+    ({                                             \
+        static const u8 bytes__[] = {__VA_ARGS__}; \
+        memset(code, 0x90, 4096);                  \
+        memcpy(code, bytes__, sizeof(bytes__));    \
+        regs->rip = (u64)code;                     \
+        sizeof(bytes__);                           \
     })
 
-#define EMULATES(...)                                                                                        \
-    ({                                                                                                       \
-        u64 length__ = CODE(__VA_ARGS__);                                                                    \
-        g_assert_true(pv_emulate_privileged(regs));                                                          \
-        g_assert_cmphex(regs->rip, ==, (u64)code + length__);                                                \
+#define EMULATES(...)                                         \
+    ({                                                        \
+        u64 length__ = CODE(__VA_ARGS__);                     \
+        g_assert_true(pv_emulate_privileged(regs));           \
+        g_assert_cmphex(regs->rip, ==, (u64)code + length__); \
     })
 
-#define REFUSES(...)                                                                                         \
-    ({                                                                                                       \
-        CODE(__VA_ARGS__);                                                                                   \
-        g_assert_false(pv_emulate_privileged(regs));                                                         \
-        g_assert_cmphex(regs->rip, ==, (u64)code);                                                           \
+#define REFUSES(...)                                 \
+    ({                                               \
+        CODE(__VA_ARGS__);                           \
+        g_assert_false(pv_emulate_privileged(regs)); \
+        g_assert_cmphex(regs->rip, ==, (u64)code);   \
     })
 
 /* --- ports --- */
@@ -519,11 +519,11 @@ static void
 what_is_not_privileged_is_refused(void)
 {
     start();
-    REFUSES(0xf4);                                           /* hlt */
+    REFUSES(0xf4); /* hlt */
     REFUSES(0x90);
-    REFUSES(0x0f, 0x33);                                     /* rdpmc */
-    REFUSES(0xf0, 0x0f, 0x06);                               /* lock clts */
-    REFUSES(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x0f, 0x06);
+    REFUSES(0x0f, 0x33);       /* rdpmc */
+    REFUSES(0xf0, 0x0f, 0x06); /* lock clts */
+    REFUSES(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x0f, 0x06);
     REFUSES(0x48, 0x48, 0x0f, 0x06);
     REFUSES(0xfa);
     v->pv.iopl = 1;
@@ -629,7 +629,7 @@ msrs_show_what_is_handled_and_fault_otherwise(void)
     REFUSES(0x0f, 0x30);
     regs->rcx = 0xc0000080;
     EMULATES(0x0f, 0x32);
-    EMULATES(0x0f, 0x30); /* the same value again */
+    EMULATES(0x0f, 0x30);  /* the same value again */
     regs->rax |= 1u << 12; /* SVME */
     REFUSES(0x0f, 0x30);
 
@@ -785,7 +785,7 @@ trap_tables_are_read_to_their_end_and_no_further(void)
 static void
 callbacks_are_registered_by_type(void)
 {
-    struct callback_register reg = {.type = CALLBACKTYPE_syscall, .flags = CALLBACKF_mask_events, .address = 0x5000};
+    struct callback_register reg = {CALLBACKTYPE_syscall, CALLBACKF_mask_events, .address = 0x5000};
     struct callback_unregister unreg = {.type = CALLBACKTYPE_nmi};
     u64 arg[2] = {CALLBACKOP_register, (u64)&reg};
 

@@ -533,11 +533,11 @@ bad_arguments_are_refused(void)
 
     guests_begin();
     d = guests[0].d;
-#define REFUSED(cmd, error, ...)                                                                             \
-    do {                                                                                                     \
-        memset(&op, 0, sizeof(op));                                                                          \
-        __VA_ARGS__;                                                                                         \
-        g_assert_cmpint(event_op(cmd, &op), ==, error);                                                      \
+#define REFUSED(cmd, error, ...)                        \
+    do {                                                \
+        memset(&op, 0, sizeof(op));                     \
+        __VA_ARGS__;                                    \
+        g_assert_cmpint(event_op(cmd, &op), ==, error); \
     } while (0)
     REFUSED(99, -ENOSYS);
     REFUSED(EVTCHNOP_alloc_unbound, -EPERM, op.alloc.dom = 0);

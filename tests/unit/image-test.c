@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Kernel images: small ones made here, packed in each way and broken in each way, and a real kernel where the machine has one
- * (SERAI_TEST_KERNEL names it, else the newest /boot/vmlinuz-*).
+ * Kernel images: small ones made here, packed in each way and broken in each way, and a real kernel where the
+ * machine has one (SERAI_TEST_KERNEL names it, else the newest /boot/vmlinuz-*).
  */
 #include "boot/unpack.h"
 #include "pv/image.h"
@@ -80,7 +80,13 @@ build(struct sample *s)
         .e_phnum = 2,
     };
     Elf64_Phdr ph[2] = {
-        {.p_type = s->segment_type, .p_offset = notes_at + s->notes->len, .p_paddr = s->paddr, .p_filesz = s->file_size, .p_memsz = s->memory_size},
+        {
+            .p_type = s->segment_type,
+            .p_offset = notes_at + s->notes->len,
+            .p_paddr = s->paddr,
+            .p_filesz = s->file_size,
+            .p_memsz = s->memory_size,
+        },
         {.p_type = PT_NOTE, .p_offset = notes_at, .p_filesz = s->notes->len},
     };
 
@@ -257,12 +263,14 @@ pack(enum image_packing packing, const GByteArray *data)
     } else if (packing == IMAGE_XZ) {
         size_t n = 0;
 
-        g_assert_cmpint(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, data->data, size, out->data, &n, room), ==, LZMA_OK);
+        g_assert_true(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC64, NULL, data->data, size, out->data, &n,
+                                              room) == LZMA_OK);
         g_byte_array_set_size(out, n);
     } else if (packing == IMAGE_ZSTD) {
         g_byte_array_set_size(out, ZSTD_compress(out->data, room, data->data, size, 3));
     } else {
-        u32 magic = 0x184c2102, n = LZ4_compress_default((char *)data->data, (char *)out->data + 8, size, room);
+        u32 n = LZ4_compress_default((char *)data->data, (char *)out->data + 8, size, room);
+        u32 magic = 0x184c2102;
 
         memcpy(out->data, &magic, 4);
         memcpy(out->data + 4, &n, 4);
@@ -313,7 +321,7 @@ each_packing_comes_back_as_it_was(void)
         g_assert_true(unpack(packings[i], payload, size, out, elf->len, &reason));
         g_assert_cmpmem(out, elf->len, elf->data, elf->len);
 
-        /* A byte in the middle is wrong; where the format has no checksum, at least nothing is written outside. */
+        /* A byte in the middle is wrong; without a checksum, at least nothing is written outside. */
         packed->data[packed->len / 2] ^= 0x55;
         if (packings[i] == IMAGE_GZIP || packings[i] == IMAGE_XZ)
             g_assert_false(unpack(packings[i], packed->data, packed->len, out, elf->len, &reason));

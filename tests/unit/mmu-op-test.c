@@ -429,7 +429,7 @@ table_that_goes_flushes_once_for_all_its_foreign_entries(void)
     g_assert_cmpuint(count(SPACE_OTHER), ==, 1);
 }
 
-/* By the accessed bit pv_grant_unmap() knows whether a CPU may have the translation; the mapper has no say. */
+/* By the accessed bit pv_grant_unmap() knows whether a CPU may have the translation, not by the mapper. */
 static void
 guest_cannot_clear_the_accessed_bit_of_a_granted_page(void)
 {

@@ -38,7 +38,8 @@ sets_agree_with_the_model(void)
     begin();
     for (unsigned step = 0; step < 20000; step++) {
         u32 span = g_test_rand_int_range(0, 10) ? 16 : 3000;
-        u32 first = g_test_rand_int_range(0, 2) ? g_test_rand_int_range(0, 200) : g_test_rand_int_range(0, PORTS);
+        u32 first =
+            g_test_rand_int_range(0, 2) ? g_test_rand_int_range(0, 200) : g_test_rand_int_range(0, PORTS);
         u32 end = first + g_test_rand_int_range(0, span), last = MIN(end, IOPORT_LAST);
         int rc;
 

@@ -13,9 +13,9 @@
 
 #include <glib.h>
 
-#define CPUS 4u
+#define CPUS    4u
 #define STEP_NS 100000ull
-#define SECOND 1000000000ull
+#define SECOND  1000000000ull
 
 struct domain *domain_idle, *hardware_domain;
 
@@ -359,10 +359,7 @@ vcpu_that_was_pinned_to_a_crowd_is_no_king_elsewhere(void)
     start(crowd);
     start(others);
     simulate(5 * SECOND);
-    /*
-     * The crowd's clock is far behind.  One of them may go anywhere now; it must not have CPU 1 for itself
-     * for seconds.
-     */
+    /* The crowd's clock is far behind; the one that leaves it must not have CPU 1 for itself for seconds. */
     u64 before = vcpu_run_ns(others->vcpus[0]);
 
     g_assert_cmpint(sched_set_hard_affinity(crowd->vcpus[3], &all), ==, 0);
@@ -388,8 +385,11 @@ cap_holds_and_is_used(void)
     assert_near(share(domains[2], 0, 10 * SECOND), 0.9, 0.1);
 
     /* And off again. */
-    struct xen_domctl_scheduler_op op = {.sched_id = XEN_SCHEDULER_CREDIT2, .cmd = XEN_DOMCTL_SCHEDOP_putinfo,
-                                         .u.credit2 = {.weight = 256, .cap = 0}};
+    struct xen_domctl_scheduler_op op = {
+        .sched_id = XEN_SCHEDULER_CREDIT2,
+        .cmd = XEN_DOMCTL_SCHEDOP_putinfo,
+        .u.credit2 = {.weight = 256, .cap = 0},
+    };
     u64 before = vcpu_run_ns(domains[0]->vcpus[0]);
 
     g_assert_cmpint(sched_domctl(domains[0], &op), ==, 0);

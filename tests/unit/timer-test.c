@@ -8,8 +8,8 @@
 
 #include <glib.h>
 
-#define CPUS 4u
-#define TIMERS 64u
+#define CPUS    4u
+#define TIMERS  64u
 #define SPAN_NS 100000
 
 static struct timer timers[TIMERS];

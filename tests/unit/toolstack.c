@@ -17,7 +17,7 @@
 #include <glib.h>
 
 #define PAGES 8192u
-#define CPUS 4u
+#define CPUS  4u
 
 struct domain *toolstack_dom0;
 unsigned toolstack_pages_filled;
@@ -205,8 +205,12 @@ some_cpu(u32 leaf, u32 subleaf, u32 regs[4])
 void
 toolstack_begin(void)
 {
-    struct xen_domctl_createdomain config = {.max_vcpus = 2, .max_grant_frames = -1, .max_maptrack_frames = -1,
-        .grant_opts = XEN_DOMCTL_GRANT_version(1)};
+    struct xen_domctl_createdomain config = {
+        .max_vcpus = 2,
+        .max_grant_frames = -1,
+        .max_maptrack_frames = -1,
+        .grant_opts = XEN_DOMCTL_GRANT_version(1),
+    };
     static bool once;
 
     /* One machine for all tests of a program: the table of domains lives as long as the hypervisor does. */
@@ -231,7 +235,8 @@ toolstack_begin(void)
     cpu_policy_read(&host_policy, some_cpu);
     pv_policy = host_policy;
     pv_policy.basic[1].c &= ~0x20u;
-    cpu_policy_system[XEN_SYSCTL_cpu_policy_raw] = cpu_policy_system[XEN_SYSCTL_cpu_policy_host] = &host_policy;
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_raw] = &host_policy;
+    cpu_policy_system[XEN_SYSCTL_cpu_policy_host] = &host_policy;
     cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_max] = cpu_policy_system[XEN_SYSCTL_cpu_policy_pv_default] =
         &pv_policy;
 
@@ -287,8 +292,12 @@ toolstack_platform_op(u32 cmd, struct xen_platform_op *op)
 struct domain *
 toolstack_create(unsigned vcpus)
 {
-    struct xen_domctl op = {.u.createdomain = {.max_vcpus = vcpus, .max_grant_frames = -1, .max_maptrack_frames = -1,
-                                .grant_opts = XEN_DOMCTL_GRANT_version(1)}};
+    struct xen_domctl op = {
+        .u.createdomain.max_vcpus = vcpus,
+        .u.createdomain.max_grant_frames = -1,
+        .u.createdomain.max_maptrack_frames = -1,
+        .u.createdomain.grant_opts = XEN_DOMCTL_GRANT_version(1),
+    };
     struct domain *d;
 
     g_assert_cmpint(toolstack_domctl(XEN_DOMCTL_createdomain, DOMID_INVALID, &op), ==, 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A machine with a control domain, for tests of what a toolstack calls: the hypervisor's own domains, scheduler, grants and
- * event channels on pretend CPUs.  Page tables and devices, which those calls only pass by, are stubs.
+ * A machine with a control domain, for tests of what a toolstack calls: the
+ * hypervisor's own domains, scheduler, grants and event channels on pretend
+ * CPUs.  Page tables and devices, which those calls only pass by, are stubs.
  */
 #ifndef SERAI_TESTS_TOOLSTACK_H
 #define SERAI_TESTS_TOOLSTACK_H

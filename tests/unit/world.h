@@ -10,8 +10,8 @@
 
 #define WORLD_CPUS 4u
 
-extern struct domain *world_dom0; /* hardware domain with two vCPUs */
-extern int world_set_context_rc;  /* what ops->set_context answers */
+extern struct domain *world_dom0;               /* hardware domain with two vCPUs */
+extern int world_set_context_rc;                /* what ops->set_context answers */
 extern u32 world_pirq_bound[64], world_pirq_rc; /* ports by PIRQ; what pirq_bind() answers */
 
 /* Boots when called first; then makes dom0's vCPU 0 current on CPU 0. */

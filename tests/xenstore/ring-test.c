@@ -351,7 +351,7 @@ flooding_sockets_do_not_delay_domains(void)
         /* Two turns: one in which the request is seen, one in which it is served. */
         g_assert_cmpuint(served_before_domain_7(), <=, 3 * (FLOODING_SOCKETS + 1) * TURN_REQUESTS);
     }
-    list_for_each (&server.store.client_list, item) {
+    list_for_each(&server.store.client_list, item) {
         struct client *client = link_entry(item, struct client, in_store);
 
         /* The silent halves' answers stay bounded, and so do the requests that are taken in. */

@@ -110,7 +110,7 @@ random_client(GRand *rand, struct store *store)
 {
     int index = store->clients.count ? g_rand_int_range(rand, 0, store->clients.count) : 0;
 
-    list_for_each (&store->client_list, item) {
+    list_for_each(&store->client_list, item) {
         if (!index--)
             return link_entry(item, struct client, in_store);
     }

@@ -1,30 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Operations to be counted.  MARK_BEGIN and MARK_END are long NOPs that the TCG plugin of tests/bench knows by their displacement;
- * it counts the instructions that the hypervisor executes between them.  Each operation is done once to warm up, then
- * counted.
+ * Operations to be counted.  MARK_BEGIN and MARK_END are long NOPs that the TCG plugin of tests/bench knows
+ * by their displacement; it counts the instructions that the hypervisor executes between them.  Each
+ * operation is done once to warm up, then counted.
  */
 #include "guest.h"
 #include "base/string.h"
 
-#define MARK(n) __asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00; .long %c0" : : "i"(0x5e7a1000 + (n)) : "memory")
+#define MARK(n) \
+    __asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00; .long %c0" : : "i"(0x5e7a1000 + (n)) : "memory")
 
 enum {
-    OP_NULL = 1, OP_EVENT, OP_YIELD, OP_VA_MAPPING, OP_MMU_1, OP_MMU_32, OP_TRAPPED_PTE, OP_PIN_L1, OP_PAGE_FAULT,
-    OP_SYSCALL, OP_IRET, OP_GRANT_MAP, OP_GRANT_UNMAP, OP_POPULATE, OP_MULTICALL_32, OP_FAULT_AND_BACK,
+    OP_NULL = 1,
+    OP_EVENT,
+    OP_YIELD,
+    OP_VA_MAPPING,
+    OP_MMU_1,
+    OP_MMU_32,
+    OP_TRAPPED_PTE,
+    OP_PIN_L1,
+    OP_PAGE_FAULT,
+    OP_SYSCALL,
+    OP_IRET,
+    OP_GRANT_MAP,
+    OP_GRANT_UNMAP,
+    OP_POPULATE,
+    OP_MULTICALL_32,
+    OP_FAULT_AND_BACK,
     OP_UNMASK,
-    OP_SET_TIMER, OP_SWITCH, OP_GRANT_COPY, OP_PIN_TREE,
+    OP_SET_TIMER,
+    OP_SWITCH,
+    OP_GRANT_COPY,
+    OP_PIN_TREE,
 };
 #define MARK_END 0x100 /* added to the operation's number */
 
-#define MEASURE(op, statement)                                                                               \
-    do {                                                                                                     \
-        s64 rc__ = (statement);                                                                              \
-        if (rc__ < 0)                                                                                        \
-            ERROR("%s: %ld", #op, (long)rc__);                                                               \
-        MARK(op);                                                                                            \
-        (statement);                                                                                         \
-        MARK((op) + MARK_END);                                                                               \
+#define MEASURE(op, statement)                 \
+    do {                                       \
+        s64 rc__ = (statement);                \
+        if (rc__ < 0)                          \
+            ERROR("%s: %ld", #op, (long)rc__); \
+        MARK(op);                              \
+        (statement);                           \
+        MARK((op) + MARK_END);                 \
     } while (0)
 
 static u64 user_stack[512] __attribute__((aligned(4096)));
@@ -57,26 +75,27 @@ bench_events(void)
         ERROR("cannot bind an event channel");
     send.port = bind.port;
     shared_info->vcpu_info[0].evtchn_upcall_mask = 1;
-#define SEND()                                                                                               \
-    ({                                                                                                       \
-        shared_info->evtchn_pending[0] = 0;                                                                  \
-        shared_info->vcpu_info[0].evtchn_pending_sel = 0;                                                    \
-        shared_info->vcpu_info[0].evtchn_upcall_pending = 0;                                                 \
-        HYPERCALL(event_channel_op, EVTCHNOP_send, &send);                                                   \
+#define SEND()                                               \
+    ({                                                       \
+        shared_info->evtchn_pending[0] = 0;                  \
+        shared_info->vcpu_info[0].evtchn_pending_sel = 0;    \
+        shared_info->vcpu_info[0].evtchn_upcall_pending = 0; \
+        HYPERCALL(event_channel_op, EVTCHNOP_send, &send);   \
     })
     MEASURE(OP_EVENT, SEND());
     MEASURE(OP_YIELD, HYPERCALL(sched_op, SCHEDOP_yield, 0));
 
     struct evtchn_unmask unmask = {.port = bind.port};
-#define UNMASK()                                                                                             \
-    ({                                                                                                       \
-        shared_info->evtchn_pending[0] = 0;                                                                  \
-        shared_info->evtchn_mask[0] |= 1ull << unmask.port;                                                  \
-        HYPERCALL(event_channel_op, EVTCHNOP_unmask, &unmask);                                               \
+#define UNMASK()                                               \
+    ({                                                         \
+        shared_info->evtchn_pending[0] = 0;                    \
+        shared_info->evtchn_mask[0] |= 1ull << unmask.port;    \
+        HYPERCALL(event_channel_op, EVTCHNOP_unmask, &unmask); \
     })
     MEASURE(OP_UNMASK, UNMASK());
     /* Far off, so that it never fires. */
-    MEASURE(OP_SET_TIMER, HYPERCALL(set_timer_op, shared_info->vcpu_info[0].time.system_time + 60000000000ull));
+    MEASURE(OP_SET_TIMER,
+            HYPERCALL(set_timer_op, shared_info->vcpu_info[0].time.system_time + 60000000000ull));
 }
 
 /* --- two vCPUs that wake each other: an event sent, the sender blocks, and the same the other way --- */
@@ -203,7 +222,8 @@ bench_mmu(void)
                 HYPERCALL(mmuext_op, &pin, 1, 0, DOMID_SELF);
             }));
     for (unsigned i = 0; i < 32; i++)
-        updates[i] = (struct mmu_update){machine_of(&table[i]) | MMU_NORMAL_PT_UPDATE, mfn_of(b) << 12 | 0x65};
+        updates[i] =
+            (struct mmu_update){machine_of(&table[i]) | MMU_NORMAL_PT_UPDATE, mfn_of(b) << 12 | 0x65};
     MEASURE(OP_MMU_1, ({
                 updates[0].val ^= (mfn_of(a) ^ mfn_of(b)) << 12;
                 HYPERCALL(mmu_update, updates, 1, 0, DOMID_SELF);
@@ -246,11 +266,13 @@ static void
 bench_iret(void)
 {
     for (unsigned i = 0; i < 2; i++)
-        __asm__ volatile("mov %%rsp, %%rbx; lea 1f(%%rip), %%rdx; mov %%ss, %%ecx; push %%rcx; push %%rbx; pushf; orq $0x200, (%%rsp);"
+        __asm__ volatile("mov %%rsp, %%rbx; lea 1f(%%rip), %%rdx; mov %%ss, %%ecx;"
+                         "push %%rcx; push %%rbx; pushf; orq $0x200, (%%rsp);"
                          "mov %%cs, %%ecx; and $~3, %%ecx; push %%rcx; push %%rdx; push $0;"
                          ".byte 0x0f, 0x1f, 0x84, 0x00; .long %c0; jmp hypercall_page + 23 * 32;"
                          "1: .byte 0x0f, 0x1f, 0x84, 0x00; .long %c1"
-                         : : "i"(0x5e7a1000 + OP_IRET), "i"(0x5e7a1000 + OP_IRET + MARK_END)
+                         :
+                         : "i"(0x5e7a1000 + OP_IRET), "i"(0x5e7a1000 + OP_IRET + MARK_END)
                          : "rax", "rbx", "rcx", "rdx", "r11", "memory");
 }
 
@@ -275,7 +297,8 @@ bench_grants(void)
     table[8].flags = GTF_permit_access;
     HYPERCALL(update_va_mapping, window, 0, UVMF_INVLPG | UVMF_LOCAL);
     for (unsigned i = 0; i < 2; i++) {
-        map = (struct gnttab_map_grant_ref){.host_addr = (u64)window, .flags = GNTMAP_host_map, .ref = 8, .dom = 0};
+        map = (struct gnttab_map_grant_ref){
+            .host_addr = (u64)window, .flags = GNTMAP_host_map, .ref = 8, .dom = 0};
         MARK(OP_GRANT_MAP);
         HYPERCALL(grant_table_op, GNTTABOP_map_grant_ref, &map, 1);
         MARK(OP_GRANT_MAP + MARK_END);
@@ -363,12 +386,15 @@ bench_syscall(void)
         ERROR("no page tables for user mode");
     HYPERCALL(stack_switch, FLAT_KERNEL_SS, (u64)page_new() + 4096);
     __asm__ volatile("push %0; push %1; push %2; push %3; push %4; push $0; jmp hypercall_page + 23 * 32"
-                     : : "r"((u64)FLAT_USER_SS), "r"((u64)&user_stack[512]), "r"(0x202ull), "r"((u64)FLAT_USER_CS), "r"(user_code)
+                     :
+                     : "r"((u64)FLAT_USER_SS), "r"((u64)&user_stack[512]), "r"(0x202ull),
+                       "r"((u64)FLAT_USER_CS), "r"(user_code)
                      : "memory");
     __asm__ volatile(".globl user_code; user_code: xor %%eax, %%eax; syscall;"
                      "xor %%eax, %%eax; .byte 0x0f, 0x1f, 0x84, 0x00; .long %c0; syscall;"
                      ".byte 0x0f, 0x1f, 0x84, 0x00; .long %c1; mov $1, %%eax; syscall"
-                     : : "i"(0x5e7a1000 + OP_SYSCALL), "i"(0x5e7a1000 + OP_SYSCALL + MARK_END));
+                     :
+                     : "i"(0x5e7a1000 + OP_SYSCALL), "i"(0x5e7a1000 + OP_SYSCALL + MARK_END));
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A port rung twice is pending once; a masked one wakes nobody until it is unmasked; a closed one is no port; loop-back
- * pairs deliver both ways (event_channel.h).
+ * A port rung twice is pending once; a masked one wakes nobody until it is unmasked; a closed one is no port;
+ * loop-back pairs deliver both ways (event_channel.h).
  */
 #include "guest.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A number that names no hypercall, or no operation of one, answers -ENOSYS; a pointer to nothing -EFAULT; a domain that does
- * not exist -ESRCH (xen.h, "Hypercalls"; errno.h).  None of them changes anything or ends the domain.
+ * A number that names no hypercall, or no operation of one, answers -ENOSYS;
+ * a pointer to nothing -EFAULT; a domain that does not exist -ESRCH (xen.h,
+ * "Hypercalls"; errno.h).  None of them changes anything or ends the domain.
  */
 #include "guest.h"
 

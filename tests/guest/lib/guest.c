@@ -10,7 +10,8 @@ u64 *p2m;
 
 extern char image_end[], hypercall_page[];
 extern char entry_divide[], entry_debug[], entry_breakpoint[], entry_invalid_opcode[], entry_no_fpu[];
-extern char entry_protection[], entry_page_fault[], entry_int80[], entry_event[], entry_failsafe[], entry_syscall[];
+extern char entry_protection[], entry_page_fault[], entry_int80[];
+extern char entry_event[], entry_failsafe[], entry_syscall[];
 
 static u64 next_pfn;
 static char shared_page[4096] __attribute__((aligned(4096)));
@@ -63,7 +64,7 @@ machine_of(const void *va)
     return mfn_of(va) << 12 | ((u64)va & 4095);
 }
 
-/* Page tables are mapped (read-only) where the builder put them: find the L1 entry by walking through the M2P. */
+/* Page tables are mapped (read-only) where the builder put them: the way to them is through the M2P. */
 static u64 *
 table_at(u64 pte)
 {
@@ -113,14 +114,12 @@ page_new(void)
     return page;
 }
 
-void __attribute__((weak))
-trap_handler(struct guest_frame *frame)
+void __attribute__((weak)) trap_handler(struct guest_frame *frame)
 {
     FAIL("unexpected trap %lu, error %lx, at %lx", frame->vector, frame->error, frame->rip);
 }
 
-void __attribute__((weak))
-user_done(void)
+void __attribute__((weak)) user_done(void)
 {
     FAIL("unexpected end of user mode");
 }
@@ -129,10 +128,16 @@ void
 traps_install(void)
 {
     static struct trap_info traps[] = {
-        {0, 0, FLAT_KERNEL_CS, (u64)entry_divide},     {1, 0, FLAT_KERNEL_CS, (u64)entry_debug},
-        {3, 3, FLAT_KERNEL_CS, (u64)entry_breakpoint}, {6, 0, FLAT_KERNEL_CS, (u64)entry_invalid_opcode},
-        {7, 0, FLAT_KERNEL_CS, (u64)entry_no_fpu},     {13, 0, FLAT_KERNEL_CS, (u64)entry_protection},
-        {14, 4, FLAT_KERNEL_CS, (u64)entry_page_fault}, {0x80, 3, FLAT_KERNEL_CS, (u64)entry_int80}, {0}};
+        {0, 0, FLAT_KERNEL_CS, (u64)entry_divide},
+        {1, 0, FLAT_KERNEL_CS, (u64)entry_debug},
+        {3, 3, FLAT_KERNEL_CS, (u64)entry_breakpoint},
+        {6, 0, FLAT_KERNEL_CS, (u64)entry_invalid_opcode},
+        {7, 0, FLAT_KERNEL_CS, (u64)entry_no_fpu},
+        {13, 0, FLAT_KERNEL_CS, (u64)entry_protection},
+        {14, 4, FLAT_KERNEL_CS, (u64)entry_page_fault},
+        {0x80, 3, FLAT_KERNEL_CS, (u64)entry_int80},
+        {0},
+    };
     s64 rc = HYPERCALL(set_trap_table, traps);
 
     if (!rc)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a test kernel of one screen needs: hypercalls, output, memory, traps.  A test kernel runs as dom0, alone, and ends in one of
- * four words: SUCCESS, SKIP, ERROR (the test is broken), FAILURE (the hypervisor is).
+ * What a test kernel of one screen needs: hypercalls, output, memory,
+ * traps.  A test kernel runs as dom0, alone, and ends in one of four words:
+ * SUCCESS, SKIP, ERROR (the test is broken), FAILURE (the hypervisor is).
  */
 #ifndef SERAI_TESTS_GUEST_H
 #define SERAI_TESTS_GUEST_H
@@ -31,33 +32,33 @@ void user_done(void) __attribute__((noreturn));
 
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void result(const char *word, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
-#define SUCCESS() result("SUCCESS", "%s", "")
-#define FAIL(...) result("FAILURE", __VA_ARGS__)
+#define SUCCESS()  result("SUCCESS", "%s", "")
+#define FAIL(...)  result("FAILURE", __VA_ARGS__)
 #define ERROR(...) result("ERROR", __VA_ARGS__)
 
 /* One finding: goes on when @cond holds. */
-#define CHECK(cond, ...)                                                                                     \
-    do {                                                                                                     \
-        if (!(cond))                                                                                         \
-            FAIL(__VA_ARGS__);                                                                               \
+#define CHECK(cond, ...)       \
+    do {                       \
+        if (!(cond))           \
+            FAIL(__VA_ARGS__); \
     } while (0)
-#define EXPECT_RC(call, want)                                                                                \
-    do {                                                                                                     \
-        s64 rc__ = (call);                                                                                   \
-        if (rc__ != (want))                                                                                  \
-            FAIL("%s gave %ld, not %ld", #call, (long)rc__, (long)(want));                                   \
+#define EXPECT_RC(call, want)                                              \
+    do {                                                                   \
+        s64 rc__ = (call);                                                 \
+        if (rc__ != (want))                                                \
+            FAIL("%s gave %ld, not %ld", #call, (long)rc__, (long)(want)); \
     } while (0)
 
 /* Memory: the image is mapped from VIRT_BASE; pages are numbered by PFN. */
 #define VIRT_BASE 0xffffffff80000000ull
-void *page_new(void);            /* a zeroed page, mapped writable */
+void *page_new(void); /* a zeroed page, mapped writable */
 u64 pfn_of(const void *va);
 u64 mfn_of(const void *va);
 u64 machine_of(const void *va);
-u64 *pte_of(const void *va);     /* the L1 entry, readable */
+u64 *pte_of(const void *va); /* the L1 entry, readable */
 void make_readonly(void *page);
 void make_writable(void *page);
-void traps_install(void);        /* all entries of start.S, events unmasked by nobody */
+void traps_install(void); /* all entries of start.S, events unmasked by nobody */
 
 /* Runs @fn (a label) in user mode on pages that user mode may see; returns never, see user_done(). */
 void enter_user(u64 rip, u64 rsp);
@@ -81,7 +82,7 @@ hypercall6(unsigned nr, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5)
 }
 
 #define HYPERCALL(nr, ...) HYPERCALL_(nr, ##__VA_ARGS__, 0, 0, 0, 0, 0)
-#define HYPERCALL_(nr, a, b, c, d, e, ...)                                                                   \
+#define HYPERCALL_(nr, a, b, c, d, e, ...) \
     hypercall6(__HYPERVISOR_##nr, (u64)(a), (u64)(b), (u64)(c), (u64)(d), (u64)(e))
 
 #endif

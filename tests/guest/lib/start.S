@@ -30,8 +30,9 @@ start:
     ud2
 
 /*
- * Entries for traps.  The hypervisor pushed RCX R11 [error] RIP CS RFLAGS RSP SS.  All registers are saved in the order of
- * struct guest_frame, trap_handler(frame) is called, and HYPERVISOR_iret goes back to where the frame says.
+ * Entries for traps.  The hypervisor pushed RCX R11 [error] RIP CS RFLAGS RSP SS.
+ * All registers are saved in the order of struct guest_frame, trap_handler(frame)
+ * is called, and HYPERVISOR_iret goes back to where the frame says.
  */
 .macro TRAP name vector has_error
     .globl \name
@@ -66,7 +67,7 @@ entry_event:
     push    $0x100
     jmp     trap_common
 
-/* An IRET that could not be carried out, and selectors that could not be loaded, come here with a frame like a trap's. */
+/* An IRET that failed, and selectors that could not be loaded, come here with a frame like a trap's. */
     .globl entry_failsafe
 entry_failsafe:
     pop     %rcx
@@ -118,7 +119,7 @@ trap_return:
     push    $0
     jmp     hypercall_page + 23 * 32
 
-/* SYSCALL of guest user mode: the frame is RCX R11 RIP CS RFLAGS RSP SS.  RAX 0 goes back at once; else to C for good. */
+/* SYSCALL of user mode: the frame is RCX R11 RIP CS RFLAGS RSP SS.  RAX 0 goes back at once; else to C. */
     .globl entry_syscall
 entry_syscall:
     test    %rax, %rax

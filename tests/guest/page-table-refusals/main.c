@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * No page is a page table and writable at once, in either order; no entry maps a frame that is not the caller's, the hypervisor's
- * part of the address space cannot be changed, and superpages are refused (xen.h, "HYPERVISOR_mmu_update").
+ * No page is a page table and writable at once, in either order; no entry maps a
+ * frame that is not the caller's, the hypervisor's part of the address space
+ * cannot be changed, and superpages are refused (xen.h, "HYPERVISOR_mmu_update").
  */
 #include "guest.h"
 
@@ -38,7 +39,8 @@ test_main(void)
     make_readonly(table);
     CHECK(!ext(MMUEXT_PIN_L1_TABLE, table), "a page that nobody can write was not pinned");
     /* A table: it cannot be mapped writable. */
-    CHECK(HYPERCALL(update_va_mapping, table, mfn_of(table) << 12 | 0x67, UVMF_INVLPG), "a page table was mapped writable");
+    CHECK(HYPERCALL(update_va_mapping, table, mfn_of(table) << 12 | 0x67, UVMF_INVLPG),
+          "a page table was mapped writable");
     CHECK(set_entry(&table[0], mfn_of(table) << 12 | 0x67), "a page table mapped itself writable");
     CHECK(!set_entry(&table[0], rw), "an ordinary mapping was refused");
     CHECK(!set_entry(&table[0], 0), "its removal was refused");
@@ -69,7 +71,8 @@ test_main(void)
     /* The hypervisor's slots. */
     for (unsigned slot = 256; slot < 272; slot++)
         CHECK(set_entry(&l4[slot], rw), "L4 slot %u is the hypervisor's and was changed", slot);
-    CHECK(HYPERCALL(update_va_mapping, 0xffff830000000000ull, rw, 0), "an address of the hypervisor's was mapped");
+    CHECK(HYPERCALL(update_va_mapping, 0xffff830000000000ull, rw, 0),
+          "an address of the hypervisor's was mapped");
 
     CHECK(!ext(MMUEXT_UNPIN_TABLE, l2), "L2 not unpinned");
     CHECK(!ext(MMUEXT_UNPIN_TABLE, table), "L1 not unpinned");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The one-shot timer fires VIRQ_TIMER at or after its deadline and not before; SCHEDOP_block sleeps until then; time goes forward
- * (vcpu.h, "VCPUOP_set_singleshot_timer"; xen.h, "struct vcpu_time_info").
+ * The one-shot timer fires VIRQ_TIMER at or after its deadline and not before; SCHEDOP_block sleeps until
+ * then; time goes forward (vcpu.h, "VCPUOP_set_singleshot_timer"; xen.h, "struct vcpu_time_info").
  */
 #include "guest.h"
 

@@ -5,8 +5,8 @@
  */
 #include "guest.h"
 
-#define TURNS 300u
-#define MSR_TSC_AUX 0xc0000103u
+#define TURNS        300u
+#define MSR_TSC_AUX  0xc0000103u
 #define CPUID_RDTSCP (1u << 27)
 #define CPUID_AVX    (1u << 28)
 #define CR4_OSXSAVE  (1ull << 18)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What XEN_DOMCTL_setvnumainfo says of a domain, XENMEM_get_vnumainfo tells it; before that there is none, with too little
- * room the sizes are told, and a topology that contradicts itself is refused (domctl.h, memory.h, "vNUMA").
+ * What XEN_DOMCTL_setvnumainfo says of a domain, XENMEM_get_vnumainfo tells
+ * it; before that there is none, with too little room the sizes are told, and
+ * a topology that contradicts itself is refused (domctl.h, memory.h, "vNUMA").
  */
 #include "guest.h"
 
@@ -9,14 +10,16 @@
 
 static u32 distances[] = {10, 21, 21, 10}, pnodes[] = {~0u, ~0u};
 static u32 *vcpu_nodes; /* as many as the domain has vCPUs at most */
-static struct xen_vmemrange ranges[2] = {{.start = 0, .end = 32 << 20, .nid = 0}, {.start = 32 << 20, .end = 64 << 20, .nid = 1}};
+static struct xen_vmemrange ranges[2] = {{.start = 0, .end = 32 << 20, .nid = 0},
+                                         {.start = 32 << 20, .end = 64 << 20, .nid = 1}};
 
 static s64
 set(u32 nodes, u32 vcpus)
 {
     static struct xen_domctl op;
 
-    op = (struct xen_domctl){.cmd = XEN_DOMCTL_setvnumainfo, .interface_version = XEN_DOMCTL_INTERFACE_VERSION};
+    op = (struct xen_domctl){.cmd = XEN_DOMCTL_setvnumainfo,
+                             .interface_version = XEN_DOMCTL_INTERFACE_VERSION};
     op.u.vnuma.nr_vnodes = nodes;
     op.u.vnuma.nr_vmemranges = 2;
     op.u.vnuma.nr_vcpus = vcpus;
@@ -49,8 +52,8 @@ test_main(void)
     ranges[1].nid = 1;
 
     EXPECT_RC(HYPERCALL(memory_op, XENMEM_get_vnumainfo, &info), -ENOBUFS);
-    CHECK(info.nr_vnodes == 2 && info.nr_vcpus == vcpus && info.nr_vmemranges == 2, "the sizes told are %u, %u, %u",
-          info.nr_vnodes, info.nr_vcpus, info.nr_vmemranges);
+    CHECK(info.nr_vnodes == 2 && info.nr_vcpus == vcpus && info.nr_vmemranges == 2,
+          "the sizes told are %u, %u, %u", info.nr_vnodes, info.nr_vcpus, info.nr_vmemranges);
     set_xen_guest_handle(info.vdistance.h, got_distances);
     set_xen_guest_handle(info.vcpu_to_vnode.h, got_vcpus);
     set_xen_guest_handle(info.vmemrange.h, got_ranges);
@@ -59,6 +62,7 @@ test_main(void)
         CHECK(got_distances[i] == distances[i], "distance %u is %u", i, got_distances[i]);
     for (unsigned i = 0; i < vcpus; i++)
         CHECK(got_vcpus[i] == vcpu_nodes[i], "vCPU %u is on node %u", i, got_vcpus[i]);
-    CHECK(got_ranges[1].start == 32 << 20 && got_ranges[1].end == 64 << 20 && got_ranges[1].nid == 1, "the second range is wrong");
+    CHECK(got_ranges[1].start == 32 << 20 && got_ranges[1].end == 64 << 20 && got_ranges[1].nid == 1,
+          "the second range is wrong");
     SUCCESS();
 }
