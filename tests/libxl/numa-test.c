@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the builder asks the hypervisor for: memory in the largest extents there are, on the nodes it was told,
- * and the virtual NUMA topology that a guest is shown.  A spy stands at the door.
+ * What the builder asks the hypervisor for: memory in the largest extents there are, on the nodes it was
+ * told, and the virtual NUMA topology that a guest is shown.  A spy stands at the door.
  */
 #include "common.h"
 

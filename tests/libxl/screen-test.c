@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How QEMU is started for a frame buffer: SDL on a display of dom0, VNC on an address or a socket.  A script in
- * the place of QEMU writes down its arguments and its environment.
+ * How QEMU is started for a frame buffer: SDL on a display of dom0, VNC on an address or a socket.
+ * A script in the place of QEMU writes down its arguments and its environment.
  */
 #include "common.h"
 #include "private/system.h"
