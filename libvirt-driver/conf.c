@@ -208,6 +208,7 @@ nicOvs(SeraiNic *nic, const virDomainNetDef *net)
     if (vlan->trunk || vlan->nTags > 1) {
         nic->vlan_trunks = vlanTrunks(vlan);
         nic->vlan_tag = vlan->nativeTag;
+        nic->vlan_native_tagged = vlan->nativeMode == VIR_NATIVE_VLAN_MODE_TAGGED;
     } else {
         nic->vlan_tag = vlan->tag[0];
     }

@@ -10,17 +10,15 @@
 #include "devices.h"
 #include "disk-limits.h"
 #include "error.h"
+#include "locks.h"
 #include "process.h"
 
 #include "domain_audit.h"
-#include "locking/domain_lock.h"
 #include "virmacaddr.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
 VIR_LOG_INIT("serai.devices-live");
-
-#define XEN_LOCK_URI "xen:///system"
 
 typedef enum {
     XEN_CALL_ATTACH,
@@ -116,7 +114,7 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     device = xenConfDisk(disk);
     if (!device)
         return -1;
-    if (virDomainLockImageAttach(driver->locks, XEN_LOCK_URI, vm, disk->src) < 0)
+    if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
     attached = call(vm, device, XEN_CALL_ATTACH, "disk");
@@ -130,8 +128,7 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     virDomainAuditDisk(vm, NULL, disk->src, "attach", attached == 0);
     if (attached < 0) {
         virErrorPreserveLast(&error);
-        if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
-            VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+        xenLocksReleaseDisk(driver, vm, disk);
         virErrorRestore(&error);
         return -1;
     }
@@ -224,7 +221,7 @@ attachLease(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
                        dev->data.lease->key);
         return -1;
     }
-    if (virDomainLockLeaseAttach(driver->locks, XEN_LOCK_URI, vm, dev->data.lease) < 0)
+    if (xenLocksAcquireLease(driver, vm, dev->data.lease) < 0)
         return -1;
     virDomainLeaseInsert(vm->def, g_steal_pointer(&dev->data.lease));
     return 0;
@@ -270,8 +267,7 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     virDomainAuditDisk(vm, disk->src, NULL, "detach", detached == 0);
     if (detached < 0)
         return -1;
-    if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
-        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    xenLocksReleaseDisk(driver, vm, disk);
     announceDetached(driver, vm, disk->info.alias);
     virDomainDiskDefFree(virDomainDiskRemoveByName(vm->def, device->disk.target));
     return 0;
@@ -332,7 +328,7 @@ detachLease(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
         virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name, "lease");
         return -1;
     }
-    if (virDomainLockLeaseDetach(driver->locks, vm, dev->data.lease) < 0)
+    if (xenLocksReleaseLease(driver, vm, dev->data.lease) < 0)
         return -1;
     virDomainLeaseDefFree(virDomainLeaseRemove(vm->def, dev->data.lease));
     return 0;
@@ -382,13 +378,12 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     device = xenConfDisk(disk);
     if (!device)
         return -1;
-    if (virDomainLockImageAttach(driver->locks, XEN_LOCK_URI, vm, disk->src) < 0)
+    if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
     updated = call(vm, device, XEN_CALL_UPDATE, "disk");
     virDomainAuditDisk(vm, old->src, disk->src, "update", updated == 0);
-    if (virDomainLockImageDetach(driver->locks, vm, updated == 0 ? old->src : disk->src) < 0)
-        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    xenLocksReleaseDisk(driver, vm, updated == 0 ? old : disk);
     if (updated < 0)
         return -1;
 

@@ -13,9 +13,9 @@
  */
 #include "devices.h"
 #include "error.h"
+#include "locks.h"
 #include "process.h"
 
-#include "locking/domain_lock.h"
 #include "virmacaddr.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
@@ -102,8 +102,7 @@ forgetDisk(xenDriver *driver, virDomainObj *vm, size_t i)
     virDomainDiskDef *disk = virDomainDiskRemove(vm->def, i);
 
     VIR_WARN("disk '%s' of domain '%s' was detached when the daemon ended", disk->dst, vm->def->name);
-    if (virDomainLockImageDetach(driver->locks, vm, disk->src) < 0)
-        VIR_WARN("cannot release the lock of disk '%s'", disk->dst);
+    xenLocksReleaseDisk(driver, vm, disk);
     virDomainDiskDefFree(disk);
 }
 

@@ -136,6 +136,23 @@ xenDomainJobBegin(virDomainObj *vm, virDomainAsyncJob job, virDomainJobOperation
     return 0;
 }
 
+/* For who waits for the end of a job instead of asking. */
+static void
+announceJob(virDomainObj *vm, const virDomainJobData *data)
+{
+    virTypedParameterPtr params = NULL;
+    int nparams = 0;
+    virErrorPtr error;
+
+    /* Adding parameters forgets why the job failed. */
+    virErrorPreserveLast(&error);
+    if (xenJobFormatStats(data, &params, &nparams) == 0)
+        xenDomainQueue(xenDriverState, virDomainEventJobCompletedNewFromObj(vm, params, nparams));
+    else
+        virTypedParamsFree(params, nparams);
+    virErrorRestore(&error);
+}
+
 void
 xenDomainJobEnd(virDomainObj *vm, bool succeeded)
 {
@@ -150,6 +167,7 @@ xenDomainJobEnd(virDomainObj *vm, bool succeeded)
                                                                        : VIR_DOMAIN_JOB_STATUS_FAILED;
         g_clear_pointer(&vm->job->completed, virDomainJobDataFree);
         vm->job->completed = virDomainJobDataCopy(data);
+        announceJob(vm, data);
     }
     g_clear_object(&priv->cancellable);
     virDomainObjEndAsyncJob(vm);

@@ -40,6 +40,9 @@ GCancellable *xenDomainJobWork(virDomainObj *vm);
 void xenDomainJobDone(virDomainObj *vm, GCancellable *cancellable);
 void xenDomainJobProgress(SeraiStage stage, guint64 done, guint64 total, gpointer vm);
 
+/* What a job has done, as libvirt's parameters; job.c.  -1 with an error, and what was added stays. */
+int xenJobFormatStats(const virDomainJobData *data, virTypedParameterPtr *params, int *nparams);
+
 /* An error that names the domain unless it runs. */
 int xenDomainCheckActive(virDomainObj *vm);
 /* An error for the one domain that is not ours to change. */

@@ -79,8 +79,8 @@ cleanup:
     return ret;
 }
 
-static int
-formatStats(const virDomainJobData *data, virTypedParameterPtr *params, int *nparams)
+int
+xenJobFormatStats(const virDomainJobData *data, virTypedParameterPtr *params, int *nparams)
 {
     const xenJobProgress *progress = data->privateData;
     unsigned long long remaining = progress->total > progress->done ? progress->total - progress->done : 0;
@@ -126,7 +126,7 @@ xenDomainGetJobStats(virDomainPtr dom, int *type, virTypedParameterPtr *params, 
     data =
         currentData(vm, flags & VIR_DOMAIN_JOB_STATS_COMPLETED, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED);
     *type = data ? typeOf(data) : VIR_DOMAIN_JOB_NONE;
-    ret = data ? formatStats(data, params, nparams) : 0;
+    ret = data ? xenJobFormatStats(data, params, nparams) : 0;
     if (ret < 0) {
         virTypedParamsFree(*params, *nparams);
         *params = NULL;

@@ -4,7 +4,8 @@
  *
  * One thread runs the main context that the library emits its signals in.  It must never wait, as all
  * signals pass through it; so each event becomes a task of a small pool, and a task waits for its domain's
- * job as long as that takes.  What a task does is in reconnect.c and depends on the hypervisor's answer only.
+ * job as long as that takes.  What a task does about a domain that stopped is in reconnect.c and depends on
+ * the hypervisor's answer only; of a device that failed it tells libvirt's clients.
  */
 #include "monitor.h"
 #include "error.h"
@@ -22,17 +23,64 @@ struct _xenMonitor {
     GMainLoop *loop;
     GThread *thread;
     GThreadPool *pool;
-    gulong handlers[3];
+    gulong handlers[4];
     gint stopping; /* atomic */
 };
+
+/* Something happened to a domain: it stopped, or a device of it has failed. */
+typedef struct _xenTask xenTask;
+struct _xenTask {
+    SeraiDomain *domain;
+    bool failure; /* of the device that the rest names */
+    int kind;
+    int devid;
+};
+
+static void
+taskFree(xenTask *task)
+{
+    g_object_unref(task->domain);
+    g_free(task);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xenTask, taskFree);
+
+/*
+ * The QEMU of a domain has ended.  Its disks answer no request any more: none fails, all wait, which is
+ * libvirt's action "none".  With a screen the connection to QEMU is lost as well.
+ */
+static void
+tellFailure(xenDriver *driver, virDomainObj *vm, const xenTask *task)
+{
+    size_t i;
+
+    if (task->kind == SERAI_DEVICE_VFB) {
+        VIR_WARN("QEMU of domain '%s' has ended: its screen is gone", vm->def->name);
+        xenDomainQueue(driver, virDomainEventControlErrorNewFromObj(vm));
+        return;
+    }
+    for (i = 0; task->kind == SERAI_DEVICE_DISK && i < vm->def->ndisks; i++) {
+        const virDomainDiskDef *disk = vm->def->disks[i];
+        const char *source = virDomainDiskGetSource(disk);
+        const char *alias = disk->info.alias ? disk->info.alias : disk->dst;
+
+        if (serai_disk_target_to_devid(disk->dst) != task->devid)
+            continue;
+        VIR_WARN("QEMU of domain '%s' has ended: disk '%s' is not served", vm->def->name, disk->dst);
+        xenDomainQueue(driver, virDomainEventIOErrorNewFromObj(vm, source ? source : "", alias,
+                                                               VIR_DOMAIN_EVENT_IO_ERROR_NONE));
+        xenDomainQueue(driver, virDomainEventIOErrorReasonNewFromObj(vm, source ? source : "", alias,
+                                                                     VIR_DOMAIN_EVENT_IO_ERROR_NONE,
+                                                                     "QEMU has ended"));
+    }
+}
 
 /* Waits for the job of the domain and asks how it is. */
 static void
 work(gpointer data, gpointer opaque)
 {
-    g_autoptr(SeraiDomain) domain = data;
+    g_autoptr(xenTask) task = data;
     xenDriver *driver = opaque;
-    guint domid = serai_domain_get_id(domain);
+    guint domid = serai_domain_get_id(task->domain);
     virDomainObj *vm = NULL;
 
     while (!g_atomic_int_get(&driver->monitor->stopping)) {
@@ -45,7 +93,9 @@ work(gpointer data, gpointer opaque)
             virResetLastError();
             continue;
         }
-        if (vm->def->id == (int)domid)
+        if (vm->def->id == (int)domid && task->failure)
+            tellFailure(driver, vm, task);
+        else if (vm->def->id == (int)domid)
             xenProcessReconcile(driver, vm);
         virDomainObjEndJob(vm);
         break;
@@ -54,25 +104,39 @@ work(gpointer data, gpointer opaque)
 }
 
 static void
-push(xenDriver *driver, SeraiDomain *domain)
+push(xenDriver *driver, SeraiDomain *domain, bool failure, int kind, int devid)
 {
+    xenTask *task;
+
     if (g_atomic_int_get(&driver->monitor->stopping))
         return;
-    g_thread_pool_push(driver->monitor->pool, g_object_ref(domain), NULL);
+    task = g_new0(xenTask, 1);
+    task->domain = g_object_ref(domain);
+    task->failure = failure;
+    task->kind = kind;
+    task->devid = devid;
+    g_thread_pool_push(driver->monitor->pool, task, NULL);
 }
 
 static void
 onShutdown(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int reason, gpointer driver)
 {
     VIR_DEBUG("domain %u stopped: %d", serai_domain_get_id(domain), reason);
-    push(driver, domain);
+    push(driver, domain, false, 0, 0);
 }
 
 static void
 onGone(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
 {
     VIR_DEBUG("domain %u crashed or died", serai_domain_get_id(domain));
-    push(driver, domain);
+    push(driver, domain, false, 0, 0);
+}
+
+static void
+onDeviceFailed(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int kind, int devid, gpointer driver)
+{
+    VIR_DEBUG("device %d of kind %d of domain %u failed", devid, kind, serai_domain_get_id(domain));
+    push(driver, domain, true, kind, devid);
 }
 
 static gpointer
@@ -124,6 +188,8 @@ xenMonitorListen(xenDriver *driver)
     monitor->handlers[0] = g_signal_connect(driver->host, "domain-shutdown", G_CALLBACK(onShutdown), driver);
     monitor->handlers[1] = g_signal_connect(driver->host, "domain-crashed", G_CALLBACK(onGone), driver);
     monitor->handlers[2] = g_signal_connect(driver->host, "domain-died", G_CALLBACK(onGone), driver);
+    monitor->handlers[3] =
+        g_signal_connect(driver->host, "device-failed", G_CALLBACK(onDeviceFailed), driver);
 }
 
 void

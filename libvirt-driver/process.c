@@ -11,19 +11,17 @@
 #include "conf.h"
 #include "disk-limits.h"
 #include "error.h"
+#include "locks.h"
 #include "memory.h"
 #include "save.h"
 
 #include "domain_audit.h"
-#include "locking/domain_lock.h"
 #include "virclosecallbacks.h"
 #include "virtime.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
 VIR_LOG_INIT("serai.process");
-
-#define XEN_LOCK_URI "xen:///system"
 
 /* How long to wait for the console daemon to open a console that a new domain has, in steps of 50 ms. */
 #define XEN_CONSOLE_STEPS 40
@@ -74,16 +72,21 @@ nameSocket(xenDriver *driver, virDomainObj *vm, virDomainChrDef *chr)
 }
 
 static void
-release(xenDriver *driver, virDomainObj *vm)
+releaseDevices(xenDriver *driver, virDomainObj *vm)
 {
     size_t i;
 
-    if (virDomainLockProcessPause(driver->locks, vm, &XEN_PRIVATE(vm)->lockState) < 0)
-        VIR_WARN("cannot release the locks of domain '%s': %s", vm->def->name, virGetLastErrorMessage());
     for (i = 0; i < vm->def->ngraphics; i++)
         releaseVncPort(vm->def->graphics[i]);
     for (i = 0; i < vm->def->nnets; i++)
         xenNetRelease(driver, vm, vm->def->nets[i]);
+}
+
+static void
+release(xenDriver *driver, virDomainObj *vm)
+{
+    xenLocksRelease(driver, vm);
+    releaseDevices(driver, vm);
 }
 
 static int
@@ -107,15 +110,13 @@ acquire(xenDriver *driver, virDomainObj *vm)
             goto undo;
     }
 
-    g_clear_pointer(&XEN_PRIVATE(vm)->lockState, g_free);
-    if (virDomainLockProcessStart(driver->locks, XEN_LOCK_URI, vm, true, NULL) < 0 ||
-        virDomainLockProcessResume(driver->locks, XEN_LOCK_URI, vm, NULL) < 0)
+    if (xenLocksAcquire(driver, vm) < 0)
         goto undo;
     return 0;
 
 undo:
     virErrorPreserveLast(&error);
-    release(driver, vm);
+    releaseDevices(driver, vm);
     virErrorRestore(&error);
     return -1;
 }

@@ -244,8 +244,8 @@ xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque G_GNU
         validateLifecycle(def) < 0)
         return -1;
 
-    if (def->os.type == VIR_DOMAIN_OSTYPE_XEN &&
-        (validateElements(def) < 0 || validateCPU(def) < 0 || validateBoot(def) < 0))
+    if (def->os.type == VIR_DOMAIN_OSTYPE_XEN && (validateElements(def) < 0 || validateCPU(def) < 0 ||
+                                                  validateBoot(def) < 0 || xenValidateDomainDetails(def) < 0))
         return -1;
 
     return 0;
@@ -319,7 +319,7 @@ validateDiskSource(const virDomainDiskDef *disk)
         virReportError(VIR_ERR_XML_DETAIL, _("<disk> '%s' has no <source>"), disk->dst);
         return -1;
     }
-    return 0;
+    return xenValidateDiskDetails(disk);
 }
 
 static int
@@ -339,7 +339,7 @@ validateNet(const virDomainNetDef *net)
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s", _("<coalesce> of an <interface> is not supported"));
         return -1;
     }
-    return 0;
+    return xenValidateNetDetails(net);
 }
 
 static int
@@ -350,7 +350,7 @@ validateGraphics(const virDomainGraphicsDef *graphics)
                        virDomainGraphicsTypeToString(graphics->type));
         return -1;
     }
-    return 0;
+    return xenValidateGraphicsDetails(graphics);
 }
 
 static int

@@ -30,6 +30,7 @@ static const SeraiField fields[] = {
     ROW(nic.ifname, STRING, 0),
     ROW(nic.vlan_tag, UINT, 0),
     ROW(nic.vlan_trunks, STRING, 0),
+    ROW(nic.vlan_native_tagged, BOOLEAN, 2),
     ROW(nic.ovs_interface_id, STRING, 0),
     ROW(nic.ovs_profile_id, STRING, 0),
     ROW(nic.rate_kib, UINT64, 0),

@@ -115,7 +115,8 @@ typedef enum {
  * @ifname: (nullable): name of dom0's end; %NULL for "vif<domid>.<devid>".  Filled in when the device is
  *   listed.
  * @vlan_tag: Open vSwitch: untagged traffic gets this tag; 0 for none.
- * @vlan_trunks: (nullable): Open vSwitch: tags that may pass, "10,20".
+ * @vlan_trunks: (nullable): Open vSwitch: tags that may pass, "10,20"; @vlan_tag is the native VLAN then.
+ * @vlan_native_tagged: Open vSwitch: the guest gets the traffic of its native VLAN with the tag.
  * @ovs_interface_id: (nullable): Open vSwitch: external_ids:iface-id.
  * @ovs_profile_id: (nullable): Open vSwitch: external_ids:port-profile.
  * @rate_kib: limit of what the guest sends, in KiB per second; 0 for none.
@@ -135,6 +136,7 @@ typedef struct {
     char *ifname;
     guint vlan_tag;
     char *vlan_trunks;
+    gboolean vlan_native_tagged;
     char *ovs_interface_id;
     char *ovs_profile_id;
     guint64 rate_kib;

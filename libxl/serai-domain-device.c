@@ -223,6 +223,7 @@ update_nic(SeraiDomain *domain, SeraiDevice *device, const SeraiNic *nic, GError
     now->link_down = nic->link_down;
     now->attach = nic->attach;
     now->vlan_tag = nic->vlan_tag;
+    now->vlan_native_tagged = nic->vlan_native_tagged;
     now->isolated = nic->isolated;
     now->rate_kib = nic->rate_kib;
     now->rate_burst_us = nic->rate_burst_us;

@@ -75,6 +75,10 @@ ovs_add(const char *name, const SeraiNic *nic, GError **error)
         g_ptr_array_add(args, g_strdup_printf("tag=%u", nic->vlan_tag));
     if (nic->vlan_trunks)
         g_ptr_array_add(args, g_strdup_printf("trunks=%s", nic->vlan_trunks));
+    /* A port with a tag is an access port, whatever its trunks, unless it is told otherwise. */
+    if (nic->vlan_trunks && nic->vlan_tag)
+        g_ptr_array_add(args, g_strdup(nic->vlan_native_tagged ? "vlan_mode=native-tagged"
+                                                               : "vlan_mode=native-untagged"));
     for (const char *const *s = (const char *const[]){"--", "set", "Interface", name, NULL}; *s; s++)
         g_ptr_array_add(args, g_strdup(*s));
     g_ptr_array_add(args, g_strdup_printf("external_ids:attached-mac=\"%s\"", nic->mac));
@@ -229,7 +233,7 @@ serai_link_update(const char *name, const SeraiNic *was, const SeraiNic *nic, GE
 
     if (ok && (was->attach != nic->attach || g_strcmp0(was->bridge, nic->bridge) ||
                was->vlan_tag != nic->vlan_tag || g_strcmp0(was->vlan_trunks, nic->vlan_trunks) ||
-               was->isolated != nic->isolated)) {
+               was->vlan_native_tagged != nic->vlan_native_tagged || was->isolated != nic->isolated)) {
         struct rtnl_link *change = rtnl_link_alloc();
 
         serai_link_forget(name, was);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Debian's own libvirtd, unmodified, with the driver at the default path and no environment variable, driven by
-# Debian's own virsh, virt-install and virt-xml, and by the programs of clients.sh.
+# Debian's own virsh, virt-install and virt-xml, by the programs of clients.sh, and with virtlockd (locks.sh).
 #
 #     daemon-test.sh SHIM MODULE LIBRARY MODULE_DIRECTORY KERNEL
 #
@@ -33,9 +33,11 @@ script=$(readlink -f "$0")
 work=$(mktemp -d)
 drivers=$(dirname "$(find /usr/lib -path '*libvirt/connection-driver/libvirt_driver_network.so' | head -n 1)")
 daemon=
+locker=
 count=0
 
 finish() {
+    [ -n "$locker" ] && kill "$locker" 2> /dev/null
     [ -n "$daemon" ] && kill "$daemon" 2> /dev/null && wait "$daemon" 2> /dev/null
     for pid in $(cat /run/libvirt/network/*.pid 2> /dev/null); do kill "$pid" 2> /dev/null; done
     umount -l /usr/local /etc/libvirt /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt 2> /dev/null
@@ -190,6 +192,17 @@ says "nothing runs" "shut off" virsh domstate one
 if virsh net-start isolated > "$work/out" 2>&1; then
     check "start with a network" virsh start one
     says "its bridge is known" "virbr77" virsh dumpxml one
+    mac=$(virsh domiflist one | sed -n 's/.* \([0-9a-f:]\{17\}\)$/\1/p')
+    refuse "without a lease there is no name" "domain 'one' has no lease" virsh domhostname one
+    # As dnsmasq's helper of libvirt writes it.
+    mkdir -p /var/lib/libvirt/dnsmasq
+    cat > /var/lib/libvirt/dnsmasq/virbr77.status <<LEASES
+[ { "ip-address": "192.168.177.9", "mac-address": "$mac", "hostname": "from-the-lease",
+    "expiry-time": $(($(date +%s) + 3600)) } ]
+LEASES
+    says "its lease has its name" "^from-the-lease" virsh domhostname one --source lease
+    says "the name is found without being told where" "^from-the-lease" virsh domhostname one
+    says "its lease has its address" "192.168.177.9" virsh domifaddr one
     check "the network has a port" sh -c 'virsh net-port-list isolated | grep -q -- -'
     check "destroy" virsh destroy one
     check "the port is given back" sh -c '! virsh net-port-list isolated | grep -q -- [0-9a-f]-[0-9a-f]'
@@ -198,5 +211,10 @@ else
 fi
 refuse "a name that is taken is refused" "one" sh -c "sed 's|<uuid>.*</uuid>||' $work/one.xml > $work/dup.xml; virsh define $work/dup.xml"
 check "undefine again" virsh undefine one
+if command -v virtlockd > /dev/null; then
+    . "$(dirname "$script")/locks.sh"
+else
+    echo "# virtlockd is not installed: nothing is locked"
+fi
 check "the daemon has not died" kill -0 "$daemon"
 echo "1..$count"

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Events besides those of a domain's life (life-test.c): devices that failed, jobs that ended, what was
+ * changed.
+ *
+ * A pretend machine has no QEMU that could end.  So the test looks out for the library's host object and has
+ * it say what it says then.
+ */
+#include "fixture.h"
+
+#include <serai.h>
+#include <string.h>
+
+static virConnectPtr conn;
+static GMutex lock;
+static GString *seen;
+static SeraiHost *host;
+
+#define CHECK(call)                                             \
+    do {                                                        \
+        if ((call) < 0)                                         \
+            g_error("%s: %s", #call, virGetLastErrorMessage()); \
+    } while (0)
+
+G_GNUC_PRINTF(1, 2)
+static void
+note(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    g_mutex_lock(&lock);
+    g_string_append_vprintf(seen, format, arguments);
+    g_mutex_unlock(&lock);
+    va_end(arguments);
+}
+
+static void
+wait_for_host(void)
+{
+    int i;
+
+    for (i = 0; i < 400 && !g_atomic_pointer_get(&host); i++)
+        g_usleep(25 * 1000);
+    g_assert_nonnull(host);
+}
+
+/* Events come from another thread; what is waited for comes within seconds or never. */
+static void
+expect(const char *text)
+{
+    gboolean found = FALSE;
+    int i;
+
+    for (i = 0; i < 400 && !found; i++) {
+        g_mutex_lock(&lock);
+        found = strstr(seen->str, text) != NULL;
+        g_mutex_unlock(&lock);
+        if (!found)
+            g_usleep(25 * 1000);
+    }
+    if (!found)
+        g_error("'%s' did not come: '%s'", text, seen->str);
+}
+
+static void
+forget(void)
+{
+    g_mutex_lock(&lock);
+    g_string_truncate(seen, 0);
+    g_mutex_unlock(&lock);
+}
+
+static void
+on_io_error(virConnectPtr c, virDomainPtr domain, const char *path, const char *alias, int action,
+            void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("io-error %s %s %s %d;", virDomainGetName(domain), strrchr(path, '/') + 1, alias, action);
+}
+
+static void
+on_io_error_reason(virConnectPtr c, virDomainPtr domain, const char *path, const char *alias, int action,
+                   const char *reason, void *opaque)
+{
+    (void)c;
+    (void)domain;
+    (void)path;
+    (void)action;
+    (void)opaque;
+    note("reason %s %s;", alias, reason);
+}
+
+static void
+on_control_error(virConnectPtr c, virDomainPtr domain, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("control-error %s;", virDomainGetName(domain));
+}
+
+static void
+on_job(virConnectPtr c, virDomainPtr domain, virTypedParameterPtr params, int count, void *opaque)
+{
+    int operation = -1;
+    int success = -1;
+
+    (void)c;
+    (void)opaque;
+    virTypedParamsGetInt(params, count, VIR_DOMAIN_JOB_OPERATION, &operation);
+    virTypedParamsGetBoolean(params, count, VIR_DOMAIN_JOB_SUCCESS, &success);
+    note("job %s %d %d;", virDomainGetName(domain), operation, success);
+}
+
+/* The driver's host, as a signal of it passes by. */
+static gboolean
+on_death(GSignalInvocationHint *hint, guint count, const GValue *values, gpointer data)
+{
+    (void)hint;
+    (void)count;
+    (void)data;
+    g_atomic_pointer_compare_and_exchange(&host, NULL, g_value_dup_object(&values[0]));
+    return FALSE;
+}
+
+static virDomainPtr
+start(const char *name, const char *devices)
+{
+    g_autofree char *xml = fixture_domain_xml(name, devices);
+    virDomainPtr domain = virDomainDefineXML(conn, xml);
+
+    if (!domain || virDomainCreate(domain) < 0)
+        g_error("%s", virGetLastErrorMessage());
+    return domain;
+}
+
+static void
+end(virDomainPtr domain)
+{
+    if (virDomainIsActive(domain) == 1)
+        CHECK(virDomainDestroy(domain));
+    CHECK(virDomainUndefine(domain));
+    virDomainFree(domain);
+}
+
+static void
+a_qemu_that_ends_is_told(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "lost.img", NULL);
+    g_autofree char *devices = g_strdup_printf("<disk type='file'><source file='%s'/><target dev='xvdb' "
+                                               "bus='xen'/></disk><graphics type='vnc' autoport='yes'/>",
+                                               image);
+    g_autoptr(SeraiDomain) lost = NULL;
+    virDomainPtr domain;
+
+    g_assert_true(g_file_set_contents(image, "x", 1, NULL));
+    /* The type is there since the driver opened its host; the hook goes with its first call. */
+    g_signal_add_emission_hook(g_signal_lookup("domain-died", g_type_from_name("SeraiHost")), 0, on_death,
+                               NULL, NULL);
+    end(start("decoy", NULL));
+    wait_for_host();
+    domain = start("lost", devices);
+    lost = serai_host_lookup_by_name(host, "lost", NULL);
+    g_assert_nonnull(lost);
+
+    g_signal_emit_by_name(host, "device-failed", lost, SERAI_DEVICE_DISK, 202 << 8 | 16);
+    expect("io-error lost lost.img disk-xvdb 0;");
+    expect("reason disk-xvdb QEMU has ended;");
+    forget();
+    /* A disk that the domain has not is nobody's. */
+    g_signal_emit_by_name(host, "device-failed", lost, SERAI_DEVICE_DISK, 202 << 8 | 32);
+    g_signal_emit_by_name(host, "device-failed", lost, SERAI_DEVICE_VFB, 0);
+    expect("control-error lost;");
+    g_assert_null(strstr(seen->str, "io-error"));
+    end(domain);
+    g_clear_object(&host);
+}
+
+static void
+the_end_of_a_job_is_told(void)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "told.save", NULL);
+    virDomainPtr domain = start("told", NULL);
+
+    expect("job told 1 1;"); /* VIR_DOMAIN_JOB_OPERATION_START */
+    forget();
+    CHECK(virDomainSave(domain, path));
+    expect("job told 2 1;"); /* VIR_DOMAIN_JOB_OPERATION_SAVE */
+    forget();
+    CHECK(virDomainCreate(domain));
+    /* A pretend guest's memory cannot be dumped. */
+    g_assert_cmpint(virDomainCoreDump(domain, path, 0), <, 0);
+    expect("job told 8 0;"); /* VIR_DOMAIN_JOB_OPERATION_DUMP */
+    end(domain);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct {
+        int id;
+        virConnectDomainEventGenericCallback callback;
+    } events[] = {
+        {VIR_DOMAIN_EVENT_ID_IO_ERROR, VIR_DOMAIN_EVENT_CALLBACK(on_io_error)},
+        {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error_reason)},
+        {VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, VIR_DOMAIN_EVENT_CALLBACK(on_control_error)},
+        {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job)},
+    };
+    int ids[G_N_ELEMENTS(events)];
+    int result;
+    size_t i;
+
+    conn = fixture_open(&argc, &argv);
+    seen = g_string_new(NULL);
+    for (i = 0; i < G_N_ELEMENTS(events); i++) {
+        ids[i] = virConnectDomainEventRegisterAny(conn, NULL, events[i].id, events[i].callback, NULL, NULL);
+        g_assert_cmpint(ids[i], >=, 0);
+    }
+    g_test_add_func("/libvirt/events/qemu-ends", a_qemu_that_ends_is_told);
+    g_test_add_func("/libvirt/events/job-ends", the_end_of_a_job_is_told);
+    result = g_test_run();
+    for (i = 0; i < G_N_ELEMENTS(events); i++)
+        virConnectDomainEventDeregisterAny(conn, ids[i]);
+    g_string_free(seen, TRUE);
+    fixture_close();
+    return result;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How QEMU is started for a frame buffer: SDL on a display of dom0, VNC on an address or a socket.
+ * A script in the place of QEMU writes down its arguments and its environment.
+ */
+#include "common.h"
+#include "private/system.h"
+
+#define DOMID 7
+
+static SeraiVfb *
+add_screen(Fixture *f)
+{
+    SeraiDevice *device = serai_device_new(SERAI_DEVICE_VFB);
+
+    serai_config_add_device(f->config, device);
+    return &device->vfb;
+}
+
+static void
+set_up(Fixture *f, gconstpointer data)
+{
+    g_autofree char *script = NULL;
+
+    fixture_set_up(f, data);
+    g_strlcpy(f->host->run_dir, f->dir, sizeof(f->host->run_dir));
+    f->config->emulator = g_build_filename(f->dir, "qemu", NULL);
+    script = g_strdup_printf("#!/bin/sh\n"
+                             "[ -e %s/fail ] && { echo 'no display' >&2; exit 1; }\n"
+                             "echo \"$@ DISPLAY=$DISPLAY XAUTHORITY=$XAUTHORITY\" >%s/told\n",
+                             f->dir, f->dir);
+    g_assert_true(g_file_set_contents(f->config->emulator, script, -1, NULL));
+    g_assert_cmpint(g_chmod(f->config->emulator, 0700), ==, 0);
+    /* As QEMU says when it serves. */
+    g_assert_true(serai_store_write(f->host->store, NULL, "/local/domain/0/device-model/7/state", "running"));
+}
+
+/* What QEMU was told; the test goes on whether its VNC could be asked about afterwards or not. */
+static char *
+start(Fixture *f, gboolean expected)
+{
+    g_autofree char *path = g_build_filename(f->dir, "told", NULL);
+    g_autoptr(GError) error = NULL;
+    char *text = NULL;
+
+    if (serai_device_model_start(f->host, DOMID, f->config, NULL, &error) != expected)
+        g_error("%s", error ? error->message : "it started");
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_unlink(path);
+    return g_strchomp(text);
+}
+
+static void
+expect(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        g_error("'%s' is not in '%s'", part, text);
+}
+
+static void
+sdl_is_shown_on_the_display_that_is_named(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiVfb *vfb = add_screen(f);
+    g_autofree char *told = NULL, *as_it_is = NULL;
+
+    vfb->sdl = TRUE;
+    vfb->display = g_strdup(":3");
+    vfb->xauthority = g_strdup("/root/.Xauthority-3");
+    told = start(f, TRUE);
+    expect(told, "-xen-domid 7 ");
+    expect(told, "-machine xenpv ");
+    expect(told, " -display sdl ");
+    expect(told, "DISPLAY=:3 XAUTHORITY=/root/.Xauthority-3");
+    g_assert_null(strstr(told, "-vnc"));
+
+    g_clear_pointer(&vfb->display, g_free);
+    g_setenv("DISPLAY", ":99", TRUE);
+    as_it_is = start(f, TRUE);
+    expect(as_it_is, "DISPLAY=:99 ");
+}
+
+static void
+vnc_listens_where_it_is_told(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiVfb *vfb = add_screen(f);
+    g_autofree char *any = NULL, *port = NULL, *secret = NULL, *socket = NULL;
+
+    /* Nobody answers on its QMP, so each start fails; a failure is told, and QEMU is stopped. */
+    vfb->vnc = TRUE;
+    any = start(f, FALSE);
+    expect(any, " -display none -vnc 127.0.0.1:0,to=999 ");
+    vfb->listen = g_strdup("0.0.0.0");
+    vfb->port = 5907;
+    vfb->keymap = g_strdup("de");
+    port = start(f, FALSE);
+    expect(port, " -vnc 0.0.0.0:7 -k de ");
+    vfb->password = g_strdup("secret");
+    secret = start(f, FALSE);
+    expect(secret, " -vnc 0.0.0.0:7,password=on ");
+    g_assert_null(strstr(secret, "secret"));
+    vfb->socket_path = g_strdup("/run/vnc.sock");
+    socket = start(f, FALSE);
+    expect(socket, " -vnc unix:/run/vnc.sock");
+}
+
+static void
+a_qemu_that_does_not_start_says_why(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *fail = g_build_filename(f->dir, "fail", NULL);
+    g_autoptr(GError) error = NULL;
+
+    add_screen(f)->sdl = TRUE;
+    g_assert_true(g_file_set_contents(fail, "", -1, NULL));
+    g_assert_false(serai_device_model_start(f->host, DOMID, f->config, NULL, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED);
+    expect(error->message, "no display");
+    g_assert_false(serai_device_model_runs(f->host, DOMID));
+}
+
+#define T(name) g_test_add("/libxl/screen/" #name, Fixture, NULL, set_up, name, fixture_tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    T(sdl_is_shown_on_the_display_that_is_named);
+    T(vnc_listens_where_it_is_told);
+    T(a_qemu_that_does_not_start_says_why);
+    return g_test_run();
+}
