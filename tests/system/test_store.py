@@ -177,7 +177,7 @@ def traffic(store_host):
         wait_for_rounds(host, name, 2, 20)
         host.run(f'systemd-run -q --unit ping-{name} -p KillSignal=SIGINT '
                  f'-p StandardOutput=file:/tmp/ping-{name}.log '
-                 f'ping -i 0.2 {address}')
+                 f'busybox ping -i 0.2 {address}')
     yield host
     for name in ADDRESSES:
         host.run(f'systemctl stop ping-{name}', check=False)
