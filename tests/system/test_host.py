@@ -67,7 +67,7 @@ memory = 128
     host.run('xl create -q /run/other.cfg', timeout=900)
     try:
         tty = host.run('xenstore-read /local/domain/$(xl domid other)/console/tty').strip()
-        host.run(f'timeout 600 grep -q -m 1 "guest login:" {tty}', timeout=900)
+        host.run(f'timeout 600 grep -q -m 1 "guest: alive" {tty}', timeout=900)
     finally:
         host.run('xl destroy other', timeout=900)
     # With the domain goes its terminal.
