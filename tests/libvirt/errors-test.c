@@ -369,21 +369,10 @@ walk(virDomainPtr domain, const char *name, const char *situation)
     return failures;
 }
 
-static virDomainPtr
-define(void)
-{
-    g_autofree char *xml = fixture_domain_xml(NAME, "");
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
-
-    if (!domain)
-        g_error("%s", virGetLastErrorMessage());
-    return domain;
-}
-
 static void
 a_domain_that_is_shut_off(void)
 {
-    virDomainPtr domain = define();
+    virDomainPtr domain = fixture_define(conn, NAME, "");
 
     g_assert_cmpint(walk(domain, NAME, "a domain that is shut off"), >, 40);
     g_assert_cmpint(virDomainUndefine(domain), ==, 0);
@@ -393,7 +382,7 @@ a_domain_that_is_shut_off(void)
 static void
 a_domain_that_is_not_defined(void)
 {
-    virDomainPtr domain = define();
+    virDomainPtr domain = fixture_define(conn, NAME, "");
 
     g_assert_cmpint(virDomainUndefine(domain), ==, 0);
     g_assert_cmpint(walk(domain, NAME, "a domain that is gone"), ==, G_N_ELEMENTS(calls));
@@ -403,7 +392,7 @@ a_domain_that_is_not_defined(void)
 static void
 things_that_a_domain_has_not(void)
 {
-    virDomainPtr domain = define();
+    virDomainPtr domain = fixture_define(conn, NAME, "");
 
     g_assert_cmpint(virDomainCreate(domain), ==, 0);
     g_assert_cmpint(walk(domain, NAME, "a domain that runs"), >, 30);

@@ -16,12 +16,6 @@ static GMutex lock;
 static GString *seen;
 static SeraiHost *host;
 
-#define CHECK(call)                                             \
-    do {                                                        \
-        if ((call) < 0)                                         \
-            g_error("%s: %s", #call, virGetLastErrorMessage()); \
-    } while (0)
-
 G_GNUC_PRINTF(1, 2)
 static void
 note(const char *format, ...)
@@ -127,21 +121,10 @@ on_death(GSignalInvocationHint *hint, guint count, const GValue *values, gpointe
 static virDomainPtr
 start(const char *name, const char *devices)
 {
-    g_autofree char *xml = fixture_domain_xml(name, devices);
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
+    virDomainPtr domain = fixture_define(conn, name, devices);
 
-    if (!domain || virDomainCreate(domain) < 0)
-        g_error("%s", virGetLastErrorMessage());
+    CHECK(virDomainCreate(domain));
     return domain;
-}
-
-static void
-end(virDomainPtr domain)
-{
-    if (virDomainIsActive(domain) == 1)
-        CHECK(virDomainDestroy(domain));
-    CHECK(virDomainUndefine(domain));
-    virDomainFree(domain);
 }
 
 static void
@@ -158,7 +141,7 @@ a_qemu_that_ends_is_told(void)
     /* The type is there since the driver opened its host; the hook goes with its first call. */
     g_signal_add_emission_hook(g_signal_lookup("domain-died", g_type_from_name("SeraiHost")), 0, on_death,
                                NULL, NULL);
-    end(start("decoy", NULL));
+    fixture_undefine(start("decoy", NULL));
     wait_for_host();
     domain = start("lost", devices);
     lost = serai_host_lookup_by_name(host, "lost", NULL);
@@ -173,7 +156,7 @@ a_qemu_that_ends_is_told(void)
     g_signal_emit_by_name(host, "device-failed", lost, SERAI_DEVICE_VFB, 0);
     expect("control-error lost;");
     g_assert_null(strstr(seen->str, "io-error"));
-    end(domain);
+    fixture_undefine(domain);
     g_clear_object(&host);
 }
 
@@ -192,7 +175,7 @@ the_end_of_a_job_is_told(void)
     /* A pretend guest's memory cannot be dumped. */
     g_assert_cmpint(virDomainCoreDump(domain, path, 0), <, 0);
     expect("job told 8 0;"); /* VIR_DOMAIN_JOB_OPERATION_DUMP */
-    end(domain);
+    fixture_undefine(domain);
 }
 
 int

@@ -148,6 +148,15 @@ fixture_error(void)
     return text;
 }
 
+void
+fixture_expect_failure(const char *part)
+{
+    g_autofree char *reason = fixture_error();
+
+    if (!strstr(reason, part))
+        g_error("the reason '%s' does not say '%s'", reason, part);
+}
+
 char *
 fixture_domain_xml(const char *name, const char *devices)
 {
@@ -159,4 +168,24 @@ fixture_domain_xml(const char *name, const char *devices)
                            "<devices>%s</devices>"
                            "</domain>",
                            name, fixture_kernel(), devices ? devices : "");
+}
+
+virDomainPtr
+fixture_define(virConnectPtr conn, const char *name, const char *devices)
+{
+    g_autofree char *xml = fixture_domain_xml(name, devices);
+    virDomainPtr domain = virDomainDefineXML(conn, xml);
+
+    if (!domain)
+        g_error("%s", virGetLastErrorMessage());
+    return domain;
+}
+
+void
+fixture_undefine(virDomainPtr domain)
+{
+    if (virDomainIsActive(domain) == 1)
+        CHECK(virDomainDestroy(domain));
+    CHECK(virDomainUndefine(domain));
+    virDomainFree(domain);
 }

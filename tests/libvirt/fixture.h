@@ -25,8 +25,20 @@ const char *fixture_kernel(void);
 char *fixture_read(const char *path);
 char *fixture_unexpand(const char *text);
 
+/* A call that must not fail. */
+#define CHECK(call)                                             \
+    do {                                                        \
+        if ((call) < 0)                                         \
+            g_error("%s: %s", #call, virGetLastErrorMessage()); \
+    } while (0)
+
 /* The text of libvirt's last error, cleared. */
 char *fixture_error(void);
+/* The last error says @part; clears it. */
+void fixture_expect_failure(const char *part);
 
 /* A domain of 64 MiB with the kernel, two vCPUs of four, and @devices. */
 char *fixture_domain_xml(const char *name, const char *devices);
+virDomainPtr fixture_define(virConnectPtr conn, const char *name, const char *devices);
+/* Destroys it first if it runs; @domain is freed. */
+void fixture_undefine(virDomainPtr domain);

@@ -10,41 +10,6 @@
 
 static virConnectPtr conn;
 
-#define CHECK(call)                                             \
-    do {                                                        \
-        if ((call) < 0)                                         \
-            g_error("%s: %s", #call, virGetLastErrorMessage()); \
-    } while (0)
-
-static virDomainPtr
-define(const char *name, const char *devices)
-{
-    g_autofree char *xml = fixture_domain_xml(name, devices);
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
-
-    if (!domain)
-        g_error("%s", virGetLastErrorMessage());
-    return domain;
-}
-
-static void
-undefine(virDomainPtr domain)
-{
-    if (virDomainIsActive(domain) == 1)
-        CHECK(virDomainDestroy(domain));
-    CHECK(virDomainUndefine(domain));
-    virDomainFree(domain);
-}
-
-static void
-expect_failure(const char *part)
-{
-    g_autofree char *reason = fixture_error();
-
-    if (!strstr(reason, part))
-        g_error("the reason '%s' does not say '%s'", reason, part);
-}
-
 /* --- memory --------------------------------------------------------------------------------------------- */
 
 static int
@@ -75,7 +40,7 @@ static void
 a_limit_below_the_memory_holds(void)
 {
     virTypedParameter soft = {.field = VIR_DOMAIN_MEMORY_SOFT_LIMIT, .type = VIR_TYPED_PARAM_ULLONG};
-    virDomainPtr domain = define("limit", NULL);
+    virDomainPtr domain = fixture_define(conn, "limit", NULL);
     g_autofree char *xml = NULL;
 
     g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_CONFIG), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
@@ -87,11 +52,11 @@ a_limit_below_the_memory_holds(void)
     /* The balloon reaches it and no further; it cannot go below what the domain has. */
     CHECK(virDomainSetMemoryFlags(domain, 48 * 1024, VIR_DOMAIN_AFFECT_LIVE));
     g_assert_cmpint(virDomainSetMemoryFlags(domain, 49 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("49152 KiB at most");
+    fixture_expect_failure("49152 KiB at most");
     g_assert_cmpint(set_limit(domain, 20 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("hard_limit of domain 'limit'");
+    fixture_expect_failure("hard_limit of domain 'limit'");
     g_assert_cmpint(set_limit(domain, 20 * 1024, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
-    expect_failure("hard_limit of domain 'limit'");
+    fixture_expect_failure("hard_limit of domain 'limit'");
 
     CHECK(set_limit(domain, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED,
                     VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
@@ -102,14 +67,14 @@ a_limit_below_the_memory_holds(void)
 
     soft.value.ul = 40 * 1024;
     g_assert_cmpint(virDomainSetMemoryParameters(domain, &soft, 1, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("soft_limit");
-    undefine(domain);
+    fixture_expect_failure("soft_limit");
+    fixture_undefine(domain);
 }
 
 static void
 a_limit_is_kept_by_a_guest_that_reboots(void)
 {
-    virDomainPtr domain = define("limit-reboot", NULL);
+    virDomainPtr domain = fixture_define(conn, "limit-reboot", NULL);
 
     CHECK(virDomainSetMemoryFlags(domain, 32 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
     CHECK(virDomainCreate(domain));
@@ -118,7 +83,7 @@ a_limit_is_kept_by_a_guest_that_reboots(void)
     g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 40 * 1024);
     CHECK(virDomainDestroy(domain));
     g_assert_cmpuint(get_limit(domain, VIR_DOMAIN_AFFECT_CONFIG), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -128,7 +93,7 @@ domain_0_has_no_limit_to_set(void)
 
     g_assert_cmpuint(get_limit(host, VIR_DOMAIN_AFFECT_LIVE), ==, VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
     g_assert_cmpint(set_limit(host, 1024 * 1024, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("Domain-0");
+    fixture_expect_failure("Domain-0");
     virDomainFree(host);
 }
 
@@ -138,11 +103,11 @@ memory_is_read_as_the_guest_sees_it(void)
     g_autofree char *large = g_malloc(5 * 1024 * 1024);
     g_autofree char *elf = NULL;
     char bytes[64];
-    virDomainPtr domain = define("peek", NULL);
+    virDomainPtr domain = fixture_define(conn, "peek", NULL);
     gsize size;
 
     g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_VIRTUAL), <, 0);
-    expect_failure("'peek' is not running");
+    fixture_expect_failure("'peek' is not running");
     CHECK(virDomainCreate(domain));
 
     /* The ELF header of the kernel lies at its base, as its first segment begins with it. */
@@ -150,22 +115,22 @@ memory_is_read_as_the_guest_sees_it(void)
     g_assert_true(g_file_get_contents(fixture_kernel(), &elf, &size, NULL));
     g_assert_cmpmem(bytes, 64, elf, 64);
     g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_VIRTUAL), <, 0);
-    expect_failure("0x0");
+    fixture_expect_failure("0x0");
 
     /* A pretend guest does not tell where its memory lies; tests/libxl has one that did. */
     g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, 0), <, 0);
-    expect_failure("'peek' is read by virtual or by physical");
+    fixture_expect_failure("'peek' is read by virtual or by physical");
     g_assert_cmpint(virDomainMemoryPeek(domain, 0, 1, bytes, VIR_MEMORY_PHYSICAL), <, 0);
-    expect_failure("has not told yet");
+    fixture_expect_failure("has not told yet");
     g_assert_cmpint(virDomainMemoryPeek(domain, 0, 5 * 1024 * 1024, large, VIR_MEMORY_PHYSICAL), <, 0);
-    expect_failure("at once");
-    undefine(domain);
+    fixture_expect_failure("at once");
+    fixture_undefine(domain);
 }
 
 static void
 nodes_are_chosen_in_the_definition(void)
 {
-    virDomainPtr domain = define("numa", NULL);
+    virDomainPtr domain = fixture_define(conn, "numa", NULL);
     virTypedParameterPtr params = NULL;
     int count = 0;
     int max = 0;
@@ -182,16 +147,16 @@ nodes_are_chosen_in_the_definition(void)
 
     params[1].value.i = VIR_DOMAIN_NUMATUNE_MEM_STRICT;
     g_assert_cmpint(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("NUMA mode of domain 'numa'");
+    fixture_expect_failure("NUMA mode of domain 'numa'");
     params[1].value.i = 77;
     g_assert_cmpint(virDomainSetNumaParameters(domain, params, count, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
-    expect_failure("77");
+    fixture_expect_failure("77");
     free(params[0].value.s);
     params[0].value.s = strdup("3");
     g_assert_cmpint(virDomainSetNumaParameters(domain, params, 1, VIR_DOMAIN_AFFECT_CONFIG), <, 0);
-    expect_failure("no NUMA node 3");
+    fixture_expect_failure("no NUMA node 3");
     virTypedParamsFree(params, count);
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 /* --- disks ---------------------------------------------------------------------------------------------- */
@@ -212,22 +177,22 @@ bytes_of_a_disk_are_read(void)
     char bytes[16];
 
     g_assert_true(g_file_set_contents(image, "0123456789abcdef", 16, NULL));
-    domain = define("disk-peek", devices);
+    domain = fixture_define(conn, "disk-peek", devices);
     CHECK(virDomainBlockPeek(domain, "xvda", 4, 6, bytes, 0));
     g_assert_cmpmem(bytes, 6, "456789", 6);
     CHECK(virDomainBlockPeek(domain, image, 10, 6, bytes, 0));
     g_assert_cmpmem(bytes, 6, "abcdef", 6);
     g_assert_cmpint(virDomainBlockPeek(domain, "xvda", 12, 6, bytes, 0), <, 0);
-    expect_failure("'xvda' has 4 bytes from byte 12 on");
+    fixture_expect_failure("'xvda' has 4 bytes from byte 12 on");
     g_assert_cmpint(virDomainBlockPeek(domain, "xvda", ~0ULL, 6, bytes, 0), <, 0);
-    expect_failure("xvda");
+    fixture_expect_failure("xvda");
     g_assert_cmpint(virDomainBlockPeek(domain, "xvdb", 0, 6, bytes, 0), <, 0);
-    expect_failure("not a local raw one");
+    fixture_expect_failure("not a local raw one");
     g_assert_cmpint(virDomainBlockPeek(domain, "xvdc", 0, 6, bytes, 0), <, 0);
-    expect_failure("is empty");
+    fixture_expect_failure("is empty");
     g_assert_cmpint(virDomainBlockPeek(domain, "/etc/passwd", 0, 6, bytes, 0), <, 0);
-    expect_failure("/etc/passwd");
-    undefine(domain);
+    fixture_expect_failure("/etc/passwd");
+    fixture_undefine(domain);
 }
 
 static void
@@ -243,13 +208,13 @@ disks_that_are_served_have_no_error(void)
     virDomainPtr domain;
 
     g_assert_true(g_file_set_contents(image, "x", 1, NULL));
-    domain = define("served", devices);
+    domain = fixture_define(conn, "served", devices);
     g_assert_cmpint(virDomainGetDiskErrors(domain, errors, 4, 0), <, 0);
-    expect_failure("'served' is not running");
+    fixture_expect_failure("'served' is not running");
     CHECK(virDomainCreate(domain));
     g_assert_cmpint(virDomainGetDiskErrors(domain, NULL, 0, 0), ==, 2);
     g_assert_cmpint(virDomainGetDiskErrors(domain, errors, 4, 0), ==, 0);
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 /* --- names, and the node -------------------------------------------------------------------------------- */
@@ -258,19 +223,20 @@ static void
 a_guest_that_told_no_name_has_none(void)
 {
     virDomainPtr domain =
-        define("name", "<interface type='bridge'><mac address='00:16:3e:00:00:51'/><source bridge='br0'/>"
+        fixture_define(conn, "name",
+                       "<interface type='bridge'><mac address='00:16:3e:00:00:51'/><source bridge='br0'/>"
                        "</interface>");
 
     g_assert_null(virDomainGetHostname(domain, 0));
-    expect_failure("'name' is not running");
+    fixture_expect_failure("'name' is not running");
     CHECK(virDomainCreate(domain));
     g_assert_null(virDomainGetHostname(domain, VIR_DOMAIN_GET_HOSTNAME_AGENT));
-    expect_failure("has not told its name");
+    fixture_expect_failure("has not told its name");
     g_assert_null(virDomainGetHostname(domain, VIR_DOMAIN_GET_HOSTNAME_LEASE));
-    expect_failure("domain 'name' has no lease");
+    fixture_expect_failure("domain 'name' has no lease");
     g_assert_null(virDomainGetHostname(domain, 0));
-    expect_failure("domain 'name' has no lease");
-    undefine(domain);
+    fixture_expect_failure("domain 'name' has no lease");
+    fixture_undefine(domain);
 }
 
 static void
@@ -290,9 +256,9 @@ free_pages_are_the_hypervisor_s(void)
     g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, -1, 1, counts, 0), ==, 1);
     g_assert_cmpuint(counts[0], ==, virNodeGetFreeMemory(conn) / 4096);
     g_assert_cmpint(virNodeGetFreePages(conn, 1, &large, 0, 1, counts, 0), <, 0);
-    expect_failure("2048 KiB");
+    fixture_expect_failure("2048 KiB");
     g_assert_cmpint(virNodeGetFreePages(conn, 1, &small, 7, 1, counts, 0), <, 0);
-    expect_failure("no NUMA node 7");
+    fixture_expect_failure("no NUMA node 7");
 }
 
 int

@@ -64,23 +64,6 @@ expect_events(const char *expected)
 
 /* --- helpers ------------------------------------------------------------------------------------------ */
 
-#define CHECK(call)                                             \
-    do {                                                        \
-        if ((call) < 0)                                         \
-            g_error("%s: %s", #call, virGetLastErrorMessage()); \
-    } while (0)
-
-static virDomainPtr
-define(const char *name, const char *devices)
-{
-    g_autofree char *xml = fixture_domain_xml(name, devices);
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
-
-    if (!domain)
-        g_error("%s", virGetLastErrorMessage());
-    return domain;
-}
-
 static int
 state_of(virDomainPtr domain)
 {
@@ -99,15 +82,6 @@ wait_for_state(virDomainPtr domain, int wanted)
     for (i = 0; i < 200 && state_of(domain) != wanted; i++)
         g_usleep(25 * 1000);
     g_assert_cmpint(state_of(domain), ==, wanted);
-}
-
-static void
-expect_failure(const char *part)
-{
-    g_autofree char *reason = fixture_error();
-
-    if (!strstr(reason, part))
-        g_error("the reason '%s' does not say '%s'", reason, part);
 }
 
 static void
@@ -135,7 +109,7 @@ events_tell_each_step_in_order(void)
     virDomainPtr domain;
 
     forget_events();
-    domain = define("steps", NULL);
+    domain = fixture_define(conn, "steps", NULL);
     CHECK(virDomainCreate(domain));
     CHECK(virDomainSuspend(domain));
     CHECK(virDomainResume(domain));
@@ -148,7 +122,7 @@ events_tell_each_step_in_order(void)
 static void
 a_guest_that_powers_off_is_shut_off(void)
 {
-    virDomainPtr domain = define("poweroff", NULL);
+    virDomainPtr domain = fixture_define(conn, "poweroff", NULL);
 
     CHECK(virDomainCreate(domain));
     forget_events();
@@ -161,7 +135,7 @@ a_guest_that_powers_off_is_shut_off(void)
 static void
 a_guest_that_reboots_gets_a_new_id_and_keeps_its_devices(void)
 {
-    virDomainPtr domain = define("reboot", NULL);
+    virDomainPtr domain = fixture_define(conn, "reboot", NULL);
     g_autofree char *xml = NULL;
     virDomainPtr again;
     unsigned int id;
@@ -192,7 +166,7 @@ a_guest_that_reboots_gets_a_new_id_and_keeps_its_devices(void)
 static void
 what_follows_a_stop_can_be_changed_while_it_runs(void)
 {
-    virDomainPtr domain = define("action", NULL);
+    virDomainPtr domain = fixture_define(conn, "action", NULL);
 
     CHECK(virDomainCreate(domain));
     CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_REBOOT,
@@ -205,7 +179,7 @@ what_follows_a_stop_can_be_changed_while_it_runs(void)
 static void
 a_preserved_guest_is_shown_as_shut_down_until_destroyed(void)
 {
-    virDomainPtr domain = define("preserve", NULL);
+    virDomainPtr domain = fixture_define(conn, "preserve", NULL);
 
     CHECK(virDomainSetLifecycleAction(domain, VIR_DOMAIN_LIFECYCLE_POWEROFF,
                                       VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE, VIR_DOMAIN_AFFECT_CONFIG));
@@ -219,7 +193,7 @@ a_preserved_guest_is_shown_as_shut_down_until_destroyed(void)
 static void
 reset_starts_a_new_guest_at_once(void)
 {
-    virDomainPtr domain = define("reset", NULL);
+    virDomainPtr domain = fixture_define(conn, "reset", NULL);
     unsigned int id;
     virDomainPtr again;
 
@@ -278,9 +252,9 @@ a_failed_start_leaves_nothing_and_says_why(void)
 
     g_assert_nonnull(domain);
     g_assert_cmpint(virDomainCreate(domain), <, 0);
-    expect_failure("bad");
+    fixture_expect_failure("bad");
     g_assert_cmpint(virDomainCreate(domain), <, 0);
-    expect_failure("no-such-kernel");
+    fixture_expect_failure("no-such-kernel");
     g_assert_cmpint(state_of(domain), ==, VIR_DOMAIN_SHUTOFF);
     g_assert_false(exists("run/bad.xml"));
     undefine(domain);
@@ -290,19 +264,20 @@ static void
 missing_images_and_too_much_memory_fail_whole(void)
 {
     virDomainPtr domain =
-        define("image", "<disk type='file'><driver name='qemu' type='raw'/>"
-                        "<source file='/no/such/image'/><target dev='xvda' bus='xen'/></disk>");
+        fixture_define(conn, "image",
+                       "<disk type='file'><driver name='qemu' type='raw'/>"
+                       "<source file='/no/such/image'/><target dev='xvda' bus='xen'/></disk>");
 
     g_assert_cmpint(virDomainCreate(domain), <, 0);
-    expect_failure("/no/such/image");
+    fixture_expect_failure("/no/such/image");
     g_assert_cmpint(virDomainIsActive(domain), ==, 0);
     undefine(domain);
 
-    domain = define("huge", NULL);
+    domain = fixture_define(conn, "huge", NULL);
     CHECK(virDomainSetMaxMemory(domain, 64UL * 1024 * 1024));
     CHECK(virDomainSetMemoryFlags(domain, 64UL * 1024 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
     g_assert_cmpint(virDomainCreate(domain), <, 0);
-    expect_failure("emory");
+    fixture_expect_failure("emory");
     undefine(domain);
 }
 
@@ -311,7 +286,7 @@ missing_images_and_too_much_memory_fail_whole(void)
 static void
 rename_moves_the_file_and_the_autostart_link(void)
 {
-    virDomainPtr domain = define("old", NULL);
+    virDomainPtr domain = fixture_define(conn, "old", NULL);
 
     CHECK(virDomainSetAutostart(domain, 1));
     CHECK(virDomainRename(domain, "new", 0));
@@ -324,7 +299,7 @@ rename_moves_the_file_and_the_autostart_link(void)
     g_assert_nonnull(domain);
     CHECK(virDomainCreate(domain));
     g_assert_cmpint(virDomainRename(domain, "newer", 0), <, 0);
-    expect_failure("running");
+    fixture_expect_failure("running");
     undefine(domain);
     g_assert_false(exists("etc/autostart/new.xml"));
 }
@@ -332,27 +307,27 @@ rename_moves_the_file_and_the_autostart_link(void)
 static void
 two_domains_of_one_name_or_uuid_are_refused(void)
 {
-    virDomainPtr domain = define("twin", NULL);
+    virDomainPtr domain = fixture_define(conn, "twin", NULL);
     g_autofree char *xml = fixture_domain_xml("twin", NULL);
     g_autofree char *other = NULL;
     char uuid[VIR_UUID_STRING_BUFLEN];
 
     g_assert_null(virDomainDefineXML(conn, xml));
-    expect_failure("twin");
+    fixture_expect_failure("twin");
     CHECK(virDomainGetUUIDString(domain, uuid));
     other =
         g_strdup_printf("<domain type='xen'><name>other</name><uuid>%s</uuid><memory unit='MiB'>64</memory>"
                         "<os><type>linux</type></os></domain>",
                         uuid);
     g_assert_null(virDomainDefineXML(conn, other));
-    expect_failure("twin");
+    fixture_expect_failure("twin");
     undefine(domain);
 }
 
 static void
 metadata_title_and_description_are_kept(void)
 {
-    virDomainPtr domain = define("meta", NULL);
+    virDomainPtr domain = fixture_define(conn, "meta", NULL);
     g_autofree char *title = NULL;
 
     CHECK(virDomainCreate(domain));
@@ -372,11 +347,11 @@ domain_0_is_shown_and_left_alone(void)
     g_assert_nonnull(host);
     g_assert_cmpstr(virDomainGetName(host), ==, "Domain-0");
     g_assert_cmpint(virDomainDestroy(host), <, 0);
-    expect_failure("host");
+    fixture_expect_failure("host");
     g_assert_cmpint(virDomainSuspend(host), <, 0);
-    expect_failure("host");
+    fixture_expect_failure("host");
     g_assert_cmpint(virDomainUndefine(host), <, 0);
-    expect_failure("Domain-0");
+    fixture_expect_failure("Domain-0");
     g_assert_null(virDomainDefineXML(conn, "<domain type='xen'><name>Domain-0</name><memory>65536</memory>"
                                            "<os><type>linux</type></os></domain>"));
     virResetLastError();
@@ -388,7 +363,7 @@ domain_0_is_shown_and_left_alone(void)
 static void
 vcpus_change_live_and_in_the_definition(void)
 {
-    virDomainPtr domain = define("vcpus", NULL);
+    virDomainPtr domain = fixture_define(conn, "vcpus", NULL);
     unsigned char map = 0x02;
     unsigned char maps[4];
 
@@ -397,11 +372,11 @@ vcpus_change_live_and_in_the_definition(void)
     g_assert_cmpint(virDomainGetVcpusFlags(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 4);
     g_assert_cmpint(virDomainGetVcpusFlags(domain, VIR_DOMAIN_AFFECT_CONFIG), ==, 2);
     g_assert_cmpint(virDomainSetVcpus(domain, 5), <, 0);
-    expect_failure("vcpus");
+    fixture_expect_failure("vcpus");
     CHECK(virDomainSetVcpu(domain, "3", 0, VIR_DOMAIN_AFFECT_LIVE));
     g_assert_cmpint(virDomainGetVcpusFlags(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 3);
     g_assert_cmpint(virDomainSetVcpu(domain, "0", 0, VIR_DOMAIN_AFFECT_LIVE), <, 0);
-    expect_failure("vCPU 0");
+    fixture_expect_failure("vCPU 0");
 
     CHECK(virDomainPinVcpuFlags(domain, 1, &map, 1, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
     g_assert_cmpint(virDomainGetVcpuPinInfo(domain, 4, maps, 1, VIR_DOMAIN_AFFECT_CONFIG), ==, 4);
@@ -413,14 +388,14 @@ vcpus_change_live_and_in_the_definition(void)
 static void
 memory_goes_down_and_up_within_its_limit(void)
 {
-    virDomainPtr domain = define("memory", NULL);
+    virDomainPtr domain = fixture_define(conn, "memory", NULL);
     virDomainMemoryStatStruct stats[VIR_DOMAIN_MEMORY_STAT_NR];
     g_autofree char *xml = NULL;
 
     CHECK(virDomainCreate(domain));
     CHECK(virDomainSetMemory(domain, 32 * 1024));
     g_assert_cmpint(virDomainSetMemory(domain, 128 * 1024), <, 0);
-    expect_failure("65536");
+    fixture_expect_failure("65536");
     CHECK(virDomainSetMemoryFlags(domain, 48 * 1024, VIR_DOMAIN_AFFECT_CONFIG));
     xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
     g_assert_nonnull(strstr(xml, "<currentMemory unit='KiB'>49152</currentMemory>"));
@@ -432,7 +407,7 @@ memory_goes_down_and_up_within_its_limit(void)
 static void
 weight_and_cap_survive_a_restart(void)
 {
-    virDomainPtr domain = define("sched", NULL);
+    virDomainPtr domain = fixture_define(conn, "sched", NULL);
     virTypedParameterPtr params = NULL;
     int nparams = 0;
     int max = 0;
@@ -463,7 +438,7 @@ save_and_restore_bring_the_same_domain_back(void)
 {
     g_autofree char *path = g_build_filename(fixture_root(), "image.save", NULL);
     g_autofree char *xml = NULL;
-    virDomainPtr domain = define("save", NULL);
+    virDomainPtr domain = fixture_define(conn, "save", NULL);
 
     CHECK(virDomainCreate(domain));
     CHECK(virDomainSave(domain, path));
@@ -493,7 +468,7 @@ another_definition_in_an_image_must_be_the_same_guest(void)
     g_autofree char *changed = NULL;
     g_autofree char *again = NULL;
     g_auto(GStrv) parts = NULL;
-    virDomainPtr domain = define("edit", NULL);
+    virDomainPtr domain = fixture_define(conn, "edit", NULL);
 
     CHECK(virDomainCreate(domain));
     CHECK(virDomainSave(domain, path));
@@ -521,14 +496,14 @@ a_damaged_image_is_refused_and_starts_nothing(void)
 
     g_assert_true(g_file_set_contents(path, "This is no saved domain, whatever its name says.\n", -1, NULL));
     g_assert_cmpint(virDomainRestore(conn, path), <, 0);
-    expect_failure("damaged.save");
+    fixture_expect_failure("damaged.save");
     g_assert_cmpint(virConnectNumOfDomains(conn), ==, 1);
 }
 
 static void
 managed_save_is_taken_up_by_the_next_start(void)
 {
-    virDomainPtr domain = define("managed", NULL);
+    virDomainPtr domain = fixture_define(conn, "managed", NULL);
     g_autofree char *xml = NULL;
 
     CHECK(virDomainCreate(domain));
@@ -538,7 +513,7 @@ managed_save_is_taken_up_by_the_next_start(void)
     xml = virDomainManagedSaveGetXMLDesc(domain, 0);
     g_assert_nonnull(xml);
     g_assert_cmpint(virDomainUndefine(domain), <, 0);
-    expect_failure("managed save");
+    fixture_expect_failure("managed save");
     CHECK(virDomainCreate(domain));
     g_assert_cmpint(virDomainHasManagedSaveImage(domain, 0), ==, 0);
     g_assert_false(exists("lib/save/managed.save"));
@@ -554,18 +529,18 @@ static void
 a_dump_that_fails_leaves_the_guest_and_no_file(void)
 {
     g_autofree char *path = g_build_filename(fixture_root(), "core", NULL);
-    virDomainPtr domain = define("dump", NULL);
+    virDomainPtr domain = fixture_define(conn, "dump", NULL);
 
     /* A pretend guest never tells where its memory is, so its dump cannot succeed. */
     CHECK(virDomainCreate(domain));
     g_assert_cmpint(virDomainCoreDump(domain, path, VIR_DUMP_CRASH), <, 0);
-    expect_failure("dump");
+    fixture_expect_failure("dump");
     g_assert_cmpint(state_of(domain), ==, VIR_DOMAIN_RUNNING);
     g_assert_false(exists("core"));
     g_assert_false(exists("core.partial"));
     g_assert_cmpint(virDomainCoreDumpWithFormat(domain, path, VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB, 0), <,
                     0);
-    expect_failure("raw");
+    fixture_expect_failure("raw");
     undefine(domain);
 }
 
@@ -573,7 +548,7 @@ static void
 a_finished_job_can_be_asked_about(void)
 {
     g_autofree char *path = g_build_filename(fixture_root(), "job.save", NULL);
-    virDomainPtr domain = define("job", NULL);
+    virDomainPtr domain = fixture_define(conn, "job", NULL);
     virTypedParameterPtr params = NULL;
     int nparams = 0;
     int type = -1;
@@ -584,7 +559,7 @@ a_finished_job_can_be_asked_about(void)
     CHECK(virDomainGetJobInfo(domain, &info));
     g_assert_cmpint(info.type, ==, VIR_DOMAIN_JOB_NONE);
     g_assert_cmpint(virDomainAbortJob(domain), <, 0);
-    expect_failure("no job");
+    fixture_expect_failure("no job");
     CHECK(virDomainSave(domain, path));
     CHECK(virDomainGetJobStats(domain, &type, &params, &nparams, VIR_DOMAIN_JOB_STATS_COMPLETED));
     g_assert_cmpint(type, ==, VIR_DOMAIN_JOB_COMPLETED);
@@ -617,7 +592,7 @@ statistics_hold_every_group(void)
     size_t i;
 
     g_assert_true(g_file_set_contents(image, zeros, 1024 * 1024, NULL));
-    domain = define("stats", devices);
+    domain = fixture_define(conn, "stats", devices);
     CHECK(virDomainCreate(domain));
     list[0] = domain;
     list[1] = NULL;
@@ -634,7 +609,7 @@ statistics_hold_every_group(void)
     CHECK(virDomainGetBlockInfo(domain, "xvda", &info, 0));
     g_assert_cmpuint(info.capacity, ==, 2 * 1024 * 1024);
     g_assert_cmpint(virDomainBlockResize(domain, "xvda", 1024, 0), <, 0);
-    expect_failure("smaller");
+    fixture_expect_failure("smaller");
     CHECK(virDomainInterfaceStats(domain, "00:16:3e:00:00:02", &nic, sizeof(nic)));
     undefine(domain);
 }
@@ -642,7 +617,8 @@ statistics_hold_every_group(void)
 static void
 bandwidth_is_set_live_and_in_the_definition(void)
 {
-    virDomainPtr domain = define("rate", "<interface type='bridge'><mac address='00:16:3e:00:00:03'/>"
+    virDomainPtr domain = fixture_define(conn, "rate",
+                                         "<interface type='bridge'><mac address='00:16:3e:00:00:03'/>"
                                          "<source bridge='br0'/></interface>");
     virTypedParameter read[7];
     virTypedParameterPtr params = NULL;
@@ -684,7 +660,7 @@ the_node_tells_what_the_hypervisor_knows(void)
     free(map);
     CHECK(virNodeGetCPUStats(conn, VIR_NODE_CPU_STATS_ALL_CPUS, cpu, &count, 0));
     g_assert_cmpint(virNodeGetCPUStats(conn, 1000, cpu, &count, 0), <, 0);
-    expect_failure("1000");
+    fixture_expect_failure("1000");
     count = 8;
     CHECK(virNodeGetMemoryStats(conn, VIR_NODE_MEMORY_STATS_ALL_CELLS, memory, &count, 0));
     g_assert_cmpuint(memory[0].value, ==, info.memory);
@@ -730,7 +706,7 @@ race(gpointer data)
 static void
 clients_that_race_for_one_domain_end_whole(void)
 {
-    virDomainPtr domain = define("race", NULL);
+    virDomainPtr domain = fixture_define(conn, "race", NULL);
     GThread *threads[RACERS];
     size_t i;
 

@@ -29,12 +29,6 @@ static struct {
     GSocketService *service;
 } qemu = {.client = -1};
 
-#define CHECK(call)                                             \
-    do {                                                        \
-        if ((call) < 0)                                         \
-            g_error("%s: %s", #call, virGetLastErrorMessage()); \
-    } while (0)
-
 /* Takes a line, and a descriptor that came with it. */
 static char *
 take_line(GSocket *socket, GString *pending)
@@ -170,15 +164,6 @@ expect_heard(const char *text)
     g_mutex_unlock(&qemu.lock);
 }
 
-static void
-expect_failure(const char *part)
-{
-    g_autofree char *reason = fixture_error();
-
-    if (!strstr(reason, part))
-        g_error("the reason does not say '%s': %s", part, reason);
-}
-
 /* A domain "box" with a frame buffer and a disk, with @iotune in it. */
 static virDomainPtr
 define(const char *iotune)
@@ -188,22 +173,9 @@ define(const char *iotune)
         g_strdup_printf("<disk type='file'><driver name='qemu' type='raw'/><source file='%s'/>"
                         "<target dev='xvda' bus='xen'/>%s</disk><graphics type='vnc' autoport='yes'/>",
                         image, iotune);
-    g_autofree char *xml = fixture_domain_xml("box", devices);
-    virDomainPtr domain = virDomainDefineXML(conn, xml);
 
     g_assert_true(g_file_set_contents(image, "data", -1, NULL));
-    if (!domain)
-        g_error("%s", virGetLastErrorMessage());
-    return domain;
-}
-
-static void
-undefine(virDomainPtr domain)
-{
-    if (virDomainIsActive(domain) == 1)
-        CHECK(virDomainDestroy(domain));
-    CHECK(virDomainUndefine(domain));
-    virDomainFree(domain);
+    return fixture_define(conn, "box", devices);
 }
 
 static void
@@ -216,7 +188,7 @@ limits_are_told_before_the_guest_runs(void)
     expect_heard(
         "{\"execute\":\"block_set_io_throttle\",\"arguments\":{\"id\":\"/machine/unattached/device[2]\","
         "\"bps\":1000000,\"bps_rd\":0,\"bps_wr\":0,\"iops\":0,\"iops_rd\":0,\"iops_wr\":20}}");
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -247,7 +219,7 @@ limits_change_live_and_in_the_definition(void)
     g_assert_cmpuint(value, ==, 1000000);
     virTypedParamsClear(read, nparams);
     virTypedParamsFree(params, 1);
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -273,10 +245,10 @@ limits_that_contradict_are_refused(void)
         CHECK(virTypedParamsAddULLong(&params, &nparams, &max, cases[i].limits[1], 20));
         g_assert_cmpint(virDomainSetBlockIoTune(domain, "xvda", params, nparams, VIR_DOMAIN_AFFECT_CONFIG), <,
                         0);
-        expect_failure(cases[i].reason);
+        fixture_expect_failure(cases[i].reason);
         virTypedParamsFree(params, nparams);
     }
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -295,13 +267,13 @@ a_qemu_that_misbehaves_fails_the_start_whole(void)
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         qemu.behavior = cases[i].behavior;
         g_assert_cmpint(virDomainCreate(domain), <, 0);
-        expect_failure(cases[i].reason);
+        fixture_expect_failure(cases[i].reason);
         g_assert_cmpint(virDomainIsActive(domain), ==, 0);
         g_assert_cmpint(virConnectNumOfDomains(conn), ==, 1);
     }
     qemu.behavior = GOOD;
     CHECK(virDomainCreate(domain));
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -316,8 +288,8 @@ keys_are_sent_by_number(void)
                  "{\"type\":\"number\",\"data\":211}],\"hold-time\":50");
     keys[0] = 60000;
     g_assert_cmpint(virDomainSendKey(domain, VIR_KEYCODE_SET_LINUX, 50, keys, 1, 0), <, 0);
-    expect_failure("60000");
-    undefine(domain);
+    fixture_expect_failure("60000");
+    fixture_undefine(domain);
 }
 
 static void
@@ -341,9 +313,9 @@ the_picture_comes_through_the_stream(void)
 
     stream = virStreamNew(conn, 0);
     g_assert_null(virDomainScreenshot(domain, stream, 1, 0));
-    expect_failure("one screen");
+    fixture_expect_failure("one screen");
     virStreamFree(stream);
-    undefine(domain);
+    fixture_undefine(domain);
 }
 
 static void
@@ -362,8 +334,8 @@ a_viewer_is_connected_to_the_screen(void)
     g_assert_cmpstr(buffer, ==, "RFB");
     close(fd);
     g_assert_cmpint(virDomainOpenGraphicsFD(domain, 7, 0), <, 0);
-    expect_failure("number 7");
-    undefine(domain);
+    fixture_expect_failure("number 7");
+    fixture_undefine(domain);
 }
 
 static void
