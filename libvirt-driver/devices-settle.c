@@ -22,18 +22,25 @@
 
 VIR_LOG_INIT("serai.devices-settle");
 
-static bool
-isNet(const SeraiDevice *device, const virDomainNetDef *net)
+/* GEqualFunc of a SeraiDevice and a virDomainNetDef. */
+static gboolean
+isNet(gconstpointer a, gconstpointer b)
 {
+    const SeraiDevice *device = a;
+    const virDomainNetDef *net = b;
     char mac[VIR_MAC_STRING_BUFLEN];
 
     return device->kind == SERAI_DEVICE_NIC && device->nic.mac &&
            STRCASEEQ(device->nic.mac, virMacAddrFormat(&net->mac, mac));
 }
 
-static bool
-isDisk(const SeraiDevice *device, const virDomainDiskDef *disk)
+/* GEqualFunc of a SeraiDevice and a virDomainDiskDef. */
+static gboolean
+isDisk(gconstpointer a, gconstpointer b)
 {
+    const SeraiDevice *device = a;
+    const virDomainDiskDef *disk = b;
+
     return device->kind == SERAI_DEVICE_DISK && STREQ_NULLABLE(device->disk.target, disk->dst);
 }
 
@@ -70,30 +77,6 @@ takeAway(virDomainObj *vm, const SeraiDevice *device)
              vm->def->name);
     if (!serai_domain_detach_device_sync(XEN_PRIVATE(vm)->domain, device, SERAI_DETACH_NONE, NULL, &error))
         VIR_WARN("%s", error->message);
-}
-
-static bool
-hasDisk(const GPtrArray *devices, const virDomainDiskDef *disk)
-{
-    guint i;
-
-    for (i = 0; i < devices->len; i++) {
-        if (isDisk(g_ptr_array_index(devices, i), disk))
-            return true;
-    }
-    return false;
-}
-
-static bool
-hasNet(const GPtrArray *devices, const virDomainNetDef *net)
-{
-    guint i;
-
-    for (i = 0; i < devices->len; i++) {
-        if (isNet(g_ptr_array_index(devices, i), net))
-            return true;
-    }
-    return false;
 }
 
 static void
@@ -142,11 +125,11 @@ xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
             takeAway(vm, device);
     }
     for (i = vm->def->ndisks; i-- > 0;) {
-        if (!hasDisk(devices, vm->def->disks[i]))
+        if (!g_ptr_array_find_with_equal_func(devices, vm->def->disks[i], isDisk, NULL))
             forgetDisk(driver, vm, i);
     }
     for (i = vm->def->nnets; i-- > 0;) {
-        if (!hasNet(devices, vm->def->nets[i]))
+        if (!g_ptr_array_find_with_equal_func(devices, vm->def->nets[i], isNet, NULL))
             forgetNet(driver, vm, i);
     }
 }

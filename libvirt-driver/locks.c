@@ -12,6 +12,7 @@
 #include "locks.h"
 
 #include "locking/domain_lock.h"
+#include "virhashcode.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
@@ -25,12 +26,7 @@ VIR_LOG_INIT("serai.locks");
 static pid_t
 ownerOf(const unsigned char *uuid)
 {
-    guint32 hash = 2166136261U;
-    size_t i;
-
-    for (i = 0; i < VIR_UUID_BUFLEN; i++)
-        hash = (hash ^ uuid[i]) * 16777619U;
-    return XEN_LOCK_OWNERS | (hash & (XEN_LOCK_OWNERS - 1));
+    return XEN_LOCK_OWNERS | (virHashCodeGen(uuid, VIR_UUID_BUFLEN, 0) & (XEN_LOCK_OWNERS - 1));
 }
 
 static void
