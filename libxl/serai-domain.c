@@ -592,16 +592,16 @@ serai_domain_set_memory_target(SeraiDomain *domain, guint64 kib, GError **error)
     return named(domain, write_control(domain, error, "memory/target", value), error);
 }
 
-/* Whether the hypervisor's limit may become @kib: what a domain has cannot be taken away. */
+/* The hypervisor's limit becomes @kib; what a domain has cannot be taken away. */
 static gboolean
-check_limit(SeraiDomain *domain, guint64 kib, GError **error)
+set_limit(SeraiDomain *domain, guint64 kib, GError **error)
 {
     xen_domctl_getdomaininfo_t info;
 
     if (!serai_domain_raw_info(domain, &info, error))
         return FALSE;
     if (kib >= info.tot_pages << 2)
-        return TRUE;
+        return serai_hv_max_mem(domain->host->hv, domain->domid, kib + SERAI_SLACK_KIB, error);
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
                 _("The domain has %lu KiB of memory; its maximum cannot be below."),
                 (unsigned long)info.tot_pages << 2);
@@ -614,19 +614,14 @@ serai_domain_set_memory_max(SeraiDomain *domain, guint64 kib, GError **error)
     g_autofree char *value = g_strdup_printf("%" G_GUINT64_FORMAT, kib & ~(guint64)3);
 
     return named(domain,
-                 check_limit(domain, kib, error) &&
-                     serai_hv_max_mem(domain->host->hv, domain->domid, kib + SERAI_SLACK_KIB, error) &&
-                     write_control(domain, error, "memory/static-max", value),
+                 set_limit(domain, kib, error) && write_control(domain, error, "memory/static-max", value),
                  error);
 }
 
 gboolean
 serai_domain_set_memory_limit(SeraiDomain *domain, guint64 kib, GError **error)
 {
-    return named(domain,
-                 check_limit(domain, kib, error) &&
-                     serai_hv_max_mem(domain->host->hv, domain->domid, kib + SERAI_SLACK_KIB, error),
-                 error);
+    return named(domain, set_limit(domain, kib, error), error);
 }
 
 gboolean

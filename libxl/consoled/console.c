@@ -146,12 +146,17 @@ open_pty(Console *c)
     return TRUE;
 }
 
+/* Tells the store where the user's end is. */
 static void
-announce(Console *c, const char *where)
+announce(Console *c)
 {
     g_autofree char *node = g_strdup_printf("%s/tty", c->path);
+    char tty[64];
 
-    serai_store_write(c->daemon->store, NULL, node, "%s", where);
+    if (c->socket_path)
+        serai_store_write(c->daemon->store, NULL, node, "%s", c->socket_path);
+    else if (ptsname_r(c->master, tty, sizeof(tty)) == 0)
+        serai_store_write(c->daemon->store, NULL, node, "%s", tty);
 }
 
 static gboolean
@@ -484,16 +489,15 @@ Console *
 console_adopt(Daemon *daemon, guint domid)
 {
     Console *c = console_new(daemon, domid, 0);
-    char tty[64];
 
     c->adopted = TRUE;
     c->path = g_strdup_printf("/local/domain/%u/console", domid);
     /* Who has the event channel serves it, so that Xen's own daemon may run as well. */
-    if (!open_keep(c) || !connect_guest(c) || !open_pty(c) || ptsname_r(c->master, tty, sizeof(tty))) {
+    if (!open_keep(c) || !connect_guest(c) || !open_pty(c)) {
         console_free(c);
         return NULL;
     }
-    announce(c, tty);
+    announce(c);
     console_event(c);
     return c;
 }
@@ -504,7 +508,6 @@ console_open(Daemon *daemon, guint domid, guint id)
     g_autofree char *log = serai_store_read(daemon->store, "/serai/console/%u/%u/log", domid, id);
     gboolean append = serai_store_read_number(daemon->store, 0, "/serai/console/%u/%u/append", domid, id);
     g_autofree char *entry = NULL, *opened = NULL;
-    char tty[64];
     Console *c = console_new(daemon, domid, id);
 
     c->path = serai_store_read(daemon->store, "/serai/console/%u/%u/path", domid, id);
@@ -525,10 +528,7 @@ console_open(Daemon *daemon, guint domid, guint id)
         log_open(&c->log, log, append || opened);
     if (!opened)
         serai_store_write(daemon->store, NULL, entry, "1");
-    if (!c->socket_path && ptsname_r(c->master, tty, sizeof(tty)) == 0)
-        announce(c, tty);
-    else if (c->socket_path)
-        announce(c, c->socket_path);
+    announce(c);
     if (c->backend) {
         g_autofree char *state = g_strdup_printf("%s/state", c->path);
 
