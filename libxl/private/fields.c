@@ -106,16 +106,23 @@ serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, G
     }
 }
 
-/* GLib returns a string and sets an error for a bad escape; such a string is not taken. */
+/* Whether every backslash begins an escape that key files have (g_key_file_get_string). */
+static gboolean
+escapes_are_whole(const char *text)
+{
+    for (const char *at = text; (at = strchr(at, '\\')); at += 2)
+        if (!at[1] || !strchr("sntr\\", at[1]))
+            return FALSE;
+    return TRUE;
+}
+
+/* GLib sets an error over another for two bad escapes in one value, and warns of it: it gets to see none. */
 static char *
 get_string(GKeyFile *file, const char *group, const char *key)
 {
-    g_autoptr(GError) local = NULL;
-    char *text = g_key_file_get_string(file, group, key, &local);
+    g_autofree char *raw = g_key_file_get_value(file, group, key, NULL);
 
-    if (local)
-        g_clear_pointer(&text, g_free);
-    return text;
+    return raw && escapes_are_whole(raw) ? g_key_file_get_string(file, group, key, NULL) : NULL;
 }
 
 static gboolean

@@ -156,6 +156,29 @@ damaged_text_does_no_harm(void)
     }
 }
 
+/* Two bad escapes in one value, the second at its end: GLib would set one error over the other and warn. */
+static void
+bad_escapes_are_refused_in_silence(void)
+{
+    static const char *const names[] = {"\\q\\", "\\q\\q", "\\", "a\\"};
+
+    for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(SeraiConfig) config = full();
+        g_autofree char *text = serai_config_to_data(config);
+        g_autofree char *to = g_strdup_printf("=%s\n", names[i]);
+        g_auto(GStrv) parts = NULL;
+        g_autofree char *spoilt = NULL;
+        g_autoptr(GError) error = NULL;
+
+        parts = g_strsplit(text, "=näme with = and [brackets]\\\\\n", 2);
+        spoilt = g_strjoinv(to, parts);
+
+        g_assert_cmpuint(g_strv_length(parts), ==, 2);
+        g_assert_null(serai_config_from_data(spoilt, &error));
+        g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -165,5 +188,6 @@ main(int argc, char **argv)
                     disk_names_have_the_numbers_of_the_interface);
     g_test_add_func("/libxl/config/what_cannot_be_is_refused", what_cannot_be_is_refused);
     g_test_add_func("/libxl/config/damaged_text_does_no_harm", damaged_text_does_no_harm);
+    g_test_add_func("/libxl/config/bad_escapes_are_refused_in_silence", bad_escapes_are_refused_in_silence);
     return g_test_run();
 }
