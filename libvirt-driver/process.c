@@ -90,15 +90,13 @@ release(xenDriver *driver, virDomainObj *vm)
 }
 
 static int
-acquire(xenDriver *driver, virDomainObj *vm)
+acquire(xenDriver *driver, virDomainObj *vm, bool restored)
 {
     virErrorPtr error;
     size_t i;
 
-    for (i = 0; i < vm->def->ndisks; i++) {
-        if (virDomainDiskTranslateSourcePool(vm->def->disks[i]) < 0)
-            return -1;
-    }
+    if (xenDisksFind(driver, vm, restored) < 0)
+        return -1;
     for (i = 0; i < vm->def->nchannels; i++)
         nameSocket(driver, vm, vm->def->channels[i]);
     for (i = 0; i < vm->def->nnets; i++) {
@@ -311,7 +309,7 @@ xenProcessStart(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, int res
     }
     if (virDomainObjSetDefTransient(driver->xmlopt, vm, NULL) < 0)
         return -1;
-    if (acquire(driver, vm) < 0)
+    if (acquire(driver, vm, restoreFd >= 0) < 0)
         goto forget;
     if (launch(driver, vm, restoreFd, flags) < 0)
         goto release;

@@ -35,6 +35,12 @@ void xenProcessReconcile(xenDriver *driver, virDomainObj *vm);
 void xenProcessReconnectAll(xenDriver *driver);
 void xenProcessAutostartAll(xenDriver *driver);
 
+/*
+ * Looks up the volumes of pools, and drops what is not there and need not be (<source startupPolicy=>), with
+ * an event; @restored when the guest comes from an image.  process-disk.c
+ */
+int xenDisksFind(xenDriver *driver, virDomainObj *vm, bool restored);
+
 /* Connects one NIC to what libvirt has for it, around attaching it.  process-net.c */
 int xenNetAcquire(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 void xenNetRelease(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);

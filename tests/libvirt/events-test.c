@@ -107,6 +107,16 @@ on_job(virConnectPtr c, virDomainPtr domain, virTypedParameterPtr params, int co
     note("job %s %d %d;", virDomainGetName(domain), operation, success);
 }
 
+static void
+on_disk_change(virConnectPtr c, virDomainPtr domain, const char *old, const char *new, const char *alias,
+               int reason, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("disk %s %s %s %s %d;", virDomainGetName(domain), old ? strrchr(old, '/') + 1 : "-",
+         new ? strrchr(new, '/') + 1 : "-", alias, reason);
+}
+
 /* The driver's host, as a signal of it passes by. */
 static gboolean
 on_death(GSignalInvocationHint *hint, guint count, const GValue *values, gpointer data)
@@ -178,6 +188,44 @@ the_end_of_a_job_is_told(void)
     fixture_undefine(domain);
 }
 
+/* A disk and a disc that are not there, with each policy. */
+static void
+an_optional_disk_may_be_missing(void)
+{
+    static const char format[] =
+        "<disk type='file'><source file='%s/gone.img' startupPolicy='%s'/>"
+        "<target dev='xvdb' bus='xen'/></disk>"
+        "<disk type='file' device='cdrom'><source file='%s/gone.iso' startupPolicy='%s'/>"
+        "<target dev='xvdc' bus='xen'/></disk>";
+    static const char *const refused[][2] = {{"mandatory", "optional"}, {"optional", "requisite"}};
+    const char *root = fixture_root();
+    g_autofree char *optional = g_strdup_printf(format, root, "optional", root, "optional");
+    g_autofree char *live = NULL;
+    g_autofree char *inactive = NULL;
+    virDomainPtr domain;
+
+    for (guint i = 0; i < G_N_ELEMENTS(refused); i++) {
+        g_autofree char *devices = g_strdup_printf(format, root, refused[i][0], root, refused[i][1]);
+
+        domain = fixture_define(conn, "refused", devices);
+        g_assert_cmpint(virDomainCreate(domain), <, 0);
+        fixture_expect_failure(i == 0 ? "gone.img" : "gone.iso");
+        fixture_undefine(domain);
+    }
+    forget();
+    domain = start("without", optional);
+    expect("disk without gone.iso - disk-xvdc 0;");
+    expect("disk without gone.img - disk-xvdb 1;");
+    live = virDomainGetXMLDesc(domain, 0);
+    g_assert_null(strstr(live, "gone"));
+    g_assert_null(strstr(live, "xvdb"));
+    g_assert_nonnull(strstr(live, "xvdc"));
+    inactive = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_assert_nonnull(strstr(inactive, "gone.img"));
+    g_assert_nonnull(strstr(inactive, "gone.iso"));
+    fixture_undefine(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -189,6 +237,7 @@ main(int argc, char **argv)
         {VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error_reason)},
         {VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, VIR_DOMAIN_EVENT_CALLBACK(on_control_error)},
         {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job)},
+        {VIR_DOMAIN_EVENT_ID_DISK_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_disk_change)},
     };
     int ids[G_N_ELEMENTS(events)];
     int result;
@@ -202,6 +251,7 @@ main(int argc, char **argv)
     }
     g_test_add_func("/libvirt/events/qemu-ends", a_qemu_that_ends_is_told);
     g_test_add_func("/libvirt/events/job-ends", the_end_of_a_job_is_told);
+    g_test_add_func("/libvirt/events/disk-is-missing", an_optional_disk_may_be_missing);
     result = g_test_run();
     for (i = 0; i < G_N_ELEMENTS(events); i++)
         virConnectDomainEventDeregisterAny(conn, ids[i]);
