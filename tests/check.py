@@ -282,9 +282,9 @@ class Checker:
             self.pytest('clients', 'tests/system/test_clients.py')
 
     def tier_devices(self):
-        """qcow2 disks, CD-ROMs and consoles of a guest on a host"""
+        """qcow2 disks, CD-ROMs, consoles and Open vSwitch of guests on a host"""
         if self.packaged('devices'):
-            self.pytest('devices', 'tests/system/test_devices.py')
+            self.pytest('devices', 'tests/system/test_devices.py', 'tests/system/test_ovs.py')
 
     def tier_kills(self):
         """libvirtd killed a hundred times in the middle of what it does, and nothing leaks"""

@@ -29,7 +29,8 @@ PACKAGES = [
     'grub-pc-bin', 'grub-efi-amd64-bin', 'grub2-common',
     # What the host is for.
     'libvirt-daemon-system', 'libvirt-daemon', 'libvirt-clients', 'libvirt-daemon-driver-xen',
-    'dnsmasq-base', 'bridge-utils', 'qemu-system-xen', 'qemu-utils', 'ovmf', 'libxml2-utils',
+    'dnsmasq-base', 'bridge-utils', 'openvswitch-switch', 'qemu-system-xen', 'qemu-utils', 'ovmf',
+    'libxml2-utils',
     # The peer, and what tests and benchmarks call.
     'xen-hypervisor-4.17-amd64', 'xen-utils-4.17', 'xenstore-utils', 'python3', 'python3-libvirt',
     'libgirepository-1.0-1', 'strace', 'fio', 'iperf3',
@@ -58,7 +59,7 @@ MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer', 
           'systemd-pcrphase-sysinit.service', 'systemd-repart.service', 'systemd-firstboot.service',
           'systemd-machine-id-commit.service', 'systemd-update-utmp.service', 'systemd-ask-password-console.path',
           'systemd-ask-password-wall.path', 'cryptsetup.target', 'veritysetup.target', 'integritysetup.target',
-          'systemd-ask-password-wall.service']
+          'systemd-ask-password-wall.service', 'openvswitch-switch.service', 'ovs-record-hostname.service']
 # Each is a process at every start of systemd.
 GENERATORS = ['bless-boot', 'getty', 'cryptsetup', 'debug', 'gpt-auto', 'hibernate-resume', 'integritysetup', 'rc-local',
               'run', 'system-update', 'sysv', 'veritysetup']
