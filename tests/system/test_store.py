@@ -264,11 +264,11 @@ def test_a_daemon_that_hangs_is_replaced(traffic):
 
 
 def test_guests_leave_nothing(store_host, traffic):
-    """A hostile guest's nodes below a backend's directory go too."""
+    """A hostile guest's nodes below dom0's directory of backends go too."""
     host = traffic
     number = host.run('xl domid by-xl').strip()
-    host.run(f'xenstore-write /local/domain/0/backend/vbd/{number}/hostile/a/b 1; '
-             f'xenstore-chmod /local/domain/0/backend/vbd/{number}/hostile n{number}; '
+    kind = '/local/domain/0/backend/hostile'
+    host.run(f'xenstore-write {kind}/{number}/a/b 1; xenstore-chmod {kind}/{number} n{number}; '
              f'xenstore-write /test/hostile/x 1; xenstore-chmod -r /test/hostile n{number}')
     host.run('xl destroy by-xl', timeout=300)
     host.run(f'for i in $(seq 60); do xenstore-ls -fp / | grep -E "/{number}[/ ]|[nrwb]{number}[,)]" || exit 0; '
