@@ -594,6 +594,15 @@ serai_devices_wait_gone(GPtrArray *devices, guint domid, gint64 timeout_us)
     return TRUE;
 }
 
+/* A frontend that never connected holds nothing and will not answer; one that is closed holds nothing any more. */
+static gboolean
+has_let_go(SeraiHost *host, const char *frontend_state)
+{
+    int state = serai_store_read_number(host->store, 0, "%s", frontend_state);
+
+    return state < XenbusStateInitialised || state == XenbusStateClosed;
+}
+
 gboolean
 serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint64 timeout_us,
                    GCancellable *cancellable, GError **error)
@@ -601,13 +610,13 @@ serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint
     g_autofree char *backend = serai_device_backend_path(domid, device);
     g_autofree char *frontend = serai_device_frontend_path(domid, device);
     g_autofree char *state_path = g_strdup_printf("%s/state", backend),
+                    *frontend_state = g_strdup_printf("%s/state", frontend),
                     *online = g_strdup_printf("%s/online", backend);
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_auto(SeraiWaiter) waiter = {0};
     gint64 deadline = g_get_monotonic_time() + timeout_us;
 
-    /* A frontend that never connected holds nothing and will not answer. */
-    if (serai_store_read_number(host->store, 0, "%s/state", frontend) < XenbusStateInitialised)
+    if (has_let_go(host, frontend_state))
         return TRUE;
     serai_waiter_init(&waiter, host->store);
     if (!serai_waiter_add(&waiter, state_path, error))
@@ -625,13 +634,18 @@ serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint
         if (!serai_waiter_wait(&waiter, deadline, cancellable, error))
             break;
     }
+    /* The backend's kernel closes after the guest; when it had done so before, it says so no second time. */
+    if (has_let_go(host, frontend_state)) {
+        g_clear_error(error);
+        return TRUE;
+    }
     if (error && *error && g_error_matches(*error, SERAI_ERROR, SERAI_ERROR_TIMED_OUT)) {
         g_clear_error(error);
         g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
                             _("The guest does not let go of the device; it is in use."));
     }
     /* As it was: the guest goes on using it. */
-    if (serai_store_read_number(host->store, 0, "%s/state", frontend) == XenbusStateConnected) {
+    if (serai_store_read_number(host->store, 0, "%s", frontend_state) == XenbusStateConnected) {
         serai_store_write(host->store, NULL, online, "1");
         serai_store_write(host->store, NULL, state_path, "%d", XenbusStateConnected);
     }

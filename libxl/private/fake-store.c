@@ -149,7 +149,19 @@ set_now(FakeStore *store, const char *path, const char *value)
     fire(store, path);
 }
 
-/* Backends of path ".../backend/KIND/DOMID/DEVID/state" step as soon as they are told to. */
+/* Whether the frontend of the backend whose state is @path has closed. */
+static gboolean
+frontend_is_closed(FakeStore *store, const char *path)
+{
+    g_autofree char *backend = g_path_get_dirname(path);
+    g_autofree char *link = g_strconcat(backend, "/frontend", NULL);
+    const char *frontend = g_tree_lookup(store->nodes, link);
+    g_autofree char *state = g_strconcat(frontend ? frontend : "", "/state", NULL);
+
+    return !g_strcmp0(g_tree_lookup(store->nodes, state), "6");
+}
+
+/* Backends of path ".../backend/KIND/DOMID/DEVID/state" step as soon as they are told to, and close once. */
 static void
 backend_reacts(FakeStore *store, const char *path)
 {
@@ -159,7 +171,7 @@ backend_reacts(FakeStore *store, const char *path)
         return;
     if (!strcmp(state, "1"))
         set_now(store, path, "2");
-    else if (!strcmp(state, "5"))
+    else if (!strcmp(state, "5") && !frontend_is_closed(store, path))
         set_now(store, path, "6");
 }
 

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <xen/io/xenbus.h>
 
 #define T(name, func) \
     g_test_add("/libxl/domain/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
@@ -412,33 +413,47 @@ devices_are_attached_changed_and_detached(Fixture *f, gconstpointer data G_GNUC_
     destroy(domain);
 }
 
-/* A process died after it had told the guest to let go of xvdb. */
+/*
+ * A process died after it had told the guest to let go of xvdb, which the guest had never taken, or has let go
+ * of meanwhile.
+ */
 static void
 detaching_that_was_cut_off_is_finished(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
+    static const int frontend_states[] = {XenbusStateInitialising, XenbusStateClosed};
+    const int devid = serai_disk_target_to_devid("xvdb");
     g_autoptr(SeraiDomain) domain = create(f);
     g_autoptr(SeraiDevice) disk = serai_device_new(SERAI_DEVICE_DISK);
-    g_autoptr(GPtrArray) before = NULL, between = NULL, after = NULL;
-    g_autofree char *online = NULL;
+    g_autoptr(GPtrArray) before = NULL;
+    g_autofree char *backend = NULL, *frontend = NULL;
     g_autoptr(GError) error = NULL;
 
     before = serai_domain_list_devices(domain, NULL);
     disk->disk.target = g_strdup("xvdb");
     disk->disk.path = g_strdup(f->config->kernel);
     disk->disk.readonly = TRUE;
-    g_assert_true(serai_domain_attach_device_sync(domain, disk, NULL, &error));
+    backend = g_strdup_printf("/local/domain/0/backend/vbd/%u/%d", serai_domain_get_id(domain), devid);
+    frontend = g_strdup_printf("/local/domain/%u/device/vbd/%d", serai_domain_get_id(domain), devid);
+    for (guint i = 0; i < G_N_ELEMENTS(frontend_states); i++) {
+        g_autoptr(GPtrArray) between = NULL, after = NULL;
+        g_autofree char *online = g_strdup_printf("%s/online", backend);
+        g_autofree char *frontend_state = g_strdup_printf("%s/state", frontend);
+        g_autofree char *backend_state = g_strdup_printf("%s/state", backend);
+        const char *const states[] = {frontend_state, backend_state};
 
-    g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
-    between = serai_domain_list_devices(domain, NULL);
-    g_assert_cmpuint(between->len, ==, before->len + 1);
+        g_assert_true(serai_domain_attach_device_sync(domain, disk, NULL, &error));
+        g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
+        between = serai_domain_list_devices(domain, NULL);
+        g_assert_cmpuint(between->len, ==, before->len + 1);
 
-    online = g_strdup_printf("/local/domain/0/backend/vbd/%u/%d/online", serai_domain_get_id(domain),
-                             serai_disk_target_to_devid("xvdb"));
-    g_assert_true(serai_store_write(f->host->store, NULL, online, "0"));
-    g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
-    g_assert_no_error(error);
-    after = serai_domain_list_devices(domain, NULL);
-    g_assert_cmpuint(after->len, ==, before->len);
+        g_assert_true(serai_store_write(f->host->store, NULL, online, "0"));
+        for (guint k = 0; k < G_N_ELEMENTS(states); k++)
+            g_assert_true(serai_store_write(f->host->store, NULL, states[k], "%d", frontend_states[i]));
+        g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
+        g_assert_no_error(error);
+        after = serai_domain_list_devices(domain, NULL);
+        g_assert_cmpuint(after->len, ==, before->len);
+    }
     destroy(domain);
 }
 
