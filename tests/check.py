@@ -248,7 +248,7 @@ class Checker:
         """the store on hosts, Serai's and Debian's Xen: killed under traffic; 200 domains come and go"""
         if self.packaged('store') and self.plain('store'):
             os.environ.setdefault('STORE_CYCLES', '200')
-            for peer in ((), ('--peer=hypervisor',)):
+            for peer in ((), ('--peer=hypervisor', '--cpus=2')):
                 self.pytest('store', 'tests/system/test_store.py', '-m', 'not tiny', *peer)
 
     def tier_xl(self):

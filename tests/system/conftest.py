@@ -26,6 +26,7 @@ LOGS = TOP / 'build/system-logs'
 
 def pytest_addoption(parser):
     parser.addoption('--kind', default='serai', choices=['serai', 'xen'])
+    parser.addoption('--cpus', default=1, type=int, help='of the host that the tests of a run share')
     parser.addoption('--guests', default=20, type=int, help='of test_scale.py')
     parser.addoption('--kills', default=100, type=int, help='of test_kills.py')
     parser.addoption('--seed', default=None, type=int, help='of test_kills.py')
@@ -69,7 +70,8 @@ def host_image_directory(stock):
 def host(request, kind, stock, host_image_directory):
     """A booted host, shared by all tests of the run: each leaves it as it found it."""
     name = '-'.join([kind, *stock])
-    with hosts.Host(kind, stock=stock, image=host_image_directory, log=LOGS / f'{name}.log', memory=2048) as h:
+    with hosts.Host(kind, stock=stock, image=host_image_directory, log=LOGS / f'{name}.log', memory=2048,
+                    cpus=request.config.getoption('--cpus')) as h:
         h.boot()
         yield h
 

@@ -3,6 +3,7 @@
  * A client that checks every answer, for as long as it lives: in a guest through /dev/xen/xenbus, in the
  * initial domain through that or a socket.  It writes a number, reads it back, does the same in a
  * transaction, and hears of each through a watch; any answer that is missing, doubled or wrong ends it.
+ * Without ROUNDS it leaves others the processor between two of them.
  *
  * Usage: store-client DEVICE-OR-SOCKET PATH [ROUNDS]
  */
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 #include <xen/io/xs_wire.h>
+
+#define PAUSE_US 5000
 
 static int fd;
 static unsigned int events;
@@ -157,6 +160,8 @@ main(int argc, char **argv)
             printf("store-client: %lu rounds right, %u events\n", round, events);
             fflush(stdout);
         }
+        if (!rounds)
+            usleep(PAUSE_US);
     }
     /* Each write and each commit is one event, the watch's own is one more; the last may still come. */
     if (events + 1 < 2 * commits + 1 || events > 2 * commits + 1)
