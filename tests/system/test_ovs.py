@@ -49,8 +49,7 @@ ATTACHED = f'''
 @pytest.fixture(scope='module')
 def host():
     with booted('ovs', cpus=1) as machine:
-        machine.run('systemctl unmask -q openvswitch-switch.service && '
-                    'systemctl start openvswitch-switch.service', timeout=600)
+        machine.run('systemctl start ovs-vswitchd.service', timeout=600)
         machine.run('ovs-vsctl add-br switch && '
                     'for tag in 10 20; do ovs-vsctl add-port switch vlan$tag tag=$tag -- '
                     'set Interface vlan$tag type=internal && '
