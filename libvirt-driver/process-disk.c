@@ -9,7 +9,7 @@
 
 VIR_LOG_INIT("serai.process-disk");
 
-/* libvirt's <source startupPolicy=>; an image knows its guest's disks, so of those only media may be missed. */
+/* <source startupPolicy=>.  An image knows its guest's disks: of those only media may be missed. */
 static bool
 mayBeMissed(const virDomainDiskDef *disk, bool restored)
 {

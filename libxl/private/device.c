@@ -594,7 +594,7 @@ serai_devices_wait_gone(GPtrArray *devices, guint domid, gint64 timeout_us)
     return TRUE;
 }
 
-/* A frontend that never connected holds nothing and will not answer; one that is closed holds nothing any more. */
+/* A frontend that never connected holds nothing and will not answer; one that is closed holds nothing. */
 static gboolean
 has_let_go(SeraiHost *host, const char *frontend_state)
 {

@@ -414,8 +414,8 @@ devices_are_attached_changed_and_detached(Fixture *f, gconstpointer data G_GNUC_
 }
 
 /*
- * A process died after it had told the guest to let go of xvdb, which the guest had never taken, or has let go
- * of meanwhile.
+ * A process died after it had told the guest to let go of xvdb, which the guest had never taken, or has let
+ * go of meanwhile.
  */
 static void
 detaching_that_was_cut_off_is_finished(Fixture *f, gconstpointer data G_GNUC_UNUSED)

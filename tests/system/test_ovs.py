@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Network interfaces on an Open vSwitch: VLAN tags of the interface itself and of a libvirt network's portgroup,
-a tag that changes under a running guest, and ports that go when their guest goes.
+"""Network interfaces on an Open vSwitch: VLAN tags of the interface itself and of a network's portgroup, a
+tag that changes under a running guest, and ports that go when their guest goes.
 
     SERAI_HOST=serai pytest tests/system/test_ovs.py      # or xen: our driver on Debian's Xen
 
@@ -70,8 +70,8 @@ def interface(tags):
 
 def ports(host):
     """The guests' ports, each with its columns."""
-    return {name: {c: host.run(f'ovs-vsctl get {table} {name} {c}').strip() for table, c in
-                   [('Port', 'tag'), ('Port', 'trunks'), ('Port', 'vlan_mode'), ('Interface', 'external_ids')]}
+    columns = [('Port', 'tag'), ('Port', 'trunks'), ('Port', 'vlan_mode'), ('Interface', 'external_ids')]
+    return {name: {c: host.run(f'ovs-vsctl get {table} {name} {c}').strip() for table, c in columns}
             for name in host.run('ovs-vsctl list-ports switch').split() if name.startswith('vif')}
 
 
@@ -95,7 +95,8 @@ def test_a_guest_starts_on_the_switch(host, tmp_path):
 
 def hears(console, device, tag):
     """Whether the guest hears dom0's port in VLAN TAG over its DEVICE."""
-    console.run(f'ip addr flush dev {device}; ip addr add 10.9.{tag}.2/24 dev {device}; ip link set {device} up')
+    console.run(f'ip addr flush dev {device}; ip addr add 10.9.{tag}.2/24 dev {device}; '
+                f'ip link set {device} up')
     return 'heard' in console.run(f'ping -c 1 -W 2 10.9.{tag}.1 >/dev/null || '
                                   f'ping -c 3 -W 5 10.9.{tag}.1 >/dev/null && echo he"ar"d; true')
 

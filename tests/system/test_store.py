@@ -55,7 +55,8 @@ EMPTY_VIRSH = f'''\
   <os><type>linux</type><kernel>{IMAGES}/empty</kernel></os></domain>
 '''
 # What there is of guests; the directories that the first of them makes in dom0's part stay.
-OF_GUESTS = r'^/(local/domain/[1-9]|(vm|libxl|serai/domain|serai/console|local/domain/0/(backend/\w+|device-model))/)'
+OF_GUESTS = (r'^/(local/domain/[1-9]|'
+             r'(vm|libxl|serai/domain|serai/console|local/domain/0/(backend/\w+|device-model))/)')
 ADDRESSES = {'by-xl': '10.0.2.41', 'by-virsh': '10.0.2.42'}
 
 
@@ -185,8 +186,8 @@ def traffic(store_host):
         host.run(f'xl destroy {name}' if name == 'by-xl' else 'true', check=False)
     host.virsh('destroy by-virsh', check=False)
     host.run('systemctl stop store-kernel store-socket store-watch; xenstore-rm /test', check=False)
-    host.run(f'for i in $(seq 120); do xenstore-ls -f / | grep -E "{OF_GUESTS}" || exit 0; sleep 1; done; exit 1',
-             timeout=300)
+    host.run(f'for i in $(seq 120); do xenstore-ls -f / | grep -E "{OF_GUESTS}" || exit 0; sleep 1; done; '
+             'exit 1', timeout=300)
 
 
 def _local(host, name, text):
