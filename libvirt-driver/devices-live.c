@@ -132,8 +132,7 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         virErrorRestore(&error);
         return -1;
     }
-    if (!disk->info.alias)
-        disk->info.alias = g_strdup_printf("disk-%s", disk->dst);
+    xenDiskNameAlias(disk);
     announceAttached(driver, vm, disk->info.alias);
     virDomainDiskInsert(vm->def, g_steal_pointer(&dev->data.disk));
     return 0;

@@ -30,6 +30,13 @@ isThere(const virDomainDiskDef *disk)
            virFileExists(virDomainDiskGetSource(disk));
 }
 
+void
+xenDiskNameAlias(virDomainDiskDef *disk)
+{
+    if (!disk->info.alias)
+        disk->info.alias = g_strdup_printf("disk-%s", disk->dst);
+}
+
 /* A CD-ROM loses its medium, a disk goes; as in QEMU's driver the policy was for what is missed. */
 static void
 doWithout(xenDriver *driver, virDomainObj *vm, size_t i)
@@ -38,12 +45,12 @@ doWithout(xenDriver *driver, virDomainObj *vm, size_t i)
     bool isMedium = disk->device == VIR_DOMAIN_DISK_DEVICE_CDROM;
     int reason = isMedium ? VIR_DOMAIN_EVENT_DISK_CHANGE_MISSING_ON_START
                           : VIR_DOMAIN_EVENT_DISK_DROP_MISSING_ON_START;
-    g_autofree char *alias = g_strdup_printf("disk-%s", disk->dst);
 
+    xenDiskNameAlias(disk);
     VIR_WARN("domain '%s' starts without '%s' in '%s'", vm->def->name, NULLSTR(virDomainDiskGetSource(disk)),
              disk->dst);
-    xenDomainQueue(driver,
-                   virDomainEventDiskChangeNewFromObj(vm, virDomainDiskGetSource(disk), NULL, alias, reason));
+    xenDomainQueue(driver, virDomainEventDiskChangeNewFromObj(vm, virDomainDiskGetSource(disk), NULL,
+                                                              disk->info.alias, reason));
     if (isMedium) {
         virDomainDiskEmptySource(disk);
         disk->startupPolicy = VIR_DOMAIN_STARTUP_POLICY_DEFAULT;

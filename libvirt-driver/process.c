@@ -456,10 +456,8 @@ xenProcessFillIn(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm)
         fillInAlias(&def->consoles[i]->info, "console", i);
     }
 
-    for (i = 0; i < def->ndisks; i++) {
-        if (!def->disks[i]->info.alias)
-            def->disks[i]->info.alias = g_strdup_printf("disk-%s", def->disks[i]->dst);
-    }
+    for (i = 0; i < def->ndisks; i++)
+        xenDiskNameAlias(def->disks[i]);
     for (i = 0; i < def->nchannels; i++)
         fillInAlias(&def->channels[i]->info, "channel", i);
     for (i = 0; i < def->ninputs; i++)

@@ -41,6 +41,9 @@ void xenProcessAutostartAll(xenDriver *driver);
  */
 int xenDisksFind(xenDriver *driver, virDomainObj *vm, bool restored);
 
+/* Gives a disk that has no alias the one that events name it by. */
+void xenDiskNameAlias(virDomainDiskDef *disk);
+
 /* Connects one NIC to what libvirt has for it, around attaching it.  process-net.c */
 int xenNetAcquire(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 void xenNetRelease(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);

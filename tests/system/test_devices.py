@@ -16,7 +16,8 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from test_driver_pv import GUEST, IMAGES, Console, booted, held_after_first, leftovers, renamed   # noqa: E402
+from test_driver_pv import (GUEST, IMAGES, Console, booted, created, held_after_first,     # noqa: E402
+                            leftovers, renamed)
 
 pytestmark = pytest.mark.by_name
 LOG = '/var/log/libvirt/devices-console.log'
@@ -79,12 +80,7 @@ def console(host):
 
 
 def test_it_starts(host, before, xml):
-    host.virsh(['create', str(xml)], timeout=600)
-    terminal = Console(host, 'devices')
-    try:
-        terminal.expect(r'guest shell:', 600)
-    finally:
-        terminal.close()
+    created(host, xml, 'devices')
 
 
 def test_a_qcow2_disk_is_read_and_written(host, console):

@@ -163,6 +163,16 @@ def console(host):
     terminal.close()
 
 
+def created(host, xml, name):
+    """Makes the transient guest NAME of the file XML, and waits until the shell on its console is there."""
+    host.virsh(['create', str(xml)], timeout=600)
+    terminal = Console(host, name)
+    try:
+        terminal.expect(r'guest shell:', 600)
+    finally:
+        terminal.close()
+
+
 def domain_id(host, name='pv'):
     return host.virsh(f'domid {name}').strip()
 

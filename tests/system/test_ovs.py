@@ -15,7 +15,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from test_driver_pv import GUEST, Console, booted, renamed                                       # noqa: E402
+from test_driver_pv import GUEST, Console, booted, created, renamed                              # noqa: E402
 
 pytestmark = pytest.mark.by_name
 MACS = ('00:16:3e:00:00:61', '00:16:3e:00:00:62')
@@ -79,12 +79,7 @@ def test_a_guest_starts_on_the_switch(host, tmp_path):
     xml = tmp_path / 'switched.xml'
     text = re.sub(r'<interface .*?</interface>', interface("<tag id='10'/>").strip(), GUEST, flags=re.S)
     xml.write_text(renamed(text, 'switched', '61'))
-    host.virsh(['create', str(xml)], timeout=600)
-    terminal = Console(host, 'switched')
-    try:
-        terminal.expect(r'guest shell:', 600)
-    finally:
-        terminal.close()
+    created(host, xml, 'switched')
     found = ports(host)
     assert list(found) == [f'vif{host.virsh("domid switched").strip()}.0']
     port = next(iter(found.values()))
