@@ -28,6 +28,7 @@ import qemu                                                             # noqa: 
 from test_driver_pv import IMAGES, Console, booted, domain_id, wait_for_state   # noqa: E402
 
 pytestmark = pytest.mark.by_name
+TITLE = 'Debian on its own disk'
 GRUB = '/usr/lib/grub-xen/grub-x86_64-xen.bin'
 
 
@@ -103,9 +104,9 @@ def test_virt_xml_changes_it(host):
     needs('virt-xml')
     client(host, 'virt-xml', '--connect', host.uri, 'installed', '--edit', '--memory', '300,maxmemory=300')
     client(host, 'virt-xml', '--connect', host.uri, 'installed', '--edit', '--metadata',
-           'title=changed by virt-xml')
+           f'title={TITLE}')
     xml = host.virsh('dumpxml --inactive installed')
-    assert 'changed by virt-xml' in xml and re.search(r"<memory unit='KiB'>307200</memory>", xml), xml
+    assert f'<title>{TITLE}</title>' in xml and re.search(r"<memory unit='KiB'>307200</memory>", xml), xml
 
 
 def ansible(host, arguments):
@@ -220,7 +221,7 @@ def test_virt_manager_shows_it_in_a_window(host, tmp_path):
     screen = Screen(host, tmp_path)
     try:
         screen.run('dbus-run-session', '--', 'sh', '-c', MANAGER, host.ssh_uri)
-        guest = screen.window('installed on ')
+        guest = screen.window(f'{TITLE} on ')
         screen.do('windowmove', guest, 0, 0, 'windowsize', guest, 1000, 700)
         # It has connected and draws the guest's text console; what is typed there reaches the guest.
         host.pump(20)

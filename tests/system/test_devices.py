@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Devices of a guest that the host's other tests do not have: a qcow2 disk, a CD-ROM whose medium changes,
-several consoles, and the console daemon killed while the guest writes.
+"""Devices of a guest that the host's other tests do not have: disks in other forms than raw, a CD-ROM whose
+medium changes, several consoles, and the console daemon killed while the guest writes.
 
     SERAI_HOST=serai pytest tests/system/test_devices.py      # or xen: our driver on Debian's Xen
 
@@ -93,6 +93,46 @@ def test_a_qcow2_disk_is_read_and_written(host, console):
     host.run(f'qemu-img convert -U -f qcow2 -O raw {IMAGES}/devices.qcow2 /root/now.raw && '
              'dd if=/root/now.raw bs=512 skip=2048 count=1 2>/dev/null | grep -q "written by the guest"; '
              's=$?; rm -f /root/now.raw; exit $s', timeout=600)
+
+
+def file_source(form):
+    return 'file', f"<driver name='qemu' type='{form}'/><source file='{IMAGES}/other.{form}'/>"
+
+
+def nbd_source(server):
+    return 'network', f"<driver name='qemu' type='raw'/><source protocol='nbd' name='disk'>{server}</source>"
+
+
+SERVE = f'qemu-nbd -f raw -t -x disk --fork --pid-file=/run/other.pid {{}} {IMAGES}/other.raw'
+# {form: (what makes or serves the image of 16 MiB, the disk's type and source, how the image is looked at)}
+FORMS = {
+    'vmdk': (f'qemu-img create -q -f vmdk {IMAGES}/other.vmdk 16M', *file_source('vmdk'), 'vmdk'),
+    'vhd': (f'qemu-img create -q -f vpc -o force_size=on {IMAGES}/other.vpc 16M', *file_source('vpc'), 'vpc'),
+    'nbd': (SERVE.format('-b 127.0.0.1 -p 10809'),
+            *nbd_source("<host name='127.0.0.1' port='10809'/>"), 'raw'),
+    'nbd-unix': (SERVE.format('-k /run/other.sock'),
+                 *nbd_source("<host transport='unix' socket='/run/other.sock'/>"), 'raw'),
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_a_disk_of_another_form_is_hot_plugged_written_and_unplugged(host, console, tmp_path, form):
+    made, kind, source, kept = FORMS[form]
+    host.run(f'truncate -s 16M {IMAGES}/other.raw && {made}')
+    device = tmp_path / 'disk.xml'
+    device.write_text(f"<disk type='{kind}' device='disk'>{source}<target dev='xvde' bus='xen'/></disk>")
+    host.virsh(f'attach-device devices {device} --live', timeout=600)
+    console.run('for i in $(seq 60); do [ -b /dev/xvde ] && exit 0; sleep 1; done; exit 1', 600)
+    assert '32768' in console.run('cat /sys/block/xvde/size')
+    console.run('printf "written to another form" | dd of=/dev/xvde bs=512 seek=4096 conv=fsync 2>/dev/null')
+    console.run('echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvde bs=512 skip=4096 count=1 2>/dev/null | '
+                'grep -q "written to another form"')
+    host.virsh(f'detach-device devices {device} --live', timeout=600)
+    console.run('for i in $(seq 60); do [ -b /dev/xvde ] || exit 0; sleep 1; done; exit 1', 600)
+    host.run('[ ! -e /run/other.pid ] || kill $(cat /run/other.pid); rm -f /run/other.sock; '
+             f'qemu-img convert -f {kept} -O raw {IMAGES}/other.{kept} /root/now.raw && '
+             'dd if=/root/now.raw bs=512 skip=4096 count=1 2>/dev/null | grep -q "written to another form"; '
+             f's=$?; rm -f /root/now.raw {IMAGES}/other.*; exit $s', timeout=600)
 
 
 def wait_for_medium(console, word):
