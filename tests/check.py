@@ -22,7 +22,9 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 BUILD = TOP / 'build'
 ASAN = TOP / 'build-asan'
 COVERAGE = TOP / 'build-coverage'
+TSAN = TOP / 'build-tsan'
 LOGS = BUILD / 'check'
+CACHE = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')) / 'serai'
 
 
 class Tally:
@@ -95,18 +97,18 @@ class Checker:
             self.tally.add(tier, what, 'failed', f'see {log}')
         return status == 0
 
-    def libvirt_source(self):
-        """The source of the installed libvirt, unpacked once for all builds."""
-        fetch = TOP / 'libvirt-driver/fetch-libvirt-source.sh'
-        if not fetch.exists():
-            return []
-        base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-        result = subprocess.run([fetch, f'{base}/serai/libvirt'], stdin=subprocess.DEVNULL, capture_output=True,
-                                text=True)
+    def source(self, package, name):
+        """The source of an installed package, unpacked once for all builds; None, when it cannot be had."""
+        result = subprocess.run([TOP / 'scripts/fetch-source.sh', package, name, CACHE / name],
+                                stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if result.returncode:
             print(result.stderr[-1500:], flush=True)
-            return []
-        return [f'-Dlibvirt_source={result.stdout.strip()}']
+            return None
+        return result.stdout.strip()
+
+    def libvirt_source(self):
+        source = self.source('libvirt0', 'libvirt')
+        return [f'-Dlibvirt_source={source}'] if source else []
 
     def plain(self, tier):
         return self.build(tier, BUILD)
@@ -114,7 +116,7 @@ class Checker:
     def sanitized(self, tier):
         return self.build(tier, ASAN, '-Db_sanitize=address,undefined', '-Db_lundef=false', '-Dhypervisor=true')
 
-    def meson(self, tier, suite, directory, multiplier=4):
+    def meson(self, tier, suite, directory, multiplier=4, **environment):
         """Run one suite of the meson tests of DIRECTORY."""
         listing = subprocess.run(['meson', 'introspect', '--tests', directory], capture_output=True, text=True)
         tests = [t for t in json.loads(listing.stdout) if any(s.split(':')[-1] == suite for s in t['suite'])]
@@ -123,7 +125,7 @@ class Checker:
             return
         name = f'{tier}-{directory.name}'
         env = {**os.environ, 'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
-               'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=0', 'G_DEBUG': 'fatal-warnings'}
+               'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=0', 'G_DEBUG': 'fatal-warnings', **environment}
         status, log = self.logged(name, ['meson', 'test', '-C', directory, '--suite', suite, '--no-rebuild',
                                          '--timeout-multiplier', multiplier, '--logbase', name,
                                          '--print-errorlogs'], env=env)
@@ -324,6 +326,34 @@ class Checker:
             print(log.read_text(errors='replace')[-600:], flush=True)
             self.tally.add('coverage', 'report', 'failed' if status else 'passed', f'see {log}')
 
+    def glib_for_threads(self, tier):
+        """The folder of a GLib for the thread sanitizer, which sees no lock of one not built for it."""
+        source = self.source('libglib2.0-0', 'glib2.0')
+        if not source:
+            self.tally.add(tier, 'all', 'skipped', 'the source of GLib cannot be had')
+            return None
+        build, made = pathlib.Path(source + '-threads'), pathlib.Path(source + '-threads-made')
+        if not (made / 'lib/libgio-2.0.so').exists():
+            off = [f'-D{name}=disabled' for name in ('libmount', 'selinux', 'nls', 'libelf', 'glib_debug')]
+            for name, argv in (('setup', ['meson', 'setup', build, source, '-Db_sanitize=thread',
+                                          '-Db_lundef=false', '-Dtests=false', '-Dbuildtype=debugoptimized',
+                                          f'--prefix={made}', '--libdir=lib', *off]),
+                               ('build', ['ninja', '-C', build, 'install'])):
+                shutil.rmtree(build, ignore_errors=True) if name == 'setup' else None
+                status, log = self.logged(f'glib-{name}', argv)
+                if not self.told(status, tier, f'{name} of GLib', log):
+                    return None
+        return made / 'lib'
+
+    def tier_threads(self):
+        """unit tests of the library and the driver under the thread sanitizer, with a GLib built for it"""
+        glib = self.glib_for_threads('threads')
+        if glib and self.build('threads', TSAN, '-Db_sanitize=thread', '-Db_lundef=false',
+                               '-Dc_args=-Wno-tsan', '-Dhypervisor=false'):
+            # GLib's own allocator counts its contention without a lock, on purpose.
+            self.meson('threads', 'threads', TSAN, multiplier=20, LD_LIBRARY_PATH=str(glib),
+                       G_SLICE='always-malloc', TSAN_OPTIONS='exitcode=66:second_deadlock_stack=1')
+
     def tier_tidy(self):
         """clang-tidy on every source, one case each"""
         if not self.configure('tidy', BUILD):
@@ -347,7 +377,7 @@ class Checker:
 QUICK = ['style', 'unit']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
 BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'clients',
-           'devices', 'kills', 'swap', 'bench', 'coverage', 'tidy']
+           'devices', 'kills', 'swap', 'bench', 'coverage', 'tidy', 'threads']
 
 
 def main():

@@ -7,59 +7,11 @@
  * It is strict where a real one is: page tables are walked when they are pinned, a frame of another domain
  * cannot be mapped, a structure of the wrong version is refused.
  */
-#include "private/fake.h"
-#include "private/stream.h"
+#include "private/fake-internal.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define NOBODY 0
-#define MINE   1 /* the pretend hypervisor's and dom0's */
-
-typedef struct {
-    uint32_t domid;
-    uint16_t owner; /* value in owner[] */
-    guint8 uuid[16];
-    uint64_t pages;
-    uint64_t max_pages;
-    uint64_t cpu_time;
-    int pause_count;
-    gboolean shutdown;
-    uint32_t reason;
-    uint32_t max_vcpus;
-    uint32_t next_port;
-    uint16_t weight;
-    uint16_t cap;
-    xen_pfn_t shared_info;
-    xen_pfn_t grants;
-    vcpu_guest_context_t *contexts;
-    guint8 (*affinity)[2][SERAI_FAKE_CPUS / 8 + 1];
-    SeraiTscInfo tsc;
-    xen_pfn_t start_info; /* while it sleeps */
-    xen_pfn_t woken_store;
-    xen_pfn_t woken_console;
-} FakeDomain;
-
-typedef struct {
-    SeraiHv base;
-    GMutex lock;
-    int fd;
-    guint8 *memory;              /* all of it, mapped */
-    uint16_t *owner;             /* (lock) by frame */
-    uint8_t *pinned;             /* (lock) by frame: level of a pinned table */
-    xen_pfn_t *m2p;              /* (lock) */
-    uint64_t free_pages;         /* (lock) */
-    uint64_t hint;               /* (lock) where to look for a free frame first */
-    GHashTable *domains;         /* (lock) domid to FakeDomain */
-    uint32_t next_domid;         /* (lock) */
-    gboolean dirty;              /* (lock) */
-    guint calls;                 /* (lock) */
-    guint fail_at;               /* (lock) */
-    int fail_errno;              /* (lock) */
-    void (*exception)(gpointer); /* (c) */
-    gpointer exception_data;     /* (c) */
-} FakeHv;
 
 static void
 domain_free(gpointer data)
@@ -104,119 +56,6 @@ frames_alloc(FakeHv *hv, uint32_t order, uint16_t owner)
         return mfn;
     }
     return 0;
-}
-
-static FakeDomain *
-domain_get(FakeHv *hv, uint32_t domid)
-{
-    return g_hash_table_lookup(hv->domains, GUINT_TO_POINTER(domid));
-}
-
-static void *
-frame_data(FakeHv *hv, xen_pfn_t mfn)
-{
-    return hv->memory + (mfn << SERAI_PAGE_SHIFT);
-}
-
-/* --- page tables ------------------------------------------------------------------------------ */
-
-static gboolean
-is_table(FakeHv *hv, FakeDomain *d, xen_pfn_t mfn, GHashTable *tables)
-{
-    (void)hv;
-    (void)d;
-    return g_hash_table_contains(tables, GUINT_TO_POINTER((guint)mfn));
-}
-
-static void
-collect_tables(FakeHv *hv, xen_pfn_t mfn, int level, GHashTable *tables)
-{
-    const uint64_t *table = frame_data(hv, mfn);
-
-    if (mfn >= SERAI_FAKE_PAGES || !g_hash_table_add(tables, GUINT_TO_POINTER((guint)mfn)) || level == 1)
-        return;
-    for (int i = 0; i < 512; i++)
-        if (table[i] & 1 && (table[i] >> 12 & 0xffffffffffUL) < SERAI_FAKE_PAGES)
-            collect_tables(hv, table[i] >> 12 & 0xffffffffffUL, level - 1, tables);
-}
-
-static int
-check_table(FakeHv *hv, FakeDomain *d, xen_pfn_t mfn, int level, GHashTable *tables, GHashTable *seen)
-{
-    const uint64_t *table;
-
-    if (mfn >= SERAI_FAKE_PAGES || hv->owner[mfn] != d->owner)
-        return -EINVAL;
-    if (!g_hash_table_add(seen, GUINT_TO_POINTER((guint)mfn)))
-        return 0;
-    table = frame_data(hv, mfn);
-    for (int i = 0; i < 512; i++) {
-        xen_pfn_t next = table[i] >> 12 & 0xffffffffffUL;
-
-        if (!(table[i] & 1))
-            continue;
-        if (next >= SERAI_FAKE_PAGES || hv->owner[next] != d->owner)
-            return -EINVAL;
-        if (level > 1) {
-            int rc = check_table(hv, d, next, level - 1, tables, seen);
-
-            if (rc)
-                return rc;
-        } else if (table[i] & 2 && is_table(hv, d, next, tables)) {
-            return -EBUSY; /* a page table mapped writable */
-        }
-    }
-    return 0;
-}
-
-static int
-pin_table(FakeHv *hv, FakeDomain *d, int level, xen_pfn_t mfn)
-{
-    g_autoptr(GHashTable) tables = g_hash_table_new(NULL, NULL), seen = g_hash_table_new(NULL, NULL);
-    int rc;
-
-    if (mfn >= SERAI_FAKE_PAGES || hv->owner[mfn] != d->owner)
-        return -EINVAL;
-    collect_tables(hv, mfn, level, tables);
-    rc = check_table(hv, d, mfn, level, tables, seen);
-    if (!rc)
-        hv->pinned[mfn] = level;
-    return rc;
-}
-
-/* The frame behind a virtual address of a vCPU, or 0. */
-static xen_pfn_t
-walk(FakeHv *hv, uint64_t cr3, uint64_t virt)
-{
-    xen_pfn_t mfn = cr3 >> 12;
-
-    for (int level = 4; level >= 1; level--) {
-        uint64_t entry;
-
-        if (mfn >= SERAI_FAKE_PAGES)
-            return 0;
-        entry = ((uint64_t *)frame_data(hv, mfn))[virt >> (3 + 9 * level) & 511];
-        if (!(entry & 1))
-            return 0;
-        mfn = entry >> 12 & 0xffffffffffUL;
-    }
-    return mfn < SERAI_FAKE_PAGES ? mfn : 0;
-}
-
-/* What table level each frame is, found by walking from the pinned ones. */
-static void
-mark_levels(FakeHv *hv, xen_pfn_t mfn, int level, uint8_t *levels)
-{
-    const uint64_t *table = frame_data(hv, mfn);
-
-    if (levels[mfn] == level)
-        return;
-    levels[mfn] = level;
-    if (level == 1)
-        return;
-    for (int i = 0; i < 512; i++)
-        if (table[i] & 1)
-            mark_levels(hv, table[i] >> 12 & 0xffffffffffUL, level - 1, levels);
 }
 
 /* --- domctl ----------------------------------------------------------------------------------- */
@@ -340,7 +179,7 @@ page_info(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
 
     for (uint64_t mfn = 0; mfn < SERAI_FAKE_PAGES; mfn++)
         if (hv->pinned[mfn] && hv->owner[mfn] == d->owner)
-            mark_levels(hv, mfn, hv->pinned[mfn], levels);
+            fake_mark_levels(hv, mfn, hv->pinned[mfn], levels);
     for (uint64_t i = 0; i < op->u.getpageframeinfo3.num; i++) {
         xen_pfn_t *frame = &op->u.getpageframeinfo3.array.p[i];
 
@@ -352,27 +191,6 @@ page_info(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
     }
     g_free(levels);
     return 0;
-}
-
-/* A guest that wakes up knows machine frames again. */
-static void
-guest_wake(FakeHv *hv, FakeDomain *d)
-{
-    start_info_t *info = d->start_info ? frame_data(hv, d->start_info) : NULL;
-
-    if (!info)
-        return;
-    for (xen_pfn_t mfn = 1; mfn < SERAI_FAKE_PAGES; mfn++) {
-        if (hv->owner[mfn] != d->owner)
-            continue;
-        if (hv->m2p[mfn] == info->store_mfn)
-            d->woken_store = mfn;
-        if (hv->m2p[mfn] == info->console.domU.mfn)
-            d->woken_console = mfn;
-    }
-    info->store_mfn = d->woken_store;
-    info->console.domU.mfn = d->woken_console;
-    d->start_info = 0;
 }
 
 static int
@@ -392,7 +210,7 @@ domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
         d->cpu_time += 1000000;
         return 0;
     case XEN_DOMCTL_resumedomain:
-        guest_wake(hv, d);
+        fake_guest_wake(hv, d);
         d->shutdown = FALSE;
         return 0;
     case XEN_DOMCTL_getdomaininfo:
@@ -624,6 +442,8 @@ fake_locked_call(FakeHv *hv, unsigned int number, const uint64_t a[5], gboolean 
     hv->calls++;
     if (hv->fail_at && --hv->fail_at == 0)
         return -hv->fail_errno;
+    if (hv->spy && hv->spy(number, a))
+        return 0;
     switch (number) {
     case __HYPERVISOR_domctl: {
         struct xen_domctl *op = (void *)(uintptr_t)a[0];
@@ -643,7 +463,7 @@ fake_locked_call(FakeHv *hv, unsigned int number, const uint64_t a[5], gboolean 
         d = domain_get(hv, a[3]);
         if (!d || op->cmd > MMUEXT_PIN_L4_TABLE)
             return -EINVAL;
-        return pin_table(hv, d, op->cmd - MMUEXT_PIN_L1_TABLE + 1, op->arg1.mfn);
+        return fake_pin_table(hv, d, op->cmd - MMUEXT_PIN_L1_TABLE + 1, op->arg1.mfn);
     }
     case __HYPERVISOR_mmu_update:
         return 0;
@@ -671,8 +491,8 @@ fake_locked_call(FakeHv *hv, unsigned int number, const uint64_t a[5], gboolean 
     return -ENOSYS;
 }
 
-static void
-raise_exception(FakeHv *hv)
+void
+fake_raise_exception(FakeHv *hv)
 {
     if (hv->exception)
         hv->exception(hv->exception_data);
@@ -689,7 +509,7 @@ fake_call(SeraiHv *base, unsigned int number, const uint64_t a[5])
     rc = fake_locked_call(hv, number, a, &exception);
     g_mutex_unlock(&hv->lock);
     if (exception && rc >= 0)
-        raise_exception(hv);
+        fake_raise_exception(hv);
     return rc;
 }
 
@@ -848,6 +668,16 @@ serai_fake_fail(SeraiHv *base, guint nth, int err)
 }
 
 void
+serai_fake_set_spy(SeraiHv *base, SeraiFakeSpy spy)
+{
+    FakeHv *hv = (FakeHv *)base;
+
+    g_mutex_lock(&hv->lock);
+    hv->spy = spy;
+    g_mutex_unlock(&hv->lock);
+}
+
+void
 serai_fake_set_dirty(SeraiHv *base, gboolean dirty)
 {
     FakeHv *hv = (FakeHv *)base;
@@ -898,65 +728,4 @@ serai_fake_set_exception(SeraiHv *base, void (*func)(gpointer data), gpointer da
 {
     ((FakeHv *)base)->exception = func;
     ((FakeHv *)base)->exception_data = data;
-}
-
-void
-serai_fake_shutdown(SeraiHv *base, uint32_t domid, uint32_t reason)
-{
-    FakeHv *hv = (FakeHv *)base;
-    FakeDomain *d;
-
-    g_mutex_lock(&hv->lock);
-    d = domain_get(hv, domid);
-    if (d) {
-        d->shutdown = TRUE;
-        d->reason = reason;
-    }
-    g_mutex_unlock(&hv->lock);
-    raise_exception(hv);
-}
-
-/* Before it sleeps a guest says where its p2m list is, and has its start info in a register. */
-static void
-guest_suspend(FakeHv *hv, FakeDomain *d)
-{
-    vcpu_guest_context_t *c = &d->contexts[0];
-    shared_info_t *shared = frame_data(hv, d->shared_info);
-    xen_pfn_t mfn = walk(hv, c->ctrlreg[3], c->user_regs.rsi);
-    start_info_t *info;
-
-    if (!mfn)
-        return;
-    shared->arch.max_pfn = d->pages;
-    shared->arch.p2m_cr3 = c->ctrlreg[3];
-    info = frame_data(hv, mfn);
-    shared->arch.p2m_vaddr = info->mfn_list;
-    info->store_mfn = hv->m2p[info->store_mfn];
-    info->console.domU.mfn = hv->m2p[info->console.domU.mfn];
-    c->user_regs.rdx = d->start_info = mfn;
-}
-
-gboolean
-serai_fake_guest_request(SeraiHv *base, uint32_t domid, const char *request)
-{
-    static const char *const words[] = {"poweroff", "reboot", "suspend", "crash"};
-    FakeHv *hv = (FakeHv *)base;
-    gboolean done = FALSE;
-    FakeDomain *d;
-
-    g_mutex_lock(&hv->lock);
-    d = domain_get(hv, domid);
-    for (guint i = 0; d && !d->pause_count && i < G_N_ELEMENTS(words); i++) {
-        if (strcmp(request, words[i]))
-            continue;
-        if (i == SHUTDOWN_suspend)
-            guest_suspend(hv, d);
-        d->shutdown = TRUE;
-        d->reason = i;
-        done = TRUE;
-    }
-    g_mutex_unlock(&hv->lock);
-    if (done)
-        raise_exception(hv);
-    return done;
 }

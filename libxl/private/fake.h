@@ -18,6 +18,10 @@ SeraiStore *serai_fake_store_new(SeraiHv *hv);
 
 /* Makes the nth hypercall from now on fail with @err; 0 for none.  Counts on every call of the door. */
 void serai_fake_fail(SeraiHv *hv, guint nth, int err);
+/* Shows @spy each hypercall before it is done, under the lock; those for which it says TRUE are not done, and
+ * return 0.  NULL for none. */
+typedef gboolean (*SeraiFakeSpy)(unsigned int number, const uint64_t args[5]);
+void serai_fake_set_spy(SeraiHv *hv, SeraiFakeSpy spy);
 guint serai_fake_calls(SeraiHv *hv);
 /* Whether frames hold something when they are given out, as another hypervisor's may.  At first they do not.
  */

@@ -14,8 +14,6 @@ typedef struct {
     uint64_t count;
 } Extents;
 
-static const SeraiHvOps *real;
-static SeraiHvOps spying;
 static GArray *asked;    /* of Extents */
 static uint32_t largest; /* what the pretend machine has no extents above of */
 static uint32_t distances[4], vcpu_nodes[2], nodes[2];
@@ -33,8 +31,8 @@ look_at_topology(const struct xen_domctl *op)
     memcpy(ranges, op->u.vnuma.vmemrange.p, sizeof(ranges));
 }
 
-static long
-spy(SeraiHv *hv, unsigned int number, const uint64_t args[5])
+static gboolean
+spy(unsigned int number, const uint64_t args[5])
 {
     if (number == __HYPERVISOR_domctl && ((struct xen_domctl *)args[0])->cmd == XEN_DOMCTL_setvnumainfo)
         look_at_topology((struct xen_domctl *)args[0]);
@@ -43,28 +41,25 @@ spy(SeraiHv *hv, unsigned int number, const uint64_t args[5])
         const Extents extents = {r->extent_order, r->mem_flags, r->nr_extents};
 
         if (r->extent_order > largest)
-            return 0; /* none populated */
+            return TRUE; /* none populated */
         g_array_append_val(asked, extents);
     }
-    return real->call(hv, number, args);
+    return FALSE;
 }
 
 static void
 set_up(Fixture *f, gconstpointer data)
 {
     fixture_set_up(f, data);
-    real = f->host->hv->ops;
-    spying = *real;
-    spying.call = spy;
-    f->host->hv->ops = &spying;
     asked = g_array_new(FALSE, FALSE, sizeof(Extents));
     largest = 18;
+    serai_fake_set_spy(f->host->hv, spy);
 }
 
 static void
 tear_down(Fixture *f, gconstpointer data)
 {
-    f->host->hv->ops = real;
+    serai_fake_set_spy(f->host->hv, NULL);
     g_array_unref(asked);
     fixture_tear_down(f, data);
 }

@@ -1,22 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# Unpacks the source of the installed libvirt0 below DIRECTORY and prints the path of the tree.
+# Unpacks the source of an installed package below DIRECTORY and prints the path of the tree.
 #
-#     fetch-libvirt-source.sh DIRECTORY
+#     fetch-source.sh PACKAGE SOURCE DIRECTORY
 #
-# A driver needs libvirt's private headers, and no Debian package carries them.  The host's list of
-# sources may have no deb-src entries and is not ours to change, so apt gets a private set of lists:
-# a copy of the host's with each entry turned into its source twin.  A second run finds the tree
-# unpacked and downloads nothing.
+# PACKAGE is the installed one (libvirt0), SOURCE the name of its source package (libvirt).  A driver needs
+# libvirt's private headers, and no Debian package carries them.  The host's list of sources may have no
+# deb-src entries and is not ours to change, so apt gets a private set of lists: a copy of the host's with
+# each entry turned into its source twin.  A second run finds the tree unpacked and downloads nothing.
 
 set -eu
 
-directory=${1:?usage: fetch-libvirt-source.sh DIRECTORY}
-version=$(dpkg-query -W -f '${source:Version}' libvirt0)
+[ $# = 3 ] || { echo "usage: fetch-source.sh PACKAGE SOURCE DIRECTORY" >&2; exit 2; }
+package=$1
+source=$2
+directory=$3
+version=$(dpkg-query -W -f '${source:Version}' "$package")
 upstream=${version%-*}
 upstream=${upstream#*:}
-tree=$directory/libvirt-$upstream
+tree=$directory/$source-$upstream
 
 if [ -f "$tree/.unpacked-$version" ]; then
     echo "$tree"
@@ -25,7 +28,7 @@ fi
 
 mkdir -p "$directory"
 directory=$(cd "$directory" && pwd)
-tree=$directory/libvirt-$upstream
+tree=$directory/$source-$upstream
 apt=$directory/apt
 rm -rf "$apt" "$tree"
 mkdir -p "$apt/sources.list.d" "$apt/lists/partial" "$apt/cache/archives/partial"
@@ -53,8 +56,8 @@ CONF
 
 cd "$directory"
 APT_CONFIG=$apt/apt.conf apt-get -q update >&2
-APT_CONFIG=$apt/apt.conf apt-get -q source --download-only "libvirt=$version" >&2
-dpkg-source --no-copy -x "libvirt_${version#*:}.dsc" "$tree" >&2
+APT_CONFIG=$apt/apt.conf apt-get -q source --download-only "$source=$version" >&2
+dpkg-source --no-copy -x "${source}_${version#*:}.dsc" "$tree" >&2
 rm -rf "$apt"
 touch "$tree/.unpacked-$version"
 echo "$tree"
