@@ -29,11 +29,12 @@ import qemu                                                             # noqa: 
 import tiny                                                             # noqa: E402
 
 BUILD = TOP / 'build'
+BEGAN = time.monotonic()
 HINT = '''
 What is above is the reason; the log files are named beside the steps.  Everything that was finished is kept,
 so the next call goes on from there.  When a download failed, look after the network and call again.  When
-the same step fails again, remove build/ and ~/.cache/serai and call once more; then it is a bug to report,
-with the log.'''
+the same step fails again, remove build/ and {} and call once more; then it is a bug to report, with the
+log.'''
 
 
 class Step:
@@ -57,9 +58,12 @@ class Step:
             self._plain()
 
     def _last_words(self):
-        """The last line of the log, as far as a terminal can show it."""
-        if self.detail or not self.log:
-            return self.detail
+        """What was said and the last line of the log, as far as a terminal can show it."""
+        return ': '.join(words for words in (self.detail, self._log_line()) if words)
+
+    def _log_line(self):
+        if not self.log:
+            return ''
         try:
             with open(self.log, 'rb') as f:
                 f.seek(max(0, os.path.getsize(self.log) - 2000))
@@ -215,8 +219,8 @@ def check_room(options):
     for where, gib in ((cache.root(), 6), (BUILD, 1)):
         free = shutil.disk_usage(where).free >> 30
         if free < gib:
-            raise Refusal(f'{where} has {free} GiB free and about {gib} are needed.  Make room, or set '
-                          'XDG_CACHE_HOME to a directory with more.')
+            raise Refusal(f'{where} has {free} GiB free and about {gib} are needed.  Make room, or call with '
+                          'XDG_CACHE_HOME=DIRECTORY in the environment, where there is more.')
     memory = pathlib.Path('/proc/meminfo').read_text()
     available = int(re.search(r'MemAvailable: +(\d+)', memory).group(1)) >> 10
     if available < options.memory:
@@ -256,7 +260,7 @@ def main():
         sys.exit(130)
     except (AssertionError, RuntimeError, OSError, Refusal) as error:
         print(f'\nscripts/try: {error}', file=sys.stderr)
-        print(HINT, file=sys.stderr)
+        print(HINT.format(cache.root()), file=sys.stderr)
         sys.exit(1)
     finally:
         give_back()
@@ -268,7 +272,9 @@ def run(options):
     if options.on == 'serai':
         with Step('Building Serai and its Debian packages', BUILD / 'debs.log'):
             debs = build_debs().build(BUILD / 'debs.log')
-    with Step('Making a Debian host with them') as step:
+    log = BUILD / 'host-image.log'
+    log.unlink(missing_ok=True)
+    with Step('Making a Debian host with them', log) as step, cache.logged(log):
         where = image.build(debs, step.say)
     with Step('Looking whether KVM works here'):
         accel = 'kvm' if usable_kvm() else 'tcg'
@@ -287,17 +293,20 @@ def guest(host, options):
     print(host.virsh('version', uri=host.ssh_uri), end='')
     with Step(f'virsh define {os.path.relpath(options.guest)}'):
         host.virsh(['define', str(options.guest)], uri=host.ssh_uri)
-    print(f'virsh start {name} --console', flush=True)
-    watch_console(['virsh', '-q', '-c', host.ssh_uri, 'start', name, '--console'], r'login:', 300, sys.stdout)
-    print()
+    print(f'virsh start {name} --console  (up to its login prompt, a minute or so)', flush=True)
+    began = time.monotonic()
+    watch_console(['virsh', '-q', '-c', host.ssh_uri, 'start', name, '--console'], r'login:', 900, sys.stdout)
+    now = time.monotonic()
+    print(f'\n[{now - began:4.0f} s] {name} answered, {now - BEGAN:.0f} s after the call')
     print(host.virsh('list --all', uri=host.ssh_uri), end='', flush=True)
     if options.once:
-        print(f'{name} answered.')
         return
     explain(host, name)
-    # ^C belongs to virsh while it runs; the host goes when virsh ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    subprocess.run(['virsh', '-c', host.ssh_uri])
+    # ^C belongs to virsh while it runs.  A handler, for a signal that is ignored is so in virsh too.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if subprocess.run(['virsh', '-c', host.ssh_uri]).returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGINT, interrupted)
     with Step('Powering the host off', host.log):
         try:
             host.shutdown()

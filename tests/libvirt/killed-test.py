@@ -37,17 +37,26 @@ def xml(name=NAME, memory=64):
 <os><type>linux</type><kernel>{os.environ["SERAI_TEST_KERNEL"]}</kernel></os><devices/></domain>'''
 
 
-DISK = ("<disk type='file'><driver name='qemu' type='raw'/><source file='/x'/>"
+DISK = ("<disk type='file'><driver name='qemu' type='raw'/><source file='{}'/>"
         "<target dev='xvdb' bus='xen'/></disk>")
+CDROM = ("<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{}'/>"
+         "<target dev='xvdc' bus='xen'/></disk>")
+NIC = "<interface type='bridge'><mac address='00:16:3e:00:00:01'/><source bridge='br0'/></interface>"
 
 
 def steps():
     """{call: (what comes before it, the call)}; both get the connection and the directory."""
-    import libvirt
-    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    import libvirt as v
+    config, live = v.VIR_DOMAIN_AFFECT_CONFIG, v.VIR_DOMAIN_AFFECT_LIVE
+    both = config | live
 
     def domain(c):
         return c.lookupByName(NAME)
+
+    def image(root, name='disk'):
+        path = pathlib.Path(root) / name
+        path.write_bytes(bytes(65536))
+        return str(path)
 
     def defined(c, root):
         c.defineXML(xml())
@@ -55,9 +64,29 @@ def steps():
     def running(c, root):
         c.defineXML(xml()).create()
 
+    def suspended(c, root):
+        running(c, root)
+        domain(c).suspend()
+
+    def with_devices(c, root):
+        running(c, root)
+        for device in DISK.format(image(root)), CDROM.format(image(root, 'disc')), NIC:
+            domain(c).attachDeviceFlags(device, config if 'cdrom' in device else both)
+
+    def with_disc(c, root):
+        c.defineXML(xml().replace('<devices/>', f'<devices>{CDROM.format(image(root))}</devices>')).create()
+
     def saved(c, root):
         running(c, root)
         domain(c).managedSave(0)
+
+    def saved_to_image(c, root):
+        running(c, root)
+        domain(c).save(f'{root}/image')
+
+    def autostarted(c, root):
+        defined(c, root)
+        domain(c).setAutostart(1)
 
     def nothing(c, root):
         pass
@@ -66,22 +95,64 @@ def steps():
         'define': (nothing, lambda c, root: c.defineXML(xml())),
         'redefine': (defined, lambda c, root: c.defineXML(xml(memory=96))),
         'undefine': (defined, lambda c, root: domain(c).undefine()),
+        'undefine-running': (running, lambda c, root: domain(c).undefine()),
         'undefine-saved': (saved, lambda c, root:
-                           domain(c).undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)),
+                           domain(c).undefineFlags(v.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)),
+        'rename': (defined, lambda c, root: domain(c).rename('renamed', 0)),
+        'autostart': (defined, lambda c, root: domain(c).setAutostart(1)),
+        'no-autostart': (autostarted, lambda c, root: domain(c).setAutostart(0)),
+
         'start': (defined, lambda c, root: domain(c).create()),
         'create': (nothing, lambda c, root: c.createXML(xml(), 0)),
         'destroy': (running, lambda c, root: domain(c).destroy()),
         'suspend': (running, lambda c, root: domain(c).suspend()),
+        'resume': (suspended, lambda c, root: domain(c).resume()),
+        'reset': (running, lambda c, root: domain(c).reset(0)),
+
         'save': (running, lambda c, root: domain(c).save(f'{root}/image')),
+        'restore': (saved_to_image, lambda c, root: c.restore(f'{root}/image')),
+        'save-image-define': (saved_to_image, lambda c, root: c.saveImageDefineXML(f'{root}/image', xml())),
         'managed-save': (running, lambda c, root: domain(c).managedSave(0)),
+        'managed-save-define': (saved, lambda c, root: domain(c).managedSaveDefineXML(xml())),
+        'managed-save-remove': (saved, lambda c, root: domain(c).managedSaveRemove(0)),
         'start-saved': (saved, lambda c, root: domain(c).create()),
-        'rename': (defined, lambda c, root: domain(c).rename('renamed', 0)),
-        'autostart': (defined, lambda c, root: domain(c).setAutostart(1)),
-        'attach': (defined, lambda c, root: domain(c).attachDeviceFlags(DISK, config)),
+        'start-force-boot': (saved, lambda c, root:
+                             domain(c).createWithFlags(v.VIR_DOMAIN_START_FORCE_BOOT)),
+
+        'attach-disk': (defined, lambda c, root:
+                        domain(c).attachDeviceFlags(DISK.format(image(root)), config)),
+        'attach-disk-live': (running, lambda c, root:
+                             domain(c).attachDeviceFlags(DISK.format(image(root)), both)),
+        'attach-nic-live': (running, lambda c, root: domain(c).attachDeviceFlags(NIC, both)),
+        'detach-disk-live': (with_devices, lambda c, root:
+                             domain(c).detachDeviceFlags(DISK.format(f'{root}/disk'), both)),
+        'detach-nic-live': (with_devices, lambda c, root: domain(c).detachDeviceFlags(NIC, both)),
+        'change-disc': (with_disc, lambda c, root:
+                        domain(c).updateDeviceFlags(CDROM.format(image(root, 'other')), both)),
+        'set-link': (with_devices, lambda c, root: domain(c).updateDeviceFlags(
+            NIC.replace('</int', "<link state='down'/></int"), both)),
+        'resize-disk': (with_devices, lambda c, root:
+                        domain(c).blockResize('xvdb', 131072, v.VIR_DOMAIN_BLOCK_RESIZE_BYTES)),
+        'limit-disk': (with_devices, lambda c, root:
+                       domain(c).setBlockIoTune('xvdb', {'total_iops_sec': 9}, config)),
+        'limit-nic': (with_devices, lambda c, root:
+                      domain(c).setInterfaceParameters('00:16:3e:00:00:01', {'outbound.peak': 99}, config)),
+
         'set-memory': (defined, lambda c, root: domain(c).setMemoryFlags(32 << 10, config)),
-        'set-title': (defined, lambda c, root: domain(c).setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE,
-                                                                     'title', None,
-                                                                    None, config)),
+        'set-memory-live': (running, lambda c, root: domain(c).setMemoryFlags(32 << 10, both)),
+        'set-max-memory': (defined, lambda c, root:
+                           domain(c).setMemoryFlags(96 << 10, config | v.VIR_DOMAIN_MEM_MAXIMUM)),
+        'memory-parameters': (running, lambda c, root:
+                              domain(c).setMemoryParameters({'hard_limit': 96 << 10}, config)),
+        'set-vcpus': (running, lambda c, root: domain(c).setVcpusFlags(1, both)),
+        'set-vcpu': (running, lambda c, root: domain(c).setVcpu('1', 0, both)),
+        'pin-vcpu': (running, lambda c, root: domain(c).pinVcpuFlags(0, (True,), both)),
+        'scheduler': (running, lambda c, root:
+                      domain(c).setSchedulerParametersFlags({'weight': 512}, config)),
+        'lifecycle-action': (running, lambda c, root: domain(c).setLifecycleAction(
+            v.VIR_DOMAIN_LIFECYCLE_CRASH, v.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART, both)),
+        'set-title': (defined, lambda c, root: domain(c).setMetadata(
+            v.VIR_DOMAIN_METADATA_TITLE, 'title', None, None, config)),
     }
 
 

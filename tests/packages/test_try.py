@@ -151,7 +151,33 @@ def test_quit_ends_the_host(built):
     terminal.until(r'virsh +#|virsh # ', 6000)
     for tool in ('virt-manager', 'virt-install', 'ansible-playbook', 'ssh'):
         assert tool in terminal.text
-    os.write(terminal.terminal, b'list\nquit\n')
+    # What it prints for other programs is what they take, from the same directory.
+    uri = re.search(r"virsh -c '(\S+)' list", terminal.text).group(1)
+    beside(built, uri, re.search(r'virt-install  (virt-install (?:.*\\\n)*.*)', plain(terminal)).group(1))
+    beside(built, uri, re.search(r'Ansible +(ansible-playbook .*)', plain(terminal)).group(1))
+    os.write(terminal.terminal, b'list\n')
+    terminal.until(r'another +running', 300)
+    os.write(terminal.terminal, b'quit\n')
     assert terminal.status(timeout=1500) == 0
     assert re.search(r'guest +running', terminal.text)
+    assert terminal.left_behind() == ([], [])
+
+
+def plain(terminal):
+    return terminal.text.replace('\r', '')
+
+
+def beside(checkout, uri, command):
+    """A line that scripts/try printed, run in the checkout."""
+    assert uri in command
+    result = subprocess.run(command, shell=True, cwd=checkout, timeout=900, text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert result.returncode == 0, f'{command}\n{result.stdout}'
+
+
+def test_interrupt_at_virshs_prompt(built):
+    terminal = Terminal(built)
+    terminal.until(r'virsh +#|virsh # ', 6000)
+    terminal.interrupt()
+    assert terminal.status() == 130, terminal.text[-2000:]
     assert terminal.left_behind() == ([], [])

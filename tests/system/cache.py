@@ -91,14 +91,32 @@ def _remove(path):
         path.unlink(missing_ok=True)
 
 
+_log = None
+
+
+@contextlib.contextmanager
+def logged(path):
+    """Inside, what programs of run() say on standard error goes to the file PATH as they say it."""
+    global _log
+    with open(path, 'a+') as _log:
+        try:
+            yield
+        finally:
+            _log = None
+
+
 def run(argv, **kwargs):
     """finish() that fails with the program's own words; returns what it wrote to standard output."""
+    before = _log.seek(0, os.SEEK_END) if _log else 0
     kwargs.setdefault('stdout', subprocess.PIPE)
-    kwargs.setdefault('stderr', subprocess.PIPE)
+    kwargs.setdefault('stderr', _log or subprocess.PIPE)
     kwargs.setdefault('text', True)
     result = finish(argv, **kwargs)
     if result.returncode:
-        words = ''.join(w for w in (result.stderr, result.stdout) if isinstance(w, str)).strip()
+        if _log:
+            _log.seek(before)
+        said = _log.read() if _log else result.stderr
+        words = ''.join(w for w in (said, result.stdout) if isinstance(w, str)).strip()
         raise RuntimeError(f'{argv[0]} failed with status {result.returncode}: {words[-2000:]}')
     return result.stdout
 
