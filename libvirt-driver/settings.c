@@ -59,7 +59,6 @@ xenSettingsNew(bool privileged, const char *root)
     g_autofree char *etc = NULL;
     g_autofree char *run = NULL;
     g_autofree char *lib = NULL;
-    g_autofree char *log = NULL;
     g_autofree char *file = NULL;
 
     if (!root && !privileged) {
@@ -72,18 +71,15 @@ xenSettingsNew(bool privileged, const char *root)
         etc = g_strdup_printf("%s/etc", root);
         run = g_strdup_printf("%s/run", root);
         lib = g_strdup_printf("%s/lib", root);
-        log = g_strdup_printf("%s/log", root);
     } else {
         etc = g_strdup(SYSCONFDIR "/libvirt/libxl");
         run = g_strdup(RUNSTATEDIR "/libvirt/libxl");
         lib = g_strdup(LOCALSTATEDIR "/lib/libvirt/libxl");
-        log = g_strdup(LOCALSTATEDIR "/log/libvirt/libxl");
     }
 
     settings->configDir = g_strdup(etc);
     settings->autostartDir = g_strdup_printf("%s/autostart", etc);
     settings->stateDir = g_strdup(run);
-    settings->logDir = g_strdup(log);
     settings->saveDir = g_strdup_printf("%s/save", lib);
     settings->dumpDir = g_strdup_printf("%s/dump", lib);
     settings->channelDir = g_strdup_printf("%s/channel/target", lib);
@@ -109,7 +105,6 @@ xenSettingsFree(xenSettings *settings)
     g_free(settings->configDir);
     g_free(settings->autostartDir);
     g_free(settings->stateDir);
-    g_free(settings->logDir);
     g_free(settings->saveDir);
     g_free(settings->dumpDir);
     g_free(settings->channelDir);
@@ -122,8 +117,7 @@ int
 xenSettingsMakeDirectories(const xenSettings *settings)
 {
     const char *directories[] = {settings->configDir, settings->autostartDir, settings->stateDir,
-                                 settings->logDir,    settings->saveDir,      settings->dumpDir,
-                                 settings->channelDir};
+                                 settings->saveDir,   settings->dumpDir,      settings->channelDir};
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(directories); i++) {

@@ -11,10 +11,9 @@ struct _xenSettings {
     char *configDir;    /* domain XML, one file for each */
     char *autostartDir; /* links into configDir */
     char *stateDir;     /* status XML of running domains; gone after a reboot */
-    char *logDir;
-    char *saveDir;    /* managed save images */
-    char *dumpDir;    /* automatic core dumps */
-    char *channelDir; /* sockets of channels without a path */
+    char *saveDir;      /* managed save images */
+    char *dumpDir;      /* automatic core dumps */
+    char *channelDir;   /* sockets of channels without a path */
 
     bool pretend;      /* a machine inside this process instead of the hypervisor, for tests */
     char *lockManager; /* NULL, "lockd" or "sanlock" */

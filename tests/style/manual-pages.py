@@ -50,10 +50,18 @@ def hypervisor():
     table = source[source.index('} options[] = {'):]
     true = set(re.findall(r'^    \{"([\w-]+)", ', table[:table.index('};')], re.M))
     page = text('docs/man/serai.7.rst')
-    options = page[page.index('\nOPTIONS\n'):page.index('\nWHEN THE HYPERVISOR ENDS\n')]
+    options = page[page.index('\nOPTIONS\n'):page.index('\nKEYS\n')]
     told = {w for line in re.findall(r'^``\S.*$', options, re.M)
             for w in re.findall(r'``([a-z][\w-]*)=?``', line)}
     tap.result('serai_7_tells_the_options_of_the_hypervisor', differ('option', told, true))
+    part = page[page.index('\nKEYS\n'):page.index('\nWHEN THE HYPERVISOR ENDS\n')]
+    true = set(re.findall(r"^    \{'(.)', ", text('hv/hypercall/debug-keys.c'), re.M))
+    tap.result('serai_7_tells_the_keys', differ('key', set(re.findall(r'^``(.)``$', part, re.M)), true))
+    # As they stand at the beginning of a line, most of them behind a '#'.
+    true = set(re.findall(r'^#?((?:GRUB|SERAI)_\w+)=', text('debian/serai.cfg'), re.M))
+    told = set(re.findall(r'\b((?:GRUB_\w*SERAI|SERAI)_?\w*)', page[:page.index('\nOPTIONS\n')]))
+    tap.result('serai_7_tells_the_variables_of_serai_cfg', differ('variable', told, true))
+    true = set(re.findall(r'^    \{"([\w-]+)", ', table[:table.index('};')], re.M))
     manual = text('docs/manual.rst')
     rows = manual[manual.index("The hypervisor's command line\n==="):manual.index('A first domain\n===')]
     rows = re.findall(r'^(``\S.*?)(?:  |$)', rows, re.M) + re.findall(r'``(com2)=``', rows)
