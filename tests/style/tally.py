@@ -73,6 +73,7 @@ MESON = '''#!/bin/sh
 case $1 in
 introspect) cat "$PRETEND/tests.json" ;;
 test)
+    echo "$*" > "$PRETEND/asked"
     while [ $# -gt 0 ]; do
         case $1 in -C) directory=$2 ;; --logbase) name=$2 ;; esac
         shift
@@ -170,6 +171,17 @@ def programs(root):
                wrong(run(root, 'unit', tests_json='[]'), (0, 0, 1), 'it has no tests yet'))
 
 
+def quick(root):
+    tests = [{'name': name, 'suite': ['serai:unit']} for name in ('short', *check.LONG)]
+    run(root, '--quick', tests_json=json.dumps(tests), **meson_files(['by-status']))
+    asked = (root / 'pretend/asked').read_text().split()
+    tap.result('quick_leaves_out_what_takes_long',
+               [] if 'short' in asked and not set(asked) & set(check.LONG) else asked)
+    run(root, 'unit', tests_json=json.dumps(tests), **meson_files(['by-status']))
+    asked = (root / 'pretend/asked').read_text().split()
+    tap.result('and_nothing_else_does', asked if 'short' in asked or set(asked) & set(check.LONG) else [])
+
+
 def builds(root):
     tap.result('a_build_that_fails_fails_each_tier_that_needs_it',
                wrong(run(root, 'unit', 'guest', **{'no-build': ''}), (0, 2, 0), 'error: no build',
@@ -237,6 +249,7 @@ def main():
         for name, text in (('meson', MESON), ('ninja', NINJA), ('python', PYTHON)):
             program(root / 'bin' / name, text)
         programs(root)
+        quick(root)
         builds(root)
         pytests(root)
         tidy(root)
