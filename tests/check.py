@@ -123,48 +123,69 @@ class Checker:
         if not tests:
             self.tally.add(tier, f'suite {suite}', 'skipped', 'it has no tests yet')
             return
+        names = [t['name'] for t in tests if t['name'] not in LONG] if self.options.quick else []
         name = f'{tier}-{directory.name}'
+        report, programs = (directory / f'meson-logs/{name}{end}' for end in ('.junit.xml', '.json'))
+        for old in report, programs:
+            old.unlink(missing_ok=True)
         env = {**os.environ, 'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
                'ASAN_OPTIONS': 'detect_leaks=1:abort_on_error=0', 'G_DEBUG': 'fatal-warnings', **environment}
         status, log = self.logged(name, ['meson', 'test', '-C', directory, '--suite', suite, '--no-rebuild',
                                          '--timeout-multiplier', multiplier, '--logbase', name,
-                                         '--print-errorlogs'], env=env)
+                                         '--print-errorlogs', *names], env=env)
         before = self.tally.count('failed')
-        programs = [json.loads(p) for p in (directory / f'meson-logs/{name}.json').read_text().splitlines()]
-        # The JUnit file of meson leaves out why a case was skipped; the program's own words have it.
-        reasons = {case: why for program in programs for case, why in
-                   re.findall(r'^ok \d+ -? ?(.*?) # SKIP ?(.*)$', program.get('stdout') or '', re.M)}
-        self.junit(tier, directory / f'meson-logs/{name}.junit.xml', log, reasons)
+        ended = {}
+        for line in programs.read_text().splitlines() if programs.exists() else ():
+            program = json.loads(line)
+            if program['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS'):
+                ended[program['name'].split(' / ')[-1]] = f'{program["result"]}; see {log}'
+        blamed = self.junit(tier, report, log, ended)
         # A program that died between two cases fails in the log of programs only.
-        named = ' '.join(f'{n} {r}' for t, n, r, _ in self.tally.cases if t == tier and r == 'failed')
-        for program in programs:
-            title = program['name'].split(' / ')[-1]
-            if program['result'] in ('FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS') \
-                    and title not in named:
-                self.tally.add(tier, title, 'failed', f'{program["result"]}; see {log}')
+        for title in [t for t in ended if t not in blamed]:
+            self.tally.add(tier, title, 'failed', ended[title])
         if status and self.tally.count('failed') == before:
             self.tally.add(tier, f'suite {suite}', 'failed', f'meson test ended with {status}; see {log}')
         if self.tally.count('failed') > before:
             self.show_failures(log)
 
-    def junit(self, tier, path, log, reasons={}):
-        """Count the cases of a JUnit file."""
+    def junit(self, tier, path, log, ended={}):
+        """Count the cases of a JUnit file, and return the programs of meson that had one that failed.
+
+        ENDED has the programs of meson that did not end well: the file shows one that took too long and is
+        judged by its status as if it had passed.
+        """
+        blamed = set()
         if not path.exists():
             self.tally.add(tier, path.name, 'failed', f'no report was written; see {log}')
-            return
+            return blamed
         for suite in ElementTree.parse(path).getroot().iter('testsuite'):
             for case in suite.findall('testcase'):
                 owner = case.get('classname') or suite.get('name') or ''
-                name = f'{owner.split(" / ")[-1]}: {case.get("name")}'
-                for tag in ('failure', 'error', 'skipped'):
-                    found = case.find(tag)
-                    if found is not None:
-                        reason = found.get('message') or (found.text or '').strip()[:300] \
-                            or next((why for case_name, why in reasons.items() if name.endswith(case_name)), '')
-                        self.tally.add(tier, name, 'skipped' if tag == 'skipped' else 'failed', reason)
-                        break
+                # "project.program" has cases; a program that has none is itself a case of "project".
+                program = owner.partition('.')[2] or case.get('name')
+                name = f'{owner}: {case.get("name")}'
+                parts = [case.find(tag) for tag in ('failure', 'error', 'skipped')]
+                found = next((part for part in parts if part is not None), None)
+                if found is not None and found.tag == 'skipped':
+                    self.tally.add(tier, name, 'skipped', self.reason(case, found) or 'it does not say why')
+                elif found is not None or '.' not in owner and program in ended:
+                    reason = self.reason(case, found) if found is not None else ''
+                    self.tally.add(tier, name, 'failed', reason or ended.get(program, ''))
+                    blamed.add(program)
                 else:
                     self.tally.add(tier, name, 'passed')
+        return blamed
+
+    def reason(self, case, found):
+        """Why a case of a JUnit file failed or was skipped."""
+        reason = found.get('message') or (found.text or '').strip()
+        if not reason and found.tag == 'skipped':
+            # Meson has it as the output of a case; of a program that skips all of them, in the output.
+            reason = (case.findtext('system-out') or '').strip()
+            whole = re.search(r'^1\.\.0\s+# SKIP\b:?\s*(.*)', reason, re.M | re.I)
+            if whole or re.fullmatch(r'(TAP version \d+\s+)?1\.\.0', reason):
+                reason = whole[1] if whole else ''
+        return reason[:300]
 
     def show_failures(self, log, lines=60):
         """The part of a log that a reader without the file needs."""
@@ -361,23 +382,35 @@ class Checker:
         """clang-tidy on every source, one case each"""
         if not self.configure('tidy', BUILD):
             return
+        if not shutil.which('clang-tidy'):
+            self.tally.add('tidy', 'all', 'skipped', 'clang-tidy is not installed')
+            return
         entries = json.loads((BUILD / 'compile_commands.json').read_text())
         sources = sorted({os.path.realpath(os.path.join(e['directory'], e['file'])) for e in entries})
         sources = [s for s in sources if s.endswith('.c') and s.startswith(str(TOP)) and '/tests/' not in s]
+        if not sources:
+            self.tally.add('tidy', 'all', 'failed', 'compile_commands.json names no source')
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            for source, result in zip(sources, pool.map(self.tidy, sources)):
-                found = [line for line in result.splitlines() if ': warning: ' in line or ': error: ' in line]
+            for source, found in zip(sources, pool.map(self.tidy, sources)):
                 print('\n'.join(line.replace(f'{TOP}/', '') for line in found), end='\n' if found else '')
                 self.tally.add('tidy', os.path.relpath(source, TOP), 'failed' if found else 'passed',
                                found[0] if found else '')
 
     def tidy(self, source):
-        return subprocess.run(['clang-tidy', '-p', BUILD, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
-                               '--extra-arg=-Wno-ignored-optimization-argument', source], capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, cwd=TOP).stdout
+        """What clang-tidy has against SOURCE; its last words, when it could not look as it should."""
+        run = subprocess.run(['clang-tidy', '-p', BUILD, '--quiet', '--extra-arg=-Wno-unknown-warning-option',
+                              '--extra-arg=-Wno-ignored-optimization-argument', source], capture_output=True,
+                             text=True, stdin=subprocess.DEVNULL, cwd=TOP)
+        found = [line for line in run.stdout.splitlines() if ': warning: ' in line or ': error: ' in line]
+        # A configuration that it cannot read does not change its status: it checks by its own then.
+        if not found and (run.returncode or 'Error parsing ' in run.stderr):
+            found = [f'clang-tidy ended with {run.returncode}', *(run.stdout + run.stderr).splitlines()[-5:]]
+        return found
 
 
 QUICK = ['style', 'unit']
+# What of these takes more than some seconds, and so is not for --quick.
+LONG = ['cppcheck', 'headers', 'libvirt-killed', 'libvirt-daemon', 'libxl-domain', 'store-conversation']
 NORMAL = ['style', 'unit', 'sanitize', 'fuzz', 'guest', 'tiny', 'packages', 'host']
 BY_NAME = ['install', 'try', 'system', 'store', 'xl', 'machines', 'load', 'dom0', 'scale', 'clients',
            'devices', 'kills', 'swap', 'bench', 'coverage', 'tidy', 'threads']
@@ -391,7 +424,9 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      description='Build Serai and check it.')
     parser.add_argument('tiers', nargs='*', metavar='tier', help='only these; without any, all not "by name"')
-    parser.add_argument('--quick', action='store_true', help='only ' + ' and '.join(QUICK))
+    parser.add_argument('--quick', action='store_true',
+                        help=f'only the tests of {" and ".join(QUICK)} that take seconds, so not '
+                             + ', '.join(LONG))
     options = parser.parse_args()
     wrong = [t for t in options.tiers if t not in NORMAL + BY_NAME]
     if wrong:

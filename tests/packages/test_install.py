@@ -54,11 +54,28 @@ def story(to_install):
         for version in ('9.9.9-test', '9.9.9-nodom0'):
             system.run(f'dpkg -P linux-image-{version} 2>&1')
         look('fewer kernels')
+        renewed_without_grub_s_hooks(system, seen, look)
         seen['upgrade'] = system.install(to_install)
         look('upgraded')
         seen['purge'] = system.run(PURGE)
         look('purged')
     return seen
+
+
+def renewed_without_grub_s_hooks(system, seen, look):
+    """Kernels come and go where GRUB lacks its own hooks, so that ours has to renew the menu."""
+    hooks = [system.root / f'etc/kernel/{kind}.d/zz-update-grub' for kind in ('postinst', 'postrm')]
+    words = system.root / 'etc/default/grub.d/test.cfg'
+    words.write_text('GRUB_CMDLINE_SERAI="in-every-entry"\nGRUB_CMDLINE_SERAI_DEFAULT="not-to-recover"\n')
+    for hook in hooks:
+        hook.rename(system.root / 'root' / f'{hook.parent.name}-zz-update-grub')
+    add_kernel(system, '9.9.8-test', 'CONFIG_XEN_DOM0=y')
+    look('a kernel by our hook')
+    words.unlink()
+    system.run('dpkg -P linux-image-9.9.8-test 2>&1')
+    look('no kernel by our hook')
+    for hook in hooks:
+        (system.root / 'root' / f'{hook.parent.name}-zz-update-grub').rename(hook)
 
 
 def menu(system):
@@ -109,6 +126,21 @@ def test_a_kernel_that_cannot_be_dom0_gets_none(story):
 def test_a_removed_kernel_leaves_the_menu(story):
     assert '9.9.9' not in story['fewer kernels']['menu']
     assert story['fewer kernels']['menu'] == story['installed']['menu']
+
+
+def test_our_hook_renews_the_menu_where_grub_has_none(story):
+    assert '/boot/vmlinuz-9.9.8-test ' in hypervisor_modules(story['a kernel by our hook']['menu'])
+    assert story['no kernel by our hook']['menu'] == story['installed']['menu']
+
+
+def test_recovery_entries_lack_the_words_for_the_usual_ones(story):
+    entry = r"^\s*menuentry '.*\$menuentry_id_option '(serai-\S+)' \{\n(?:.*\n)*?\s*multiboot2\s+(.*)"
+    given = dict(re.findall(entry, story['a kernel by our hook']['menu'], re.M))
+    usual, recovery = ([words.split() for name, words in given.items() if f'-{kind}-' in name]
+                       for kind in ('advanced', 'recovery'))
+    assert len(usual) == len(recovery) == 2     # of the kernel that was there and of the one that came
+    assert all('in-every-entry' in words and 'not-to-recover' in words for words in usual)
+    assert all('in-every-entry' in words and 'not-to-recover' not in words for words in recovery)
 
 
 def hypervisor_modules(text):

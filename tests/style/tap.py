@@ -30,6 +30,14 @@ def skip(name, reason):
     print(f'ok {_count} - {name} # SKIP {reason}', flush=True)
 
 
+def broken(run, good=(0,)):
+    """What a tool that ended otherwise than with a GOOD status said last; nothing when it did its work."""
+    if run.returncode in good:
+        return []
+    words = f'{run.stdout}\n{run.stderr}'.strip().splitlines()[-5:]
+    return [f'{run.args[0]} ended with {run.returncode}', *words]
+
+
 def done():
     print(f'1..{_count}')
     sys.exit(1 if _failed else 0)

@@ -19,7 +19,7 @@ def formatter():
                             capture_output=True, text=True)
     wrong = sorted({line.split(':')[0].replace(f'{tap.TOP}/', '') for line in result.stderr.splitlines()
                     if '[-Wclang-format-violations]' in line})
-    tap.result('c_is_formatted', wrong)
+    tap.result('c_is_formatted', wrong + tap.broken(result))
 
 
 def cppcheck():
@@ -41,7 +41,8 @@ def cppcheck():
              '--suppressions-list=' + str(tap.TOP / 'tests/style/cppcheck-suppressions'),
              '--template={file}:{line}: {severity}: {id}: {message}', *map(str, paths)],
             capture_output=True, text=True)
-        tap.result(name, [line.replace(f'{tap.TOP}/', '') for line in result.stderr.splitlines() if ': ' in line])
+        found = [line.replace(f'{tap.TOP}/', '') for line in result.stderr.splitlines() if ': ' in line]
+        tap.result(name, found + tap.broken(result))
 
 
 {'format': formatter, 'cppcheck': cppcheck}[sys.argv[1]]()
