@@ -286,7 +286,8 @@ class Checker:
     def tier_devices(self):
         """qcow2 disks, CD-ROMs, consoles and Open vSwitch of guests on a host"""
         if self.packaged('devices'):
-            self.pytest('devices', 'tests/system/test_devices.py', 'tests/system/test_ovs.py')
+            self.pytest('devices', 'tests/system/test_devices.py', 'tests/system/test_ovs.py',
+                        'tests/system/test_library.py')
 
     def tier_kills(self):
         """libvirtd killed a hundred times in the middle of what it does, and nothing leaks"""
