@@ -72,7 +72,8 @@ typedef enum {
  * @format: how the contents are stored.
  * @backend: who serves it.
  * @readonly: the guest may not write.
- * @shareable: other domains may write to it at the same time.
+ * @shareable: other domains may write to it at the same time, if their disks say so too.  An image is locked
+ *   against others as QEMU locks it; of block devices only QEMU sees the locks of QEMU.
  * @cdrom: the guest sees a CD-ROM.
  * @discard: the guest may give back blocks.
  * @cached: go through dom0's page cache instead of direct I/O.

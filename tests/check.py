@@ -308,7 +308,7 @@ class Checker:
         """disks, CD-ROMs, consoles, networks and Open vSwitch of guests on a host"""
         if self.packaged('devices'):
             self.pytest('devices', 'tests/system/test_devices.py', 'tests/system/test_ovs.py',
-                        'tests/system/test_networks.py')
+                        'tests/system/test_networks.py', 'tests/system/test_library.py')
 
     def tier_kills(self):
         """the driver killed at each system call of each call; libvirtd a hundred times among its guests"""

@@ -46,6 +46,13 @@ serai_build_kernel_path(const SeraiConfig *config, GError **error)
         return config->kernel;
     if (access(path, R_OK) == 0)
         return path;
+    if (!config->bootloader && errno == ENOENT) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL,
+                    _("The domain has no kernel, and '%s', which would start it from its disk, is not there: "
+                      "the package grub-xen-host has it."),
+                    path);
+        return NULL;
+    }
     g_set_error(
         error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL,
         _("The domain has no kernel and the boot loader '%s' that would start it from its disk is not there: "

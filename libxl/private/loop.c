@@ -90,6 +90,12 @@ serai_loop_open(const SeraiDisk *disk, int *ret_fd, dev_t *ret_device, GError **
         close(image);
         return disk_error(error, disk, _("Cannot look at the source of disk"));
     }
+    /* The kernel's backend opens a block device anew and not exclusively: there the locks, seen by each
+     * QEMU, end with @ret_fd. */
+    if ((S_ISBLK(st.st_mode) || S_ISREG(st.st_mode)) && !serai_image_lock(image, disk, error)) {
+        close(image);
+        return FALSE;
+    }
     if (S_ISBLK(st.st_mode)) {
         *ret_fd = image;
         *ret_device = st.st_rdev;

@@ -5,6 +5,12 @@
 
 #include "private/private.h"
 
+/* --- private/image-lock.c --------------------------------------------------------------------- */
+
+/* Locks an image as its disk wants it: against other writers unless it is shareable, and a disk that is
+ * only read locks less.  The locks last as long as anybody has this open file, a loop device too. */
+gboolean serai_image_lock(int fd, const SeraiDisk *disk, GError **error);
+
 /* --- private/loop.c --------------------------------------------------------------------------- */
 
 /*

@@ -8,6 +8,7 @@
 #include "private/qmp.h"
 #include "private/system.h"
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <unistd.h>
@@ -196,6 +197,179 @@ image_in_use_is_refused(void)
     teardown(&m);
 }
 
+/* --- locks of images that the kernel serves --------------------------------------------------- */
+
+static int
+image_open(const char *path, gboolean readonly)
+{
+    int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CREAT | O_CLOEXEC, 0600);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+/* Each kind of disk beside each other one on the same image. */
+static void
+images_are_shared_as_disks_say(void)
+{
+    static const struct {
+        gboolean readonly, shareable;
+        gboolean other_readonly, other_shareable;
+        gboolean ok;
+    } cases[] = {
+        {FALSE, FALSE, FALSE, FALSE, FALSE}, {FALSE, TRUE, FALSE, FALSE, FALSE},
+        {FALSE, FALSE, FALSE, TRUE, FALSE},  {FALSE, TRUE, FALSE, TRUE, TRUE},
+        {TRUE, FALSE, FALSE, FALSE, FALSE},  {FALSE, FALSE, TRUE, FALSE, FALSE},
+        {TRUE, FALSE, TRUE, FALSE, TRUE},    {TRUE, TRUE, FALSE, TRUE, TRUE},
+    };
+    g_autofree char *dir = g_dir_make_tmp("serai-lock-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "image", NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        SeraiDisk one = {.target = (char *)"xvda", .path = path}, other = one;
+        int first = image_open(path, cases[i].readonly), second = image_open(path, cases[i].other_readonly);
+        g_autoptr(GError) error = NULL;
+
+        one.readonly = cases[i].readonly;
+        one.shareable = cases[i].shareable;
+        other.readonly = cases[i].other_readonly;
+        other.shareable = cases[i].other_shareable;
+        g_assert_true(serai_image_lock(first, &one, &error));
+        g_assert_cmpint(serai_image_lock(second, &other, &error), ==, cases[i].ok);
+        if (cases[i].ok) {
+            g_assert_no_error(error);
+        } else {
+            g_assert_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED);
+            g_assert_nonnull(strstr(error->message, "'xvda'"));
+            g_assert_nonnull(strstr(error->message, path));
+        }
+        /* Who was refused is in nobody's way. */
+        g_clear_error(&error);
+        close(first);
+        g_assert_true(serai_image_lock(second, &other, &error));
+        close(second);
+    }
+    g_remove(path);
+    g_rmdir(dir);
+}
+
+static gpointer
+close_soon(gpointer fd)
+{
+    g_usleep(300000);
+    close(GPOINTER_TO_INT(fd));
+    return NULL;
+}
+
+/* A backend that has been told to go holds the image a moment longer. */
+static void
+image_that_is_given_back_is_waited_for(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("serai-lock-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "image", NULL);
+    SeraiDisk disk = {.target = (char *)"xvda", .path = path};
+    int first = image_open(path, FALSE), second = image_open(path, FALSE);
+    g_autoptr(GError) error = NULL;
+    GThread *thread;
+
+    g_assert_true(serai_image_lock(first, &disk, &error));
+    thread = g_thread_new("closer", close_soon, GINT_TO_POINTER(first));
+    g_assert_true(serai_image_lock(second, &disk, &error));
+    g_thread_join(thread);
+    close(second);
+    g_remove(path);
+    g_rmdir(dir);
+}
+
+/* The lock is the loop device's, and goes with it. */
+static void
+loop_device_keeps_the_lock(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("serai-lock-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "image", NULL);
+    SeraiDisk disk = {.target = (char *)"xvda", .path = path, .cached = TRUE};
+    g_autoptr(GError) error = NULL;
+    int image = image_open(path, FALSE), loop = -1, again = -1;
+    dev_t device;
+
+    g_assert_cmpint(ftruncate(image, 1 << 20), ==, 0);
+    close(image);
+    if (geteuid() || access("/dev/loop-control", R_OK | W_OK)) {
+        g_test_skip("there are no loop devices");
+    } else if (!serai_loop_open(&disk, &loop, &device, &error)) {
+        g_test_skip(error->message); /* in a container */
+    } else {
+        g_assert_false(serai_loop_open(&disk, &again, &device, &error));
+        g_assert_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED);
+        g_assert_nonnull(strstr(error->message, "is in use"));
+        g_clear_error(&error);
+        close(loop);
+        g_assert_true(serai_loop_open(&disk, &loop, &device, &error));
+        g_assert_no_error(error);
+        close(loop);
+    }
+    g_remove(path);
+    g_rmdir(dir);
+}
+
+/* Add a node to a QEMU by hand, where it stays. */
+static gboolean
+opens_in_other_qemu(Model *m, const char *name)
+{
+    g_autofree char *socket = g_strdup_printf("%s/qmp-2.sock", m->dir), *json = NULL;
+    g_autoptr(GError) error = NULL;
+    SeraiQmp *qmp = serai_qmp_open(socket, 30000, NULL, &error);
+    g_autoptr(JsonNode) answer = NULL;
+
+    g_assert_no_error(error);
+    json = g_strdup_printf("{'driver':'qcow2','node-name':'%s','file':{'driver':'file','filename':'%s/%s'}}",
+                           name, m->dir, name);
+    g_strdelimit(json, "'", '"');
+    answer = serai_qmp_run(qmp, "blockdev-add", json_from_string(json, NULL), NULL, &error);
+    if (!answer)
+        g_assert_nonnull(strstr(error->message, "lock"));
+    serai_qmp_close(qmp);
+    return answer != NULL;
+}
+
+static void
+qemu_and_the_kernels_disks_see_each_other(void)
+{
+    g_autofree char *ours = NULL, *theirs = NULL;
+    g_autoptr(GError) error = NULL;
+    SeraiDisk disk = {.target = (char *)"xvda"};
+    int fd;
+    Model m;
+    GPid other;
+
+    if (!setup(&m))
+        return;
+    make_image(m.dir, "ours", "qcow2");
+    make_image(m.dir, "theirs", "qcow2");
+    other = start_qemu(m.dir, 2);
+    disk.path = ours = g_build_filename(m.dir, "ours", NULL);
+    fd = image_open(ours, FALSE);
+    g_assert_true(serai_image_lock(fd, &disk, &error));
+    g_assert_false(opens_in_other_qemu(&m, "ours"));
+    close(fd);
+    g_assert_true(opens_in_other_qemu(&m, "ours"));
+
+    disk.path = theirs = g_build_filename(m.dir, "theirs", NULL);
+    g_assert_true(opens_in_other_qemu(&m, "theirs"));
+    for (disk.readonly = FALSE; disk.readonly <= TRUE; disk.readonly++) {
+        fd = image_open(theirs, disk.readonly);
+        g_assert_false(serai_image_lock(fd, &disk, &error));
+        g_assert_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED);
+        g_clear_error(&error);
+        close(fd);
+    }
+    kill(other, SIGKILL);
+    g_spawn_close_pid(other);
+    teardown(&m);
+}
+
+/* --- disks of no QEMU ------------------------------------------------------------------------- */
+
 static void
 disk_that_was_never_added_is_gone(void)
 {
@@ -317,6 +491,11 @@ main(int argc, char **argv)
     g_test_add_func("/model/each-format-is-opened", each_format_is_opened);
     g_test_add_func("/model/what-is-no-image-is-refused", what_is_no_image_is_refused);
     g_test_add_func("/model/image-in-use-is-refused", image_in_use_is_refused);
+    g_test_add_func("/model/images-are-shared-as-disks-say", images_are_shared_as_disks_say);
+    g_test_add_func("/model/image-that-is-given-back-is-waited-for", image_that_is_given_back_is_waited_for);
+    g_test_add_func("/model/loop-device-keeps-the-lock", loop_device_keeps_the_lock);
+    g_test_add_func("/model/qemu-and-the-kernels-disks-see-each-other",
+                    qemu_and_the_kernels_disks_see_each_other);
     g_test_add_func("/model/disk-that-was-never-added-is-gone", disk_that_was_never_added_is_gone);
     g_test_add("/model/death-of-the-model-is-told-of-its-disks", Fixture, NULL, fixture_set_up,
                death_of_the_model_is_told_of_its_disks, fixture_tear_down);

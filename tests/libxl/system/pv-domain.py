@@ -249,8 +249,10 @@ def footprint(t):
     t.machine.run("serai-try create /etc/t1.conf -- destroy t1")  # what is paid once
     before, processes = look()
     for i in range(count):
-        t.machine.run("sed 's/name=t1/name=f%d/; s/-000000000001/-00000000010%d/; s/00:00:01/00:01:0%d/' /etc/t1.conf "
-                      "> /tmp/f.conf; serai-try create /tmp/f.conf" % (i, i, i))
+        t.machine.run("dd if=/dev/zero of=/tmp/f%d.img bs=1M seek=16 count=0 2>/dev/null; "
+                      "sed 's/name=t1/name=f%d/; s/-000000000001/-00000000010%d/; "
+                      "s/00:00:01/00:01:0%d/; s/disk.img/f%d.img/' /etc/t1.conf > /tmp/f.conf; "
+                      "serai-try create /tmp/f.conf" % (i, i, i, i, i))
     after, more = look()
     each = (before - after) / count
     print("# %d KiB of dom0 for each domain, %d processes more" % (each, more - processes))

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Facts about the pretend machine, and what is asked of its domains in one call each. */
+#include "common.h"
+
+#define T(name) g_test_add("/libxl/host/" #name, Fixture, NULL, fixture_set_up, name, fixture_tear_down)
+
+static SeraiDomain *
+create(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    SeraiDomain *domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+
+    g_assert_no_error(error);
+    return domain;
+}
+
+static void
+destroy(SeraiDomain *domain)
+{
+    g_assert_true(serai_domain_destroy_sync(domain, NULL, NULL));
+}
+
+/* What a node of the domain's home in the store says. */
+static void
+assert_node(Fixture *f, SeraiDomain *domain, const char *leaf, const char *value)
+{
+    g_autofree char *text =
+        serai_store_read(f->host->store, "/local/domain/%u/%s", serai_domain_get_id(domain), leaf);
+
+    g_assert_cmpstr(text, ==, value);
+}
+
+static void
+machine_tells_its_facts(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiHostInfo) info = serai_host_get_info(f->host, NULL), copy = serai_host_info_copy(info);
+    g_autoptr(GArray) cpus = serai_host_get_cpus(f->host, NULL);
+    g_autoptr(GPtrArray) nodes = serai_host_get_nodes(f->host, NULL);
+    g_autoptr(SeraiNode) node = NULL;
+    guint64 before, after;
+    SeraiDomain *domain;
+
+    g_assert_nonnull(info);
+    g_assert_cmpuint(copy->cpu_count, ==, SERAI_FAKE_CPUS);
+    g_assert_cmpuint(copy->total_kib, ==, SERAI_FAKE_PAGES << 2);
+    g_assert_cmpstr(copy->scheduler, ==, "credit2");
+    g_assert_true(copy->has_pv);
+    g_assert_false(copy->has_hvm);
+
+    g_assert_nonnull(cpus);
+    g_assert_cmpuint(cpus->len, ==, SERAI_FAKE_CPUS);
+    for (guint i = 0; i < cpus->len; i++) {
+        g_assert_true(g_array_index(cpus, SeraiCpu, i).online);
+        g_assert_cmpuint(g_array_index(cpus, SeraiCpu, i).core, ==, i);
+        g_assert_cmpuint(g_array_index(cpus, SeraiCpu, i).idle_ns, >, 0);
+    }
+
+    g_assert_nonnull(nodes);
+    g_assert_cmpuint(nodes->len, ==, 1);
+    node = serai_node_copy(nodes->pdata[0]);
+    g_assert_true(node->present);
+    g_assert_cmpuint(node->total_kib, ==, SERAI_FAKE_PAGES << 2);
+    g_assert_cmpuint(g_array_index(node->distances, guint, 0), ==, 10);
+
+    g_assert_true(serai_host_get_free_memory(f->host, &before, NULL));
+    g_assert_cmpuint(before, ==, info->free_kib);
+    domain = create(f);
+    g_assert_true(serai_host_get_free_memory(f->host, &after, NULL));
+    g_assert_cmpuint(after, <=, before - f->config->max_memory_kib);
+    destroy(domain);
+    g_object_unref(domain);
+}
+
+static guint sysctls, domctls;
+
+static gboolean
+spy(unsigned int number, const uint64_t args[5])
+{
+    const struct xen_sysctl *sysctl = (void *)(uintptr_t)args[0];
+    const struct xen_domctl *domctl = (void *)(uintptr_t)args[0];
+
+    if (number == __HYPERVISOR_sysctl && sysctl->cmd == XEN_SYSCTL_debug_keys)
+        sysctls += sysctl->u.debug_keys.nr_keys == 1 && sysctl->u.debug_keys.keys.p[0] == 'q';
+    if (number == __HYPERVISOR_domctl && domctl->cmd == XEN_DOMCTL_sendtrigger)
+        domctls += domctl->u.sendtrigger.trigger == XEN_DOMCTL_SENDTRIGGER_NMI && !domctl->u.sendtrigger.vcpu;
+    return FALSE;
+}
+
+static void
+log_is_read_and_keys_are_sent(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *log = serai_host_read_log(f->host, NULL);
+    g_autoptr(SeraiDomain) domain = create(f);
+
+    g_assert_cmpstr(log, ==, "(FAKE) nothing happened\n");
+    sysctls = domctls = 0;
+    serai_fake_set_spy(f->host->hv, spy);
+    g_assert_true(serai_host_send_debug_key(f->host, 'q', NULL));
+    g_assert_cmpuint(sysctls, ==, 1);
+    g_assert_true(serai_domain_nmi(domain, NULL));
+    g_assert_cmpuint(domctls, ==, 1);
+    serai_fake_set_spy(f->host->hv, NULL);
+    g_assert_true(serai_domain_sysrq(domain, 's', NULL));
+    assert_node(f, domain, "control/sysrq", "s");
+    destroy(domain);
+}
+
+static void
+crash_is_a_crash(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(SeraiDomainInfo) info = NULL;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_domain_crash(domain, NULL));
+    info = serai_domain_get_info(domain, NULL);
+    g_assert_cmpint(info->shutdown_reason, ==, SERAI_SHUTDOWN_CRASH);
+    g_assert_false(serai_domain_shutdown(domain, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE);
+    destroy(domain);
+}
+
+static void
+vcpus_are_pinned_and_taken(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(GBytes) third = g_bytes_new_static("\x04", 1), none = g_bytes_new_static("\0", 1);
+    g_autoptr(GPtrArray) vcpus = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(SeraiVcpuInfo) info = NULL;
+    gsize size;
+
+    g_assert_true(serai_domain_pin_vcpu(domain, 1, third, NULL, NULL));
+    vcpus = serai_domain_get_vcpus(domain, NULL);
+    g_assert_cmpuint(vcpus->len, ==, 2);
+    info = serai_vcpu_info_copy(vcpus->pdata[1]);
+    g_assert_cmphex(*(guint8 *)g_bytes_get_data(info->hard_affinity, &size) & 0xf, ==, 0x4);
+    g_assert_cmphex(*(guint8 *)g_bytes_get_data(info->soft_affinity, &size) & 0xf, ==, 0xf);
+    g_assert_false(serai_domain_pin_vcpu(domain, 1, none, NULL, &error));
+    g_clear_error(&error);
+    g_assert_false(serai_domain_pin_vcpu(domain, 2, third, NULL, &error));
+    g_clear_error(&error);
+
+    g_assert_true(serai_domain_set_vcpu_online(domain, 1, FALSE, NULL));
+    assert_node(f, domain, "cpu/1/availability", "offline");
+    g_assert_true(serai_domain_set_vcpu_online(domain, 1, TRUE, NULL));
+    assert_node(f, domain, "cpu/1/availability", "online");
+    g_assert_false(serai_domain_set_vcpu_online(domain, 0, FALSE, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG);
+    g_clear_error(&error);
+    g_assert_false(serai_domain_set_vcpu_online(domain, 2, TRUE, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG);
+    destroy(domain);
+}
+
+static void
+maximum_of_memory_moves(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(GError) error = NULL;
+    SeraiMemoryStats stats;
+
+    g_assert_true(serai_domain_set_memory_max(domain, 32768, NULL));
+    g_assert_true(serai_domain_get_memory_stats(domain, &stats, NULL));
+    g_assert_cmpuint(stats.static_max_kib, ==, 32768);
+    g_assert_cmpuint(stats.maximum_kib, ==, 32768);
+    g_assert_cmpuint(stats.current_kib, ==, 16384);
+    g_assert_true(serai_domain_set_memory_target(domain, 32768, NULL));
+    g_assert_false(serai_domain_set_memory_max(domain, 8192, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG);
+    destroy(domain);
+}
+
+static void
+devices_tell_what_they_did(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autofree char *tty = g_strdup_printf("/local/domain/%u/console/tty", serai_domain_get_id(domain));
+    g_autofree char *none = NULL, *path = NULL;
+    SeraiDiskStats disk = {.read_bytes = 1};
+    SeraiNicStats nic = {.rx_bytes = 1};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_domain_get_disk_stats(domain, "xvda", &disk, NULL));
+    g_assert_cmpuint(disk.read_bytes, ==, 0);
+    g_assert_false(serai_domain_get_disk_stats(domain, "xvdz", &disk, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
+    g_clear_error(&error);
+    g_assert_true(serai_domain_get_nic_stats(domain, 0, &nic, NULL));
+    g_assert_cmpuint(nic.rx_bytes, ==, 0);
+    g_assert_false(serai_domain_get_nic_stats(domain, 7, &nic, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
+    g_clear_error(&error);
+    g_assert_true(serai_domain_resize_disk(domain, "xvda", 1 << 20, NULL));
+    g_assert_false(serai_domain_resize_disk(domain, "xvdz", 1 << 20, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
+    g_clear_error(&error);
+
+    none = serai_domain_dup_console_path(domain, SERAI_DEVICE_CONSOLE, 0, &error);
+    g_assert_null(none);
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
+    g_assert_true(serai_store_write(f->host->store, NULL, tty, "/dev/pts/7"));
+    path = serai_domain_dup_console_path(domain, SERAI_DEVICE_CONSOLE, 0, NULL);
+    g_assert_cmpstr(path, ==, "/dev/pts/7");
+    destroy(domain);
+}
+
+/* Nothing sleeps, so nothing is woken; of a domain that is gone it is an error. */
+static void
+waking_who_is_awake_is_harmless(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_domain_wake(domain, &error));
+    g_assert_no_error(error);
+    destroy(domain);
+    g_assert_false(serai_domain_wake(domain, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN);
+}
+
+static void
+missing_boot_loader_names_its_package(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_clear_pointer(&f->config->kernel, g_free);
+    if (serai_build_kernel_path(f->config, &error)) {
+        g_test_skip("grub-xen-host is installed");
+        return;
+    }
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_KERNEL);
+    g_assert_nonnull(strstr(error->message, "grub-xen-host"));
+    g_clear_error(&error);
+    /* Whoever names another one is told of that. */
+    f->config->bootloader = g_strdup("/nonexistent/loader");
+    g_assert_null(serai_build_kernel_path(f->config, &error));
+    g_assert_nonnull(strstr(error->message, "'/nonexistent/loader'"));
+    g_assert_null(strstr(error->message, "grub-xen-host"));
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    T(machine_tells_its_facts);
+    T(log_is_read_and_keys_are_sent);
+    T(crash_is_a_crash);
+    T(vcpus_are_pinned_and_taken);
+    T(maximum_of_memory_moves);
+    T(devices_tell_what_they_did);
+    T(waking_who_is_awake_is_harmless);
+    T(missing_boot_loader_names_its_package);
+    return g_test_run();
+}
