@@ -199,6 +199,7 @@ xenBlockReadSizes(const virDomainDiskDef *disk, unsigned long long *capacity, un
     g_autofree char *header = NULL;
     VIR_AUTOCLOSE fd = -1;
     struct stat st;
+    bool plain;
     int length;
 
     if (!src || !virStorageSourceIsLocalStorage(src) || !src->path) {
@@ -218,11 +219,12 @@ xenBlockReadSizes(const virDomainDiskDef *disk, unsigned long long *capacity, un
     }
     if (src->format <= VIR_STORAGE_FILE_NONE)
         src->format = VIR_STORAGE_FILE_RAW;
+    plain = src->format == VIR_STORAGE_FILE_RAW && !src->encryption;
     if (virStorageSourceUpdateBackingSizes(src, fd, &st) < 0 ||
-        (src->format != VIR_STORAGE_FILE_RAW && virStorageSourceUpdateCapacity(src, header, length) < 0))
+        (!plain && virStorageSourceUpdateCapacity(src, header, length) < 0))
         return -1;
 
-    *capacity = src->format == VIR_STORAGE_FILE_RAW ? src->physical : src->capacity;
+    *capacity = plain ? src->physical : src->capacity;
     *allocation = src->allocation;
     *physical = src->physical;
     return 0;
@@ -267,7 +269,8 @@ growFile(const virDomainDiskDef *disk, unsigned long long bytes)
         virReportSystemError(errno, _("cannot open '%s' of disk '%s'"), disk->src->path, disk->dst);
         return -1;
     }
-    if (!S_ISREG(st.st_mode) || disk->src->format != VIR_STORAGE_FILE_RAW)
+    /* QEMU makes what it alone understands larger. */
+    if (!S_ISREG(st.st_mode) || disk->src->format != VIR_STORAGE_FILE_RAW || disk->src->encryption)
         return 0;
     if ((unsigned long long)st.st_size > bytes) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,

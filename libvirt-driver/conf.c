@@ -126,6 +126,19 @@ diskURL(const virDomainDiskDef *disk)
     return g_strdup_printf("%s://%s/%s", scheme, host->name, src->path ? src->path : "");
 }
 
+/* What the passphrase is called, whether by UUID or by usage; secrets.c gets it. */
+static char *
+secretName(const virStorageEncryption *encryption)
+{
+    const virSecretLookupTypeDef *lookup = &encryption->secrets[0]->seclookupdef;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+
+    if (lookup->type != VIR_SECRET_LOOKUP_TYPE_UUID)
+        return g_strdup(lookup->u.usage);
+    virUUIDFormat(lookup->u.uuid, uuid);
+    return g_strdup(uuid);
+}
+
 static int
 backendDomain(const char *name, const char *element, guint *ret_domid)
 {
@@ -167,6 +180,11 @@ xenConfDisk(const virDomainDiskDef *disk)
     /* The kernel's backend limits nothing. */
     if (virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune))
         device->disk.backend = SERAI_DISK_BACKEND_QEMU;
+    if (disk->src->encryption) {
+        device->disk.backend = SERAI_DISK_BACKEND_QEMU;
+        device->disk.encrypted = TRUE;
+        device->disk.passphrase_name = secretName(disk->src->encryption);
+    }
     device->disk.cdrom = disk->device == VIR_DOMAIN_DISK_DEVICE_CDROM;
     device->disk.readonly = disk->src->readonly || device->disk.cdrom;
     device->disk.shareable = disk->src->shared;

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "locks.h"
 #include "process.h"
+#include "secrets.h"
 
 #include "domain_audit.h"
 #include "virmacaddr.h"
@@ -112,7 +113,7 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (virDomainDiskTranslateSourcePool(disk) < 0)
         return -1;
     device = xenConfDisk(disk);
-    if (!device)
+    if (!device || xenSecretsFindDisk(disk, device) < 0)
         return -1;
     if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;

@@ -28,7 +28,8 @@ checkPlain(const virDomainDef *def, const virDomainDiskDef *disk)
         virReportError(VIR_ERR_INVALID_ARG, _("disk '%s' of domain '%s' is empty"), disk->dst, def->name);
         return -1;
     }
-    if (!virStorageSourceIsLocalStorage(src) || !src->path || src->format > VIR_STORAGE_FILE_RAW) {
+    if (!virStorageSourceIsLocalStorage(src) || !src->path || src->format > VIR_STORAGE_FILE_RAW ||
+        src->encryption) {
         virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
                        _("disk '%s' of domain '%s' is not a local raw one, so its bytes cannot be read"),
                        disk->dst, def->name);

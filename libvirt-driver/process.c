@@ -14,6 +14,7 @@
 #include "locks.h"
 #include "memory.h"
 #include "save.h"
+#include "secrets.h"
 
 #include "domain_audit.h"
 #include "virclosecallbacks.h"
@@ -128,7 +129,7 @@ make(xenDriver *driver, virDomainObj *vm, int restoreFd)
     GCancellable *cancellable;
     SeraiDomain *domain;
 
-    if (!config)
+    if (!config || xenSecretsFind(vm->def, config) < 0)
         return NULL;
     /* Tells our domains from those of other tools after a restart of the daemon. */
     config->owner_data = g_strdup(XEN_DRIVER_OWNER);

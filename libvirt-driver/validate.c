@@ -270,6 +270,31 @@ validateDiskBus(const virDomainDiskDef *disk)
 }
 
 static int
+validateEncryption(const virDomainDiskDef *disk)
+{
+    const virStorageSource *src = disk->src;
+    const virStorageEncryption *encryption = src->encryption;
+
+    if (encryption->format != VIR_STORAGE_ENCRYPTION_FORMAT_LUKS ||
+        encryption->engine == VIR_STORAGE_ENCRYPTION_ENGINE_LIBRBD) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': of <encryption> only format 'luks' by QEMU is supported"), disk->dst);
+        return -1;
+    }
+    if (encryption->nsecrets != 1) {
+        virReportError(VIR_ERR_XML_DETAIL, _("<disk> '%s': <encryption> needs one <secret>"), disk->dst);
+        return -1;
+    }
+    if (disk->device != VIR_DOMAIN_DISK_DEVICE_DISK ||
+        (src->format > VIR_STORAGE_FILE_RAW && src->format != VIR_STORAGE_FILE_QCOW2)) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': <encryption> is for disks that are raw or qcow2"), disk->dst);
+        return -1;
+    }
+    return 0;
+}
+
+static int
 validateDiskSource(const virDomainDiskDef *disk)
 {
     const virStorageSource *src = disk->src;
@@ -304,11 +329,8 @@ validateDiskSource(const virDomainDiskDef *disk)
         return -1;
     }
 
-    if (src->encryption) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': <encryption> is not supported"),
-                       disk->dst);
+    if (src->encryption && validateEncryption(disk) < 0)
         return -1;
-    }
     if (xenDiskLimitsCheck(disk->dst, &disk->blkdeviotune) < 0)
         return -1;
     if (disk->transient) {

@@ -147,6 +147,10 @@ formatDisk(const virDomainDiskDef *disk)
         refuse("source");
         return NULL;
     }
+    if (disk->src->encryption) {
+        refuse("encryption");
+        return NULL;
+    }
     if (disk->src->format == VIR_STORAGE_FILE_VPC)
         format = "vhd";
     virBufferAsprintf(&buf, "format=%s,vdev=%s,access=%s", disk->src->format > 0 ? format : "raw", disk->dst,

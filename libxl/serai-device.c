@@ -24,6 +24,9 @@ static const SeraiField fields[] = {
     ROW(disk.discard, BOOLEAN, 2),
     ROW(disk.cached, BOOLEAN, 2),
     ROW(disk.indirect_segments, UINT, 0),
+    ROW(disk.encrypted, BOOLEAN, 2),
+    ROW(disk.passphrase_name, STRING, 0),
+    ROW(disk.passphrase, SECRET, 0),
     ROW(nic.mac, STRING, 0),
     ROW(nic.attach, UINT, SERAI_NIC_OVS + 1),
     ROW(nic.bridge, STRING, 0),
@@ -230,6 +233,12 @@ check_disk(const SeraiDisk *disk, GError **error)
         return invalid(error, _("The source of disk '%s' has a line break in its name."), disk->target);
     if (disk->backend == SERAI_DISK_BACKEND_KERNEL && disk->format != SERAI_DISK_RAW)
         return invalid(error, _("Disk '%s' is not raw, so the kernel cannot serve it."), disk->target);
+    if (disk->encrypted && disk->backend == SERAI_DISK_BACKEND_KERNEL)
+        return invalid(error, _("Disk '%s' is encrypted, so the kernel cannot serve it."), disk->target);
+    if (disk->encrypted && disk->format != SERAI_DISK_RAW && disk->format != SERAI_DISK_QCOW2)
+        return invalid(error, _("Disk '%s' is encrypted, which only raw and qcow2 can be."), disk->target);
+    if (disk->encrypted && disk->cdrom)
+        return invalid(error, _("Disk '%s' is a CD-ROM, which cannot be encrypted."), disk->target);
     return TRUE;
 }
 

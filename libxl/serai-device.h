@@ -78,6 +78,11 @@ typedef enum {
  * @discard: the guest may give back blocks.
  * @cached: go through dom0's page cache instead of direct I/O.
  * @indirect_segments: not used at present; 0.
+ * @encrypted: the contents are encrypted with LUKS, inside of the format: raw or qcow2.  QEMU serves it.
+ * @passphrase_name: (nullable): what messages call the passphrase.
+ * @passphrase: (nullable): what opens it, needed while the disk is attached only.  It is never written
+ *   anywhere; copies share the bytes, so g_bytes_new_with_free_func() with a function that wipes them leaves
+ *   nothing behind.
  *
  * The disk part of a #SeraiDevice.
  */
@@ -92,6 +97,9 @@ typedef struct {
     gboolean discard;
     gboolean cached;
     guint indirect_segments;
+    gboolean encrypted;
+    char *passphrase_name;
+    GBytes *passphrase;
 } SeraiDisk;
 
 /**

@@ -45,7 +45,7 @@ is_kernel_disk(const SeraiDevice *device)
         return FALSE;
     if (device->disk.backend != SERAI_DISK_BACKEND_AUTO)
         return device->disk.backend == SERAI_DISK_BACKEND_KERNEL;
-    return device->disk.format == SERAI_DISK_RAW && device->disk.path &&
+    return device->disk.format == SERAI_DISK_RAW && device->disk.path && !device->disk.encrypted &&
            !serai_disk_is_nbd(device->disk.path);
 }
 
@@ -202,6 +202,12 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
     }
     if (device->kind != SERAI_DEVICE_DISK || !device->disk.path)
         return TRUE;
+    if (device->disk.encrypted && !device->disk.passphrase) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG,
+                    _("Disk '%s' (%s) is encrypted, and no passphrase was given."), device->disk.target,
+                    device->disk.path);
+        return FALSE;
+    }
     if (serai_disk_is_nbd(device->disk.path))
         return TRUE;
     if (strstr(device->disk.path, "://")) {

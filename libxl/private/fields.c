@@ -42,6 +42,7 @@ serai_fields_copy(const SeraiField *fields, guint count, gpointer to, gconstpoin
             *AT(char *, to, f) = g_strdup(*AT(char *, from, f));
             break;
         case SERAI_FIELD_BYTES:
+        case SERAI_FIELD_SECRET:
             *AT(GBytes *, to, f) = *AT(GBytes *, from, f) ? g_bytes_ref(*AT(GBytes *, from, f)) : NULL;
             break;
         case SERAI_FIELD_UINT64:
@@ -63,7 +64,7 @@ serai_fields_clear(const SeraiField *fields, guint count, gpointer object)
     for (const SeraiField *f = fields; f < fields + count; f++) {
         if (f->type == SERAI_FIELD_STRING)
             g_clear_pointer(AT(char *, object, f), g_free);
-        else if (f->type == SERAI_FIELD_BYTES)
+        else if (f->type == SERAI_FIELD_BYTES || f->type == SERAI_FIELD_SECRET)
             g_clear_pointer(AT(GBytes *, object, f), g_bytes_unref);
     }
 }
@@ -101,6 +102,8 @@ serai_fields_save(const SeraiField *fields, guint count, gconstpointer object, G
         case SERAI_FIELD_INT:
             if (*AT(int, object, f))
                 g_key_file_set_integer(file, group, f->name, *AT(int, object, f));
+            break;
+        case SERAI_FIELD_SECRET:
             break;
         }
     }
@@ -172,6 +175,8 @@ load_one(const SeraiField *f, gpointer object, GKeyFile *file, const char *group
             *AT(gint64, object, f) = value;
         return TRUE;
     }
+    case SERAI_FIELD_SECRET: /* nobody wrote it, so it is nonsense */
+        break;
     }
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_CONFIG, _("The value of '%s' in '%s' is malformed."),
                 f->name, group);

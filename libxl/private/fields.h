@@ -15,7 +15,8 @@ typedef enum {
     SERAI_FIELD_INT,
     SERAI_FIELD_UINT64,
     SERAI_FIELD_INT64,
-    SERAI_FIELD_BYTES, /* GBytes */
+    SERAI_FIELD_BYTES,  /* GBytes */
+    SERAI_FIELD_SECRET, /* GBytes that are neither written nor read */
 } SeraiFieldType;
 
 typedef struct {

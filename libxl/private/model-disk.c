@@ -4,6 +4,9 @@
  * only, and tells nobody why it refuses; so each is added by QMP: a block node named after the disk's number,
  * and a device upon it, which writes the backend's nodes and makes it InitWait.
  *
+ * The passphrase of an encrypted disk is an object of QEMU's while the image is opened, told by QMP as well,
+ * so that it is on no command line.
+ *
  * QEMU's locks on the image stand: a second writer is refused unless both disks are shareable.
  */
 #include "private/host.h"
@@ -119,16 +122,42 @@ node_name(const SeraiDevice *device)
     return g_strdup_printf("disk%d", device->devid);
 }
 
+static char *
+secret_name(const SeraiDevice *device)
+{
+    return g_strdup_printf("disk%d-passphrase", device->devid);
+}
+
+/* How the contents are encrypted: the whole file by LUKS, or what is inside of a qcow2. */
+static void
+add_encryption(JsonBuilder *builder, const SeraiDisk *disk, const char *secret)
+{
+    if (disk->format == SERAI_DISK_RAW) {
+        add_string(builder, "key-secret", secret);
+        return;
+    }
+    json_builder_set_member_name(builder, "encrypt");
+    json_builder_begin_object(builder);
+    add_string(builder, "format", "luks");
+    add_string(builder, "key-secret", secret);
+    json_builder_end_object(builder);
+}
+
 static JsonNode *
-block_node(const SeraiDisk *disk, const char *name, GError **error)
+block_node(const SeraiDevice *device, const char *name, GError **error)
 {
     static const char *const drivers[] = {"raw", "qcow2", "qcow", "qed", "vmdk", "vpc", "vhdx", "vdi"};
+    const SeraiDisk *disk = &device->disk;
     g_autoptr(JsonBuilder) builder = json_builder_new();
+    g_autofree char *secret = secret_name(device);
     const char *discard = disk->discard ? "unmap" : "ignore";
     gboolean readonly = disk->readonly || disk->cdrom, direct;
+    gboolean whole = disk->encrypted && disk->format == SERAI_DISK_RAW;
 
     json_builder_begin_object(builder);
-    add_string(builder, "driver", drivers[disk->format]);
+    add_string(builder, "driver", whole ? "luks" : drivers[disk->format]);
+    if (disk->encrypted)
+        add_encryption(builder, disk, secret);
     add_string(builder, "node-name", name);
     add_boolean(builder, "read-only", readonly);
     add_string(builder, "discard", discard);
@@ -178,12 +207,59 @@ run(SeraiQmp *qmp, const char *command, JsonNode *arguments, GCancellable *cance
     return answer != NULL;
 }
 
+/* The text is built where it can be wiped; base64 needs no quoting. */
+static gboolean
+add_secret(SeraiQmp *qmp, const SeraiDevice *device, GCancellable *cancellable, GError **error)
+{
+    static const char form[] =
+        "{\"qom-type\":\"secret\",\"id\":\"%s\",\"format\":\"base64\",\"data\":\"%s\"}";
+    gsize length, size;
+    const guint8 *bytes = g_bytes_get_data(device->disk.passphrase, &length);
+    g_autofree char *name = secret_name(device), *data = g_base64_encode(bytes, length), *text = NULL;
+    g_autofree char *answer = NULL;
+
+    size = sizeof(form) + strlen(name) + strlen(data);
+    text = g_malloc(size);
+    g_snprintf(text, size, form, name, data);
+    /* One is left when we were killed in between. */
+    run(qmp, "object-del", one_member("id", name), NULL, NULL);
+    answer = serai_qmp_ask(qmp, "object-add", text, -1, cancellable, error);
+    explicit_bzero(text, strlen(text));
+    explicit_bzero(data, strlen(data));
+    return answer != NULL;
+}
+
+/* QEMU needs the passphrase to open the image only; a guest that takes it over later finds none. */
+static gboolean
+add_block(SeraiQmp *qmp, const SeraiDevice *device, JsonNode *block, GCancellable *cancellable,
+          GError **error)
+{
+    const SeraiDisk *disk = &device->disk;
+    g_autofree char *secret = secret_name(device);
+    gboolean done;
+
+    if (disk->encrypted && !add_secret(qmp, device, cancellable, error)) {
+        json_node_unref(block);
+        g_prefix_error(error, _("Cannot open the source of disk '%s' (%s): "), disk->target, disk->path);
+        return FALSE;
+    }
+    done = run(qmp, "blockdev-add", block, cancellable, error);
+    if (!done && disk->encrypted && disk->passphrase_name)
+        g_prefix_error(error, _("Cannot open the source of disk '%s' (%s) with the passphrase '%s': "),
+                       disk->target, disk->path, disk->passphrase_name);
+    else if (!done)
+        g_prefix_error(error, _("Cannot open the source of disk '%s' (%s): "), disk->target, disk->path);
+    if (disk->encrypted)
+        run(qmp, "object-del", one_member("id", secret), NULL, NULL);
+    return done;
+}
+
 gboolean
 serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GCancellable *cancellable,
                      GError **error)
 {
     g_autofree char *name = node_name(device);
-    JsonNode *block = block_node(&device->disk, name, error);
+    JsonNode *block = block_node(device, name, error);
     g_autoptr(SeraiQmp) qmp = block ? serai_device_model_open(host, domid, cancellable, error) : NULL;
 
     if (!qmp) {
@@ -192,11 +268,8 @@ serai_model_add_disk(SeraiHost *host, guint domid, const SeraiDevice *device, GC
         g_clear_pointer(&block, json_node_unref);
         return FALSE;
     }
-    if (!run(qmp, "blockdev-add", block, cancellable, error)) {
-        g_prefix_error(error, _("Cannot open the source of disk '%s' (%s): "), device->disk.target,
-                       device->disk.path);
+    if (!add_block(qmp, device, block, cancellable, error))
         return FALSE;
-    }
     if (run(qmp, "device_add", device_node(&device->disk, name), cancellable, error))
         return TRUE;
     run(qmp, "blockdev-del", one_member("node-name", name), NULL, NULL);

@@ -39,6 +39,18 @@ say(SeraiQmp *qmp, const char *text, int fd, GCancellable *cancellable, GError *
     return TRUE;
 }
 
+/* g_strconcat() for three, which leaves no copy elsewhere: there may be a password in it. */
+static char *
+command_text(const char *command, const char *arguments)
+{
+    gsize size = strlen(command) + (arguments ? strlen(arguments) : 0) + 32;
+    char *text = g_malloc(size);
+
+    g_snprintf(text, size, "{\"execute\":\"%s\"%s%s}\n", command, arguments ? ",\"arguments\":" : "",
+               arguments ? arguments : "");
+    return text;
+}
+
 /* Reads what there is; waits until @deadline, in monotonic time. */
 static gboolean
 hear(SeraiQmp *qmp, gint64 deadline, GCancellable *cancellable, GError **error)
@@ -124,12 +136,13 @@ ask(SeraiQmp *qmp, const char *command, const char *arguments, int fd, GCancella
     GError **error)
 {
     gint64 deadline = g_get_monotonic_time() + qmp->timeout;
-    g_autofree char *text = g_strdup_printf("{\"execute\":\"%s\"%s%s}\n", command,
-                                            arguments ? ",\"arguments\":" : "", arguments ? arguments : "");
+    g_autofree char *text = command_text(command, arguments);
     g_autoptr(GError) local = NULL;
     JsonNode *answer = NULL;
+    gboolean said = say(qmp, text, fd, cancellable, error);
 
-    if (!say(qmp, text, fd, cancellable, error))
+    explicit_bzero(text, strlen(text));
+    if (!said)
         return NULL;
     while (!answer && !local) {
         g_autofree char *line = next_line(qmp, deadline, cancellable, &local);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
 # Debian's own libvirtd, unmodified, with the driver at the default path and no environment variable, driven by
-# Debian's own virsh, virt-install and virt-xml, by the programs of clients.sh, and with virtlockd (locks.sh).
+# Debian's own virsh, virt-install and virt-xml, by the programs of clients.sh, with secrets (secrets.sh) and
+# with virtlockd (locks.sh).
 #
 #     daemon-test.sh SHIM MODULE LIBRARY MODULE_DIRECTORY KERNEL
 #
@@ -184,6 +185,7 @@ check "undefine" virsh undefine one
 check "no file is left" sh -c '! ls /etc/libvirt/libxl/*.xml /run/libvirt/libxl/*.xml 2> /dev/null | grep .'
 
 . "$(dirname "$script")/clients.sh"
+. "$(dirname "$script")/secrets.sh"
 
 # An isolated network of libvirt's own.
 cat > "$work/net.xml" <<XML

@@ -24,7 +24,7 @@ import cache                                                            # noqa: 
 EXAMPLES = TOP / 'examples'
 SCHEMAS = pathlib.Path('/usr/share/libvirt/schemas')
 ROOTS = {'domain': 'domain', 'network': 'network', 'pool': 'storagepool', 'volume': 'storagevol',
-         'domainsnapshot': 'domainsnapshot', 'domainbackup': 'domainbackup'}
+         'domainsnapshot': 'domainsnapshot', 'domainbackup': 'domainbackup', 'secret': 'secret'}
 # What a part of a domain, as the manual shows it, is a part of.
 AROUND = '''<domain type='xen'>
   <name>{name}</name><memory unit='MiB'>256</memory>

@@ -16,6 +16,8 @@
 #define QEMU "/usr/bin/qemu-system-x86_64"
 #define IMG  "/usr/bin/qemu-img"
 
+#define WORD "open, sesame"
+
 typedef struct {
     char *dir;
     SeraiHost *host;
@@ -51,6 +53,32 @@ make_image(const char *dir, const char *name, const char *format)
 {
     g_autofree char *path = g_build_filename(dir, name, NULL);
     const char *argv[] = {IMG, "create", "-q", "-f", format, path, "1M", NULL};
+    g_auto(GStrv) environment = plain_environment();
+    int status = -1;
+
+    g_assert_true(g_spawn_sync(NULL, (char **)argv, environment, 0, NULL, NULL, NULL, NULL, &status, NULL));
+    g_assert_cmpint(status, ==, 0);
+}
+
+/* With LUKS, opened by WORD: a plain file, or the inside of a qcow2. */
+static void
+make_encrypted(const char *dir, const char *name, SeraiDiskFormat format)
+{
+    g_autofree char *path = g_build_filename(dir, name, NULL);
+    gboolean raw = format == SERAI_DISK_RAW;
+    const char *argv[] = {IMG,
+                          "create",
+                          "-q",
+                          "--object",
+                          "secret,id=s,data=open,, sesame",
+                          "-f",
+                          raw ? "luks" : "qcow2",
+                          "-o",
+                          raw ? "key-secret=s,iter-time=10"
+                              : "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+                          path,
+                          "1M",
+                          NULL};
     g_auto(GStrv) environment = plain_environment();
     int status = -1;
 
@@ -371,6 +399,55 @@ qemu_and_the_kernels_disks_see_each_other(void)
 /* --- disks of no QEMU ------------------------------------------------------------------------- */
 
 static void
+encrypt(SeraiDevice *device, const char *word)
+{
+    device->disk.encrypted = TRUE;
+    device->disk.passphrase_name = g_strdup("of the cave");
+    device->disk.passphrase = g_bytes_new(word, strlen(word));
+}
+
+static void
+expect_no_secret(Model *m)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(SeraiQmp) qmp = serai_device_model_open(m->host, 1, NULL, &error);
+    g_autofree char *objects = NULL;
+
+    g_assert_no_error(error);
+    objects = serai_qmp_ask(qmp, "qom-list", "{\"path\":\"/objects\"}", -1, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_null(strstr(objects, "passphrase"));
+}
+
+static void
+encrypted_disk_is_opened_by_its_passphrase(void)
+{
+    static const SeraiDiskFormat formats[] = {SERAI_DISK_RAW, SERAI_DISK_QCOW2};
+    Model m;
+
+    if (!setup(&m))
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(formats); i++) {
+        SeraiDevice *right, *wrong, *plain = disk(&m, "xvda", "plain", formats[i]);
+
+        make_image(m.dir, "plain", i ? "qcow2" : "raw");
+        make_encrypted(m.dir, "encrypted", formats[i]);
+        right = disk(&m, "xvda", "encrypted", formats[i]);
+        wrong = disk(&m, "xvda", "encrypted", formats[i]);
+        encrypt(right, WORD);
+        encrypt(wrong, "open, wheat");
+        encrypt(plain, WORD);
+        /* The image is open; the device is what this QEMU has not. */
+        expect(&m, 1, right, "'xen-disk' is not a valid device model name");
+        expect_no_secret(&m);
+        expect(&m, 1, wrong, "with the passphrase 'of the cave': QEMU refuses: Invalid password");
+        expect_no_secret(&m);
+        expect(&m, 1, plain, "with the passphrase 'of the cave': QEMU refuses: ");
+    }
+    teardown(&m);
+}
+
+static void
 disk_that_was_never_added_is_gone(void)
 {
     g_autoptr(SeraiDevice) device = NULL;
@@ -484,6 +561,71 @@ disc_comes_and_goes(Fixture *f, gconstpointer data)
     g_object_unref(domain);
 }
 
+static void
+add_all(GString *text, SeraiStore *store, const char *path)
+{
+    g_autofree char *value = serai_store_read(store, "%s", path);
+    g_auto(GStrv) names = serai_store_list(store, "%s", path);
+
+    g_string_append_printf(text, "%s = %s\n", path, value ? value : "");
+    for (char **name = names; name && *name; name++) {
+        g_autofree char *child = g_strdup_printf("%s/%s", path, *name);
+
+        add_all(text, store, child);
+    }
+}
+
+static void
+note_wiping(gpointer data)
+{
+    *(gboolean *)data = TRUE;
+}
+
+/* Neither the store nor what a description is written as has it, and it goes with the last copy. */
+static void
+passphrase_is_written_nowhere(Fixture *f, gconstpointer data)
+{
+    SeraiDevice *device = other_disk("xvdb", f->config->ramdisk);
+    g_autofree char *encoded = g_base64_encode((const guchar *)WORD, strlen(WORD)), *config = NULL;
+    g_autoptr(SeraiConfig) back = NULL;
+    g_autoptr(GString) all = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+    SeraiDomain *domain;
+    gboolean wiped = FALSE;
+
+    (void)data;
+    device->disk.encrypted = TRUE;
+    serai_config_add_device(f->config, device);
+    g_assert_null(serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error));
+    g_assert_nonnull(strstr(error->message, "Disk 'xvdb'"));
+    g_assert_nonnull(strstr(error->message, "no passphrase was given"));
+    g_clear_error(&error);
+
+    device->disk.passphrase_name = g_strdup("of the cave");
+    device->disk.passphrase = g_bytes_new_with_free_func(WORD, strlen(WORD), note_wiping, &wiped);
+    config = serai_config_to_data(f->config);
+    domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_true(has_backend(f, domain, "qdisk", "xvdb"));
+    add_all(all, f->host->store, "/local");
+    add_all(all, f->host->store, "/serai");
+    add_all(all, f->host->store, "/vm");
+    g_string_append(all, config);
+    g_assert_nonnull(strstr(all->str, "of the cave"));
+    g_assert_null(strstr(all->str, WORD));
+    g_assert_null(strstr(all->str, encoded));
+
+    back = serai_domain_get_config(domain, &error);
+    g_assert_no_error(error);
+    for (guint i = 0; i < back->devices->len; i++)
+        g_assert_null(((SeraiDevice *)back->devices->pdata[i])->disk.passphrase);
+    g_assert_false(wiped);
+    g_ptr_array_set_size(f->config->devices, 0);
+    g_assert_true(wiped);
+    g_assert_true(serai_domain_destroy_sync(domain, NULL, &error));
+    g_object_unref(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -496,9 +638,13 @@ main(int argc, char **argv)
     g_test_add_func("/model/loop-device-keeps-the-lock", loop_device_keeps_the_lock);
     g_test_add_func("/model/qemu-and-the-kernels-disks-see-each-other",
                     qemu_and_the_kernels_disks_see_each_other);
+    g_test_add_func("/model/encrypted-disk-is-opened-by-its-passphrase",
+                    encrypted_disk_is_opened_by_its_passphrase);
     g_test_add_func("/model/disk-that-was-never-added-is-gone", disk_that_was_never_added_is_gone);
     g_test_add("/model/death-of-the-model-is-told-of-its-disks", Fixture, NULL, fixture_set_up,
                death_of_the_model_is_told_of_its_disks, fixture_tear_down);
+    g_test_add("/model/passphrase-is-written-nowhere", Fixture, NULL, fixture_set_up,
+               passphrase_is_written_nowhere, fixture_tear_down);
     g_test_add("/model/disc-comes-and-goes", Fixture, NULL, fixture_set_up, disc_comes_and_goes,
                fixture_tear_down);
     return g_test_run();

@@ -135,6 +135,46 @@ def test_a_disk_of_another_form_is_hot_plugged_written_and_unplugged(host, conso
              f's=$?; rm -f /root/now.raw {IMAGES}/other.*; exit $s', timeout=600)
 
 
+SECRET = '7a0b5e30-6a1c-4e0e-9f53-1d2c3b4a5968'
+
+
+def test_an_encrypted_disk_is_opened_by_a_secret_of_libvirt(host, console, tmp_path):
+    image, word = f'{IMAGES}/locked.qcow2', 'open-sesame-51'
+    host.run(f'qemu-img create -q --object secret,id=s,data={word} -f qcow2 '
+             f'-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 {image} 16M')
+    secret, device = tmp_path / 'secret.xml', tmp_path / 'locked.xml'
+    secret.write_text(f"<secret ephemeral='no' private='yes'><uuid>{SECRET}</uuid>"
+                      f"<usage type='volume'><volume>{image}</volume></usage></secret>")
+    device.write_text(f"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+                      f"<source file='{image}'/><target dev='xvdf' bus='xen'/><encryption format='luks'>"
+                      f"<secret type='passphrase' uuid='{SECRET}'/></encryption></disk>")
+    host.virsh(f'secret-define {secret}')
+    for given in ('wrong-word', word):
+        (tmp_path / 'word').write_text(given)
+        host.virsh(f'secret-set-value {SECRET} --file {tmp_path}/word --plain')
+        status, said = host.virsh(f'attach-device devices {device} --live', timeout=600, check=False)
+        if given == word and not status:
+            break
+        assert status and 'xvdf' in said and SECRET in said, said
+        if 'No crypto library' in said:
+            host.virsh(f'secret-undefine {SECRET}')
+            host.run(f'rm -f {image}')
+            pytest.skip('this QEMU for Xen was built without what LUKS needs, and says so')
+        assert given != word, said
+    console.run('for i in $(seq 60); do [ -b /dev/xvdf ] && exit 0; sleep 1; done; exit 1', 600)
+    assert '32768' in console.run('cat /sys/block/xvdf/size')
+    console.run('printf "read by nobody else" | dd of=/dev/xvdf bs=512 seek=4096 conv=fsync 2>/dev/null')
+    console.run('echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvdf bs=512 skip=4096 count=1 2>/dev/null | '
+                'grep -q "read by nobody else"')
+    # Neither the contents nor the passphrase are where they must not be.
+    host.run(f'! grep -qa "read by nobody else" {image} && ! xenstore-ls | grep -q {word} && '
+             f'for p in $(pgrep qemu); do ! grep -qa {word} /proc/$p/cmdline || exit 1; done')
+    host.virsh(f'detach-device devices {device} --live', timeout=600)
+    console.run('for i in $(seq 60); do [ -b /dev/xvdf ] || exit 0; sleep 1; done; exit 1', 600)
+    host.virsh(f'secret-undefine {SECRET}')
+    host.run(f'rm -f {image}')
+
+
 def wait_for_medium(console, word):
     console.run('for i in $(seq 60); do echo 3 > /proc/sys/vm/drop_caches; head -c 13 /dev/xvdc 2>/dev/null '
                 f'| grep -q "^{word} medium" && exit 0; sleep 1; done; exit 1', 600)
