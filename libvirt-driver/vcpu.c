@@ -352,13 +352,55 @@ cleanup:
     return ret;
 }
 
-/* The hypervisor counts a domain's time as a whole, so the total is all there is. */
+static int
+totalStats(virDomainObj *vm, virTypedParameterPtr params)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(xenDomainFacts) info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, &error);
+
+    if (!info) {
+        xenReportError(&error, _("cannot ask for domain '%s'"), vm->def->name);
+        return -1;
+    }
+    return virTypedParameterAssign(&params[0], VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
+                                   (unsigned long long)info->cpu_time_ns);
+}
+
+/* Of @count vCPUs from @first on; one that there is not gets nothing. */
+static int
+statsOfEach(virDomainObj *vm, virTypedParameterPtr params, unsigned int nparams, unsigned int first,
+            unsigned int count)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) vcpus = serai_domain_get_vcpus(XEN_PRIVATE(vm)->domain, &error);
+    unsigned int i;
+
+    if (!vcpus) {
+        xenReportError(&error, _("cannot ask for the vCPUs of domain '%s'"), vm->def->name);
+        return -1;
+    }
+    memset(params, 0, sizeof(*params) * nparams * count);
+    for (i = 0; i < vcpus->len; i++) {
+        const SeraiVcpuInfo *vcpu = g_ptr_array_index(vcpus, i);
+
+        if (vcpu->vcpu < first || vcpu->vcpu - first >= count)
+            continue;
+        if (virTypedParameterAssign(&params[(size_t)(vcpu->vcpu - first) * nparams],
+                                    VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
+                                    (unsigned long long)vcpu->cpu_time_ns) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/*
+ * The hypervisor does not count which of its CPUs a domain ran on.  As with the stock driver the CPUs are the
+ * domain's own here, under the name that its clients look for.
+ */
 int
 xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int nparams, int startCpu,
                      unsigned int ncpus, unsigned int flags)
 {
-    g_autoptr(xenDomainFacts) info = NULL;
-    g_autoptr(GError) error = NULL;
     virDomainObj *vm;
     int ret = -1;
 
@@ -369,24 +411,16 @@ xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int
         return -1;
     if (virDomainGetCPUStatsEnsureACL(dom->conn, vm->def) < 0 || xenDomainCheckActive(vm) < 0)
         goto cleanup;
-    if (startCpu != -1) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
-                       _("the hypervisor counts the CPU time of a domain as a whole and not for each CPU"));
-        goto cleanup;
-    }
-    if (nparams == 0 || ncpus == 0) {
+    if (startCpu >= (int)virDomainDefGetVcpusMax(vm->def))
+        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no vCPU %d"), vm->def->name, startCpu);
+    else if (ncpus == 0)
+        ret = virDomainDefGetVcpusMax(vm->def);
+    else if (nparams == 0)
         ret = 1;
-        goto cleanup;
-    }
-    info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, &error);
-    if (!info) {
-        xenReportError(&error, _("cannot ask for domain '%s'"), vm->def->name);
-        goto cleanup;
-    }
-    if (virTypedParameterAssign(&params[0], VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
-                                (unsigned long long)info->cpu_time_ns) < 0)
-        goto cleanup;
-    ret = 1;
+    else if (startCpu == -1)
+        ret = totalStats(vm, params) < 0 ? -1 : 1;
+    else
+        ret = statsOfEach(vm, params, nparams, startCpu, ncpus) < 0 ? -1 : 1;
 
 cleanup:
     virDomainObjEndAPI(&vm);

@@ -159,6 +159,34 @@ nodes_are_chosen_in_the_definition(void)
     fixture_undefine(domain);
 }
 
+/* As virsh cpu-stats asks: how many, what of each, then each and all together. */
+static void
+the_time_of_each_vcpu_is_told(void)
+{
+    virDomainPtr domain = fixture_define(conn, "cpu-stats", NULL);
+    virTypedParameter p[2 * 4];
+
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 0, 0), <, 0);
+    fixture_expect_failure("'cpu-stats' is not running");
+    CHECK(virDomainCreate(domain));
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 0, 0), ==, 4);
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 1, 0), ==, 1);
+    memset(p, 0xff, sizeof(p));
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 2, 1, 4, 0), ==, 1);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpstr(p[2 * i].field, ==, VIR_DOMAIN_CPU_STATS_CPUTIME);
+        g_assert_cmpint(p[2 * i].type, ==, VIR_TYPED_PARAM_ULLONG);
+    }
+    /* There is no fifth one. */
+    g_assert_cmpint(p[2 * 3].type, ==, 0);
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, -1, 1, 0), ==, 1);
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 1, -1, 1, 0), ==, 1);
+    g_assert_cmpstr(p[0].field, ==, VIR_DOMAIN_CPU_STATS_CPUTIME);
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 1, 4, 1, 0), <, 0);
+    fixture_expect_failure("'cpu-stats' has no vCPU 4");
+    fixture_undefine(domain);
+}
+
 /* --- disks ---------------------------------------------------------------------------------------------- */
 
 static void
@@ -272,6 +300,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/inspect/domain-0-has-no-limit", domain_0_has_no_limit_to_set);
     g_test_add_func("/libvirt/inspect/memory-is-read", memory_is_read_as_the_guest_sees_it);
     g_test_add_func("/libvirt/inspect/nodes-are-chosen", nodes_are_chosen_in_the_definition);
+    g_test_add_func("/libvirt/inspect/cpu-stats", the_time_of_each_vcpu_is_told);
     g_test_add_func("/libvirt/inspect/bytes-of-a-disk", bytes_of_a_disk_are_read);
     g_test_add_func("/libvirt/inspect/served-disks", disks_that_are_served_have_no_error);
     g_test_add_func("/libvirt/inspect/no-name", a_guest_that_told_no_name_has_none);
