@@ -56,6 +56,18 @@ setPersistentCount(virDomainDef *def, unsigned int count, bool maximum, virDomai
     return virDomainDefSetVcpus(def, count);
 }
 
+/* libvirt's other way to count vCPUs, which an agent of QEMU's inside the guest goes. */
+static int
+refuseAgent(const virDomainObj *vm)
+{
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("domain '%s' has no guest agent: its vCPUs are counted and changed without 'guest', "
+                     "and it follows by itself"),
+                   vm->def->name);
+    return -1;
+}
+
+/* A paravirtualized guest can give up any vCPU but the first, so each is hotpluggable, asked for or not. */
 int
 xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
 {
@@ -65,7 +77,9 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM, -1);
+    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM |
+                      VIR_DOMAIN_VCPU_GUEST | VIR_DOMAIN_VCPU_HOTPLUGGABLE,
+                  -1);
 
     if (count == 0) {
         virReportError(VIR_ERR_INVALID_ARG, "%s", _("a domain needs one vCPU at least"));
@@ -76,9 +90,12 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
         return -1;
     if (virDomainSetVcpusFlagsEnsureACL(dom->conn, vm->def, flags) < 0)
         goto cleanup;
+    if ((flags & VIR_DOMAIN_VCPU_GUEST) && refuseAgent(vm) < 0)
+        goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags & (VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG), &live,
+                         &persistent) < 0)
         goto endjob;
 
     if (live && (flags & VIR_DOMAIN_VCPU_MAXIMUM)) {
@@ -184,12 +201,16 @@ xenDomainGetVcpusFlags(virDomainPtr dom, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM, -1);
+    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM |
+                      VIR_DOMAIN_VCPU_GUEST,
+                  -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
         return -1;
     if (virDomainGetVcpusFlagsEnsureACL(dom->conn, vm->def, flags) < 0)
+        goto cleanup;
+    if ((flags & VIR_DOMAIN_VCPU_GUEST) && refuseAgent(vm) < 0)
         goto cleanup;
     def = xenDomainGetOneDef(vm, flags & ~VIR_DOMAIN_VCPU_MAXIMUM);
     if (def)
