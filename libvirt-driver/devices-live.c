@@ -393,7 +393,7 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     old->src = g_steal_pointer(&disk->src);
     disk->src = virStorageSourceNew();
     old->startupPolicy = disk->startupPolicy;
-    return 0;
+    return xenDiskLimitsApply(driver, vm, old);
 }
 
 static int
