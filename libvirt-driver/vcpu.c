@@ -227,6 +227,20 @@ xenDomainGetMaxVcpus(virDomainPtr dom)
     return xenDomainGetVcpusFlags(dom, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_VCPU_MAXIMUM);
 }
 
+static void
+announcePin(xenDriver *driver, virDomainObj *vm, unsigned int vcpu, virBitmap *cpus)
+{
+    g_autofree char *name = g_strdup_printf(VIR_DOMAIN_TUNABLE_CPU_VCPUPIN, vcpu);
+    g_autofree char *list = virBitmapFormat(cpus);
+    virTypedParameterPtr params = NULL;
+    int nparams = 0;
+    int max = 0;
+
+    if (virTypedParamsAddString(&params, &nparams, &max, name, list) == 0)
+        xenDomainQueue(driver, virDomainEventTunableNewFromObj(vm, &params, nparams));
+    virTypedParamsFree(params, nparams);
+}
+
 int
 xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap, int maplen,
                       unsigned int flags)
@@ -275,6 +289,7 @@ xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap
         virBitmapFree(def->cpumask);
         def->cpumask = virBitmapNewCopy(cpus);
         xenDomainSaveStatus(driver, vm);
+        announcePin(driver, vm, vcpu, cpus);
     }
     if (persistent) {
         def = virDomainDefGetVcpu(persistent, vcpu);
