@@ -92,20 +92,11 @@ diskURL(const virDomainDiskDef *disk)
 {
     const virStorageSource *src = disk->src;
     const virStorageNetHostDef *host = src->nhosts > 0 ? &src->hosts[0] : NULL;
-    const char *scheme = virStorageNetProtocolTypeToString(src->protocol);
 
-    switch (src->protocol) {
-    case VIR_STORAGE_NET_PROTOCOL_NBD:
-    case VIR_STORAGE_NET_PROTOCOL_HTTP:
-    case VIR_STORAGE_NET_PROTOCOL_HTTPS:
-    case VIR_STORAGE_NET_PROTOCOL_FTP:
-    case VIR_STORAGE_NET_PROTOCOL_FTPS:
-        break;
-    case VIR_STORAGE_NET_PROTOCOL_ISCSI:
-        break;
-    default:
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<disk> '%s': protocol '%s' is not supported"),
-                       disk->dst, scheme);
+    if (src->protocol != VIR_STORAGE_NET_PROTOCOL_NBD) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<disk> '%s': protocol '%s' is not supported: use 'nbd'"), disk->dst,
+                       virStorageNetProtocolTypeToString(src->protocol));
         return NULL;
     }
     if (!host || src->nhosts > 1 || src->auth) {
@@ -113,17 +104,11 @@ diskURL(const virDomainDiskDef *disk)
                        _("<disk> '%s': one <host> and no <auth> is what is supported"), disk->dst);
         return NULL;
     }
-    if (host->transport == VIR_STORAGE_NET_HOST_TRANS_UNIX) {
-        if (src->protocol != VIR_STORAGE_NET_PROTOCOL_NBD) {
-            virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                           _("<disk> '%s': a UNIX socket is for protocol 'nbd' only"), disk->dst);
-            return NULL;
-        }
+    if (host->transport == VIR_STORAGE_NET_HOST_TRANS_UNIX)
         return g_strdup_printf("nbd+unix:///%s?socket=%s", src->path ? src->path : "", host->socket);
-    }
     if (host->port)
-        return g_strdup_printf("%s://%s:%u/%s", scheme, host->name, host->port, src->path ? src->path : "");
-    return g_strdup_printf("%s://%s/%s", scheme, host->name, src->path ? src->path : "");
+        return g_strdup_printf("nbd://%s:%u/%s", host->name, host->port, src->path ? src->path : "");
+    return g_strdup_printf("nbd://%s/%s", host->name, src->path ? src->path : "");
 }
 
 /* What the passphrase is called, whether by UUID or by usage; secrets.c gets it. */
@@ -139,23 +124,14 @@ secretName(const virStorageEncryption *encryption)
     return g_strdup(uuid);
 }
 
-static int
-backendDomain(const char *name, const char *element, guint *ret_domid)
+int
+xenConfCheckBackend(const char *name, const char *element)
 {
-    unsigned int domid;
-
-    if (!name || STREQ(name, "Domain-0")) {
-        *ret_domid = 0;
+    if (!name || STREQ(name, "Domain-0") || STREQ(name, "0"))
         return 0;
-    }
-    if (virStrToLong_ui(name, NULL, 10, &domid) < 0) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
-                       _("<backenddomain name='%s'> of <%s>: only the number of a domain is supported"), name,
-                       element);
-        return -1;
-    }
-    *ret_domid = domid;
-    return 0;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                   _("<backenddomain name='%s'> of <%s>: only Domain-0 serves devices"), name, element);
+    return -1;
 }
 
 SeraiDevice *
@@ -173,8 +149,7 @@ xenConfDisk(const virDomainDiskDef *disk)
         device->disk.path = g_strdup(virDomainDiskGetSource(disk));
     }
 
-    if (diskFormat(disk, &device->disk.format) < 0 ||
-        backendDomain(disk->domain_name, "disk", &device->backend_domid) < 0)
+    if (diskFormat(disk, &device->disk.format) < 0 || xenConfCheckBackend(disk->domain_name, "disk") < 0)
         return NULL;
 
     /* The kernel's backend limits nothing. */
@@ -247,9 +222,9 @@ xenConfNic(const virDomainNetDef *net)
     nic->isolated = virDomainNetGetActualPortOptionsIsolated(net) == VIR_TRISTATE_BOOL_YES;
     if (net->ifname && !STRPREFIX(net->ifname, "vif"))
         nic->ifname = g_strdup(net->ifname);
-    if (backendDomain(net->domain_name, "interface", &device->backend_domid) < 0)
+    if (xenConfCheckBackend(net->domain_name, "interface") < 0)
         return NULL;
-    nic->trusted = device->backend_domid == 0;
+    nic->trusted = TRUE;
 
     switch (virDomainNetGetActualType(net)) {
     case VIR_DOMAIN_NET_TYPE_BRIDGE:

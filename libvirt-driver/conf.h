@@ -17,6 +17,9 @@ SeraiDevice *xenConfNic(const virDomainNetDef *net);
 SeraiDevice *xenConfConsole(const virDomainChrDef *chr);
 SeraiDevice *xenConfVfb(const virDomainGraphicsDef *graphics);
 
+/* -1 with an error when the named <backenddomain> of @element serves no devices. */
+int xenConfCheckBackend(const char *name, const char *element);
+
 SeraiAction xenConfAction(int lifecycleAction);
 /* A bitmap as libserai wants it; NULL stays NULL. */
 GBytes *xenConfBitmap(virBitmap *bitmap);

@@ -90,11 +90,13 @@ announceAttached(xenDriver *driver, virDomainObj *vm, const char *alias)
     xenDomainQueue(driver, virDomainEventDeviceAddedNewFromObj(vm, alias));
 }
 
+/* @detached says whether it went. */
 static void
-announceDetached(xenDriver *driver, virDomainObj *vm, const char *alias)
+announceDetached(xenDriver *driver, virDomainObj *vm, const char *alias, int detached)
 {
     if (alias)
-        xenDomainQueue(driver, virDomainEventDeviceRemovedNewFromObj(vm, alias));
+        xenDomainQueue(driver, detached < 0 ? virDomainEventDeviceRemovalFailedNewFromObj(vm, alias)
+                                            : virDomainEventDeviceRemovedNewFromObj(vm, alias));
 }
 
 static int
@@ -265,10 +267,10 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     if (!disk)
         return detached;
     virDomainAuditDisk(vm, disk->src, NULL, "detach", detached == 0);
+    announceDetached(driver, vm, disk->info.alias, detached);
     if (detached < 0)
         return -1;
     xenLocksReleaseDisk(driver, vm, disk);
-    announceDetached(driver, vm, disk->info.alias);
     virDomainDiskDefFree(virDomainDiskRemoveByName(vm->def, device->disk.target));
     return 0;
 }
@@ -289,11 +291,11 @@ detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
         return -1;
     detached = call(vm, device, XEN_CALL_DETACH, "interface");
     virDomainAuditNet(vm, net, NULL, "detach", detached == 0);
+    announceDetached(driver, vm, net->info.alias, detached);
     if (detached < 0)
         return -1;
     xenNetDeactivate(driver, vm, net);
     xenNetRelease(driver, vm, net);
-    announceDetached(driver, vm, net->info.alias);
     virDomainNetDefFree(virDomainNetRemoveByObj(vm->def, net));
     return 0;
 }
@@ -302,6 +304,7 @@ static int
 detachChannel(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
 {
     g_autoptr(SeraiDevice) device = NULL;
+    int detached;
     size_t i;
 
     if (dev->data.chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
@@ -310,9 +313,12 @@ detachChannel(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev
         if (STRNEQ_NULLABLE(vm->def->channels[i]->target.name, dev->data.chr->target.name))
             continue;
         device = xenConfConsole(vm->def->channels[i]);
-        if (!device || call(vm, device, XEN_CALL_DETACH, "channel") < 0)
+        if (!device)
             return -1;
-        announceDetached(driver, vm, vm->def->channels[i]->info.alias);
+        detached = call(vm, device, XEN_CALL_DETACH, "channel");
+        announceDetached(driver, vm, vm->def->channels[i]->info.alias, detached);
+        if (detached < 0)
+            return -1;
         virDomainChrDefFree(vm->def->channels[i]);
         VIR_DELETE_ELEMENT(vm->def->channels, i, vm->def->nchannels);
         return 0;
@@ -390,11 +396,17 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     xenDomainQueue(driver, virDomainEventDiskChangeNewFromObj(vm, virDomainDiskGetSource(old),
                                                               virDomainDiskGetSource(disk), old->info.alias,
                                                               VIR_DOMAIN_EVENT_DISK_CHANGE_MISSING_ON_START));
+    if (!virStorageSourceIsEmpty(old->src))
+        xenDomainQueue(driver, virDomainEventTrayChangeNewFromObj(vm, old->info.alias,
+                                                                  VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN));
+    if (!virStorageSourceIsEmpty(disk->src))
+        xenDomainQueue(driver, virDomainEventTrayChangeNewFromObj(vm, old->info.alias,
+                                                                  VIR_DOMAIN_EVENT_TRAY_CHANGE_CLOSE));
     virObjectUnref(old->src);
     old->src = g_steal_pointer(&disk->src);
     disk->src = virStorageSourceNew();
     old->startupPolicy = disk->startupPolicy;
-    return 0;
+    return xenDiskLimitsApply(driver, vm, old);
 }
 
 static int

@@ -211,7 +211,8 @@ apply(xenDriver *driver, virDomainObj *vm, const char *name, const virDomainBloc
 int
 xenDiskLimitsApply(xenDriver *driver, virDomainObj *vm, const virDomainDiskDef *disk)
 {
-    if (!virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune))
+    /* QEMU knows no drive without a disc; the limits are told when one comes. */
+    if (!virDomainBlockIoTuneInfoHasAny(&disk->blkdeviotune) || virStorageSourceIsEmpty(disk->src))
         return 0;
     return apply(driver, vm, disk->dst, &disk->blkdeviotune);
 }

@@ -162,6 +162,19 @@ cleanup:
     return ret;
 }
 
+/* @flags are the ways that the caller would have; none means any. */
+static int
+checkWay(const virDomainObj *vm, unsigned int flags, unsigned int paravirt)
+{
+    if (flags == 0 || (flags & paravirt))
+        return 0;
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("domain '%s' is paravirtualized and has no power button, agent or init that could be "
+                     "asked: use mode 'paravirt'"),
+                   vm->def->name);
+    return -1;
+}
+
 int
 xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
 {
@@ -169,7 +182,9 @@ xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | VIR_DOMAIN_SHUTDOWN_PARAVIRT, -1);
+    virCheckFlags(VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | VIR_DOMAIN_SHUTDOWN_GUEST_AGENT |
+                      VIR_DOMAIN_SHUTDOWN_INITCTL | VIR_DOMAIN_SHUTDOWN_SIGNAL | VIR_DOMAIN_SHUTDOWN_PARAVIRT,
+                  -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
@@ -178,13 +193,9 @@ xenDomainShutdownFlags(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0 ||
+        checkWay(vm, flags, VIR_DOMAIN_SHUTDOWN_PARAVIRT) < 0)
         goto endjob;
-    if (flags == VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
-                       _("domain '%s' is paravirtualized and has no power button"), vm->def->name);
-        goto endjob;
-    }
 
     /* The guest answers in its own time; the event tells. */
     if (!serai_domain_shutdown(XEN_PRIVATE(vm)->domain, &error)) {
@@ -213,7 +224,9 @@ xenDomainReboot(virDomainPtr dom, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_REBOOT_PARAVIRT, -1);
+    virCheckFlags(VIR_DOMAIN_REBOOT_ACPI_POWER_BTN | VIR_DOMAIN_REBOOT_GUEST_AGENT |
+                      VIR_DOMAIN_REBOOT_INITCTL | VIR_DOMAIN_REBOOT_SIGNAL | VIR_DOMAIN_REBOOT_PARAVIRT,
+                  -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
@@ -222,7 +235,8 @@ xenDomainReboot(virDomainPtr dom, unsigned int flags)
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0)
+    if (xenDomainCheckGuest(vm) < 0 || xenDomainCheckActive(vm) < 0 ||
+        checkWay(vm, flags, VIR_DOMAIN_REBOOT_PARAVIRT) < 0)
         goto endjob;
     if (!serai_domain_reboot(XEN_PRIVATE(vm)->domain, &error)) {
         xenReportError(&error, _("cannot reboot domain '%s'"), vm->def->name);
@@ -266,6 +280,7 @@ cleanup:
     return ret;
 }
 
+/* There are no logs of a domain to remove: what its console said stays, as its <log> asked for it. */
 int
 xenDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
 {
@@ -275,7 +290,7 @@ xenDomainDestroyFlags(virDomainPtr dom, unsigned int flags)
     bool cancelled = false;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_DESTROY_GRACEFUL, -1);
+    virCheckFlags(VIR_DOMAIN_DESTROY_GRACEFUL | VIR_DOMAIN_DESTROY_REMOVE_LOGS, -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)

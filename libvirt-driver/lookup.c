@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Entries that find domains and tell what they are.  Nothing here changes a domain, but for its
- * metadata; none waits for a job, so they answer while another thread starts or saves the domain.
+ * metadata, and for what is shown of one that another tool has paused; none waits for a job, so they answer
+ * while another thread starts or saves the domain.
  */
 #include "entries.h"
 #include "error.h"
 #include "domain.h"
+#include "process.h"
 
 #include "viraccessapicheck.h"
 #include "viruuid.h"
@@ -175,12 +177,12 @@ xenDomainGetInfo(virDomainPtr dom, virDomainInfoPtr info)
     if (virDomainGetInfoEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
 
-    info->state = virDomainObjGetState(vm, NULL);
     info->maxMem = virDomainDefGetMemoryTotal(vm->def);
     if (virDomainObjIsActive(vm)) {
         live = liveInfo(vm);
         if (!live)
             goto cleanup;
+        xenProcessFollowPause(dom->conn->privateData, vm, live);
         info->cpuTime = live->cpu_time_ns;
         info->memory = live->memory_kib;
         info->nrVirtCpu = live->vcpus;
@@ -192,6 +194,7 @@ xenDomainGetInfo(virDomainPtr dom, virDomainInfoPtr info)
         info->memory = vm->def->mem.cur_balloon;
         info->nrVirtCpu = virDomainDefGetVcpus(vm->def);
     }
+    info->state = virDomainObjGetState(vm, NULL);
     ret = 0;
 
 cleanup:
@@ -202,6 +205,7 @@ cleanup:
 int
 xenDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned int flags)
 {
+    g_autoptr(xenDomainFacts) live = NULL;
     virDomainObj *vm;
     int ret = -1;
 
@@ -212,6 +216,10 @@ xenDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned int flags)
         return -1;
     if (virDomainGetStateEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
+    if (virDomainObjIsActive(vm) && XEN_PRIVATE(vm)->domain)
+        live = serai_domain_get_info(XEN_PRIVATE(vm)->domain, NULL);
+    if (live)
+        xenProcessFollowPause(dom->conn->privateData, vm, live);
     *state = virDomainObjGetState(vm, reason);
     ret = 0;
 

@@ -30,6 +30,8 @@ int xenProcessRestart(xenDriver *driver, virDomainObj *vm);
 
 /* Asks the hypervisor how @vm is, and does what follows from that. */
 void xenProcessReconcile(xenDriver *driver, virDomainObj *vm);
+/* Who has asked already shows it; without a job, and only whether @vm is paused. */
+void xenProcessFollowPause(xenDriver *driver, virDomainObj *vm, const SeraiDomainInfo *info);
 
 /* After the daemon has started: which of the domains we remember still run? */
 void xenProcessReconnectAll(xenDriver *driver);

@@ -3,7 +3,8 @@
  * One truth: what the hypervisor says about a domain decides what libvirt shows.
  *
  * xenProcessReconcile() is the only place that draws conclusions.  Events (monitor.c) are mere occasions to
- * call it, so a lost, repeated or late event changes nothing.
+ * call it, so a lost, repeated or late event changes nothing.  Its last two rows, which no event tells of,
+ * are looked at as well whenever a client asks how a domain is: xenProcessFollowPause().
  *
  *   hypervisor says         libvirt showed      then
  *   ----------------------  ------------------  ------------------------------------------------
@@ -134,13 +135,29 @@ hasShutDown(xenDriver *driver, virDomainObj *vm, SeraiShutdownReason reason)
     }
 }
 
+/* Others pause and unpause as well, and no event of the hypervisor's tells. */
+static void
+followPause(xenDriver *driver, virDomainObj *vm, const SeraiDomainInfo *info)
+{
+    virDomainState state = virDomainObjGetState(vm, NULL);
+
+    if (info->paused && state == VIR_DOMAIN_RUNNING) {
+        virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
+        xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+        xenDomainSaveStatus(driver, vm);
+    } else if (!info->paused && state == VIR_DOMAIN_PAUSED) {
+        virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_UNKNOWN);
+        xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
+        xenDomainSaveStatus(driver, vm);
+    }
+}
+
 void
 xenProcessReconcile(xenDriver *driver, virDomainObj *vm)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
     g_autoptr(xenDomainFacts) info = NULL;
     g_autoptr(GError) error = NULL;
-    virDomainState state;
 
     if (vm->def->id == 0 || !virDomainObjIsActive(vm) || !priv->domain)
         return;
@@ -158,17 +175,17 @@ xenProcessReconcile(xenDriver *driver, virDomainObj *vm)
         hasShutDown(driver, vm, info->shutdown_reason);
         return;
     }
+    followPause(driver, vm, info);
+}
 
-    state = virDomainObjGetState(vm, NULL);
-    if (info->paused && state == VIR_DOMAIN_RUNNING) {
-        virDomainObjSetState(vm, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
-        xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
-        xenDomainSaveStatus(driver, vm);
-    } else if (!info->paused && state == VIR_DOMAIN_PAUSED) {
-        virDomainObjSetState(vm, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_UNKNOWN);
-        xenDomainQueueLifecycle(driver, vm, VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
-        xenDomainSaveStatus(driver, vm);
-    }
+/* Not while somebody changes it: a save pauses its domain, and so does a start. */
+void
+xenProcessFollowPause(xenDriver *driver, virDomainObj *vm, const SeraiDomainInfo *info)
+{
+    if (vm->def->id != 0 && virDomainObjIsActive(vm) && !info->dying &&
+        info->shutdown_reason == SERAI_SHUTDOWN_NONE && vm->job->active == VIR_JOB_NONE &&
+        vm->job->asyncJob == VIR_ASYNC_JOB_NONE)
+        followPause(driver, vm, info);
 }
 
 /* A number is used again after a reboot of the host; the UUID tells. */

@@ -116,6 +116,26 @@ setDefinition(virDomainDef *def, int weight, int cap)
     }
 }
 
+/* Under the names that the definition has for them. */
+static void
+announceSchedule(xenDriver *driver, virDomainObj *vm, int weight, int cap)
+{
+    const virDomainCputune *tune = &vm->def->cputune;
+    virTypedParameterPtr params = NULL;
+    int nparams = 0;
+    int max = 0;
+
+    if ((weight < 0 ||
+         virTypedParamsAddULLong(&params, &nparams, &max, VIR_DOMAIN_TUNABLE_CPU_CPU_SHARES, weight) == 0) &&
+        (cap < 0 || (virTypedParamsAddULLong(&params, &nparams, &max, VIR_DOMAIN_TUNABLE_CPU_GLOBAL_PERIOD,
+                                             tune->global_period) == 0 &&
+                     virTypedParamsAddLLong(&params, &nparams, &max, VIR_DOMAIN_TUNABLE_CPU_GLOBAL_QUOTA,
+                                            tune->global_quota) == 0)) &&
+        nparams > 0)
+        xenDomainQueue(driver, virDomainEventTunableNewFromObj(vm, &params, nparams));
+    virTypedParamsFree(params, nparams);
+}
+
 int
 xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr params, int nparams,
                                      unsigned int flags)
@@ -164,6 +184,7 @@ xenDomainSetSchedulerParametersFlags(virDomainPtr dom, virTypedParameterPtr para
         }
         setDefinition(live, weight, cap);
         xenDomainSaveStatus(driver, vm);
+        announceSchedule(driver, vm, weight, cap);
     }
     if (persistent) {
         setDefinition(persistent, weight, cap);

@@ -9,6 +9,7 @@
 #include "domain.h"
 #include "entries.h"
 #include "error.h"
+#include "process.h"
 
 #include "viraccessapicheck.h"
 #include "virmacaddr.h"
@@ -264,6 +265,8 @@ record(virConnectPtr conn, virDomainObj *vm, unsigned int wanted)
 
     stats.domain = virDomainObjIsActive(vm) ? XEN_PRIVATE(vm)->domain : NULL;
     stats.info = info = stats.domain ? serai_domain_get_info(stats.domain, NULL) : NULL;
+    if (info)
+        xenProcessFollowPause(conn->privateData, vm, info);
     for (i = 0; i < G_N_ELEMENTS(groups); i++) {
         if ((wanted & groups[i].group) && groups[i].function(&stats) < 0)
             return NULL;

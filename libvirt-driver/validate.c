@@ -5,6 +5,7 @@
  * Each message names the element.  Two tables hold what has no place in a paravirtualized guest, the
  * functions below what is right only in part.
  */
+#include "conf.h"
 #include "disk-limits.h"
 #include "driver.h"
 #include "postparse.h"
@@ -251,6 +252,21 @@ xenValidateDomain(const virDomainDef *def, void *opaque, void *parseOpaque G_GNU
     return 0;
 }
 
+/* @device is what the library would be asked for, and is taken: what it refuses then is refused now. */
+static int
+checkConverted(SeraiDevice *device, const char *element, const char *which)
+{
+    g_autoptr(SeraiDevice) taken = device;
+    g_autoptr(GError) error = NULL;
+
+    if (!taken)
+        return -1;
+    if (serai_device_check(taken, &error))
+        return 0;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s> '%s': %s"), element, which, error->message);
+    return -1;
+}
+
 static int
 validateDiskBus(const virDomainDiskDef *disk)
 {
@@ -341,12 +357,19 @@ validateDiskSource(const virDomainDiskDef *disk)
         virReportError(VIR_ERR_XML_DETAIL, _("<disk> '%s' has no <source>"), disk->dst);
         return -1;
     }
-    return xenValidateDiskDetails(disk);
+    if (xenValidateDiskDetails(disk) < 0)
+        return -1;
+    /* Which file or device a volume is is known when it starts. */
+    if (src->type == VIR_STORAGE_TYPE_VOLUME)
+        return xenConfCheckBackend(disk->domain_name, "disk");
+    return checkConverted(xenConfDisk(disk), "disk", disk->dst);
 }
 
 static int
 validateNet(const virDomainNetDef *net)
 {
+    char mac[VIR_MAC_STRING_BUFLEN];
+
     switch (net->type) {
     case VIR_DOMAIN_NET_TYPE_BRIDGE:
     case VIR_DOMAIN_NET_TYPE_NETWORK:
@@ -361,7 +384,12 @@ validateNet(const virDomainNetDef *net)
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, "%s", _("<coalesce> of an <interface> is not supported"));
         return -1;
     }
-    return xenValidateNetDetails(net);
+    if (xenValidateNetDetails(net) < 0)
+        return -1;
+    /* The network says which bridge, when it starts. */
+    if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK)
+        return xenConfCheckBackend(net->domain_name, "interface");
+    return checkConverted(xenConfNic(net), "interface", virMacAddrFormat(&net->mac, mac));
 }
 
 static int
@@ -372,7 +400,9 @@ validateGraphics(const virDomainGraphicsDef *graphics)
                        virDomainGraphicsTypeToString(graphics->type));
         return -1;
     }
-    return xenValidateGraphicsDetails(graphics);
+    if (xenValidateGraphicsDetails(graphics) < 0)
+        return -1;
+    return checkConverted(xenConfVfb(graphics), "graphics", virDomainGraphicsTypeToString(graphics->type));
 }
 
 static int
@@ -383,7 +413,12 @@ validateChr(const virDomainChrDef *chr)
     case VIR_DOMAIN_CHR_TYPE_NULL:
     case VIR_DOMAIN_CHR_TYPE_FILE:
     case VIR_DOMAIN_CHR_TYPE_UNIX:
-        return 0;
+        /* Others are refused as a whole. */
+        if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE &&
+            chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+            return 0;
+        return checkConverted(xenConfConsole(chr), virDomainChrDeviceTypeToString(chr->deviceType),
+                              virDomainChrTypeToString(chr->source->type));
     default:
         virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("<%s type='%s'> is not supported"),
                        virDomainChrDeviceTypeToString(chr->deviceType),

@@ -56,6 +56,18 @@ setPersistentCount(virDomainDef *def, unsigned int count, bool maximum, virDomai
     return virDomainDefSetVcpus(def, count);
 }
 
+/* libvirt's other way to count vCPUs, which an agent of QEMU's inside the guest goes. */
+static int
+refuseAgent(const virDomainObj *vm)
+{
+    virReportError(VIR_ERR_OPERATION_UNSUPPORTED,
+                   _("domain '%s' has no guest agent: its vCPUs are counted and changed without 'guest', "
+                     "and it follows by itself"),
+                   vm->def->name);
+    return -1;
+}
+
+/* A paravirtualized guest can give up any vCPU but the first, so each is hotpluggable, asked for or not. */
 int
 xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
 {
@@ -65,7 +77,9 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM, -1);
+    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM |
+                      VIR_DOMAIN_VCPU_GUEST | VIR_DOMAIN_VCPU_HOTPLUGGABLE,
+                  -1);
 
     if (count == 0) {
         virReportError(VIR_ERR_INVALID_ARG, "%s", _("a domain needs one vCPU at least"));
@@ -76,9 +90,12 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
         return -1;
     if (virDomainSetVcpusFlagsEnsureACL(dom->conn, vm->def, flags) < 0)
         goto cleanup;
+    if ((flags & VIR_DOMAIN_VCPU_GUEST) && refuseAgent(vm) < 0)
+        goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainGetDefs(vm, flags, &live, &persistent) < 0)
+    if (xenDomainGetDefs(vm, flags & (VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG), &live,
+                         &persistent) < 0)
         goto endjob;
 
     if (live && (flags & VIR_DOMAIN_VCPU_MAXIMUM)) {
@@ -184,12 +201,16 @@ xenDomainGetVcpusFlags(virDomainPtr dom, unsigned int flags)
     virDomainObj *vm;
     int ret = -1;
 
-    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM, -1);
+    virCheckFlags(VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM |
+                      VIR_DOMAIN_VCPU_GUEST,
+                  -1);
 
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
         return -1;
     if (virDomainGetVcpusFlagsEnsureACL(dom->conn, vm->def, flags) < 0)
+        goto cleanup;
+    if ((flags & VIR_DOMAIN_VCPU_GUEST) && refuseAgent(vm) < 0)
         goto cleanup;
     def = xenDomainGetOneDef(vm, flags & ~VIR_DOMAIN_VCPU_MAXIMUM);
     if (def)
@@ -204,6 +225,20 @@ int
 xenDomainGetMaxVcpus(virDomainPtr dom)
 {
     return xenDomainGetVcpusFlags(dom, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_VCPU_MAXIMUM);
+}
+
+static void
+announcePin(xenDriver *driver, virDomainObj *vm, unsigned int vcpu, virBitmap *cpus)
+{
+    g_autofree char *name = g_strdup_printf(VIR_DOMAIN_TUNABLE_CPU_VCPUPIN, vcpu);
+    g_autofree char *list = virBitmapFormat(cpus);
+    virTypedParameterPtr params = NULL;
+    int nparams = 0;
+    int max = 0;
+
+    if (virTypedParamsAddString(&params, &nparams, &max, name, list) == 0)
+        xenDomainQueue(driver, virDomainEventTunableNewFromObj(vm, &params, nparams));
+    virTypedParamsFree(params, nparams);
 }
 
 int
@@ -254,6 +289,7 @@ xenDomainPinVcpuFlags(virDomainPtr dom, unsigned int vcpu, unsigned char *cpumap
         virBitmapFree(def->cpumask);
         def->cpumask = virBitmapNewCopy(cpus);
         xenDomainSaveStatus(driver, vm);
+        announcePin(driver, vm, vcpu, cpus);
     }
     if (persistent) {
         def = virDomainDefGetVcpu(persistent, vcpu);
@@ -352,13 +388,55 @@ cleanup:
     return ret;
 }
 
-/* The hypervisor counts a domain's time as a whole, so the total is all there is. */
+static int
+totalStats(virDomainObj *vm, virTypedParameterPtr params)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(xenDomainFacts) info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, &error);
+
+    if (!info) {
+        xenReportError(&error, _("cannot ask for domain '%s'"), vm->def->name);
+        return -1;
+    }
+    return virTypedParameterAssign(&params[0], VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
+                                   (unsigned long long)info->cpu_time_ns);
+}
+
+/* Of @count vCPUs from @first on; one that there is not gets nothing. */
+static int
+statsOfEach(virDomainObj *vm, virTypedParameterPtr params, unsigned int nparams, unsigned int first,
+            unsigned int count)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) vcpus = serai_domain_get_vcpus(XEN_PRIVATE(vm)->domain, &error);
+    unsigned int i;
+
+    if (!vcpus) {
+        xenReportError(&error, _("cannot ask for the vCPUs of domain '%s'"), vm->def->name);
+        return -1;
+    }
+    memset(params, 0, sizeof(*params) * nparams * count);
+    for (i = 0; i < vcpus->len; i++) {
+        const SeraiVcpuInfo *vcpu = g_ptr_array_index(vcpus, i);
+
+        if (vcpu->vcpu < first || vcpu->vcpu - first >= count)
+            continue;
+        if (virTypedParameterAssign(&params[(size_t)(vcpu->vcpu - first) * nparams],
+                                    VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
+                                    (unsigned long long)vcpu->cpu_time_ns) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/*
+ * The hypervisor does not count which of its CPUs a domain ran on.  As with the stock driver the CPUs are the
+ * domain's own here, under the name that its clients look for.
+ */
 int
 xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int nparams, int startCpu,
                      unsigned int ncpus, unsigned int flags)
 {
-    g_autoptr(xenDomainFacts) info = NULL;
-    g_autoptr(GError) error = NULL;
     virDomainObj *vm;
     int ret = -1;
 
@@ -369,24 +447,16 @@ xenDomainGetCPUStats(virDomainPtr dom, virTypedParameterPtr params, unsigned int
         return -1;
     if (virDomainGetCPUStatsEnsureACL(dom->conn, vm->def) < 0 || xenDomainCheckActive(vm) < 0)
         goto cleanup;
-    if (startCpu != -1) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
-                       _("the hypervisor counts the CPU time of a domain as a whole and not for each CPU"));
-        goto cleanup;
-    }
-    if (nparams == 0 || ncpus == 0) {
+    if (startCpu >= (int)virDomainDefGetVcpusMax(vm->def))
+        virReportError(VIR_ERR_INVALID_ARG, _("domain '%s' has no vCPU %d"), vm->def->name, startCpu);
+    else if (ncpus == 0)
+        ret = virDomainDefGetVcpusMax(vm->def);
+    else if (nparams == 0)
         ret = 1;
-        goto cleanup;
-    }
-    info = serai_domain_get_info(XEN_PRIVATE(vm)->domain, &error);
-    if (!info) {
-        xenReportError(&error, _("cannot ask for domain '%s'"), vm->def->name);
-        goto cleanup;
-    }
-    if (virTypedParameterAssign(&params[0], VIR_DOMAIN_CPU_STATS_CPUTIME, VIR_TYPED_PARAM_ULLONG,
-                                (unsigned long long)info->cpu_time_ns) < 0)
-        goto cleanup;
-    ret = 1;
+    else if (startCpu == -1)
+        ret = totalStats(vm, params) < 0 ? -1 : 1;
+    else
+        ret = statsOfEach(vm, params, nparams, startCpu, ncpus) < 0 ? -1 : 1;
 
 cleanup:
     virDomainObjEndAPI(&vm);

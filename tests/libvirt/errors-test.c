@@ -136,6 +136,7 @@ CALL(resume, virDomainResume(d))
 CALL(shut_down, virDomainShutdown(d))
 CALL(shut_down_by_agent, virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT))
 CALL(reboot, virDomainReboot(d, 0))
+CALL(reboot_by_button, virDomainReboot(d, VIR_DOMAIN_REBOOT_ACPI_POWER_BTN))
 CALL(reset, virDomainReset(d, 0))
 CALL(destroy, virDomainDestroy(d))
 CALL(save, virDomainSave(d, "/nonexistent/directory/image"))
@@ -155,6 +156,8 @@ CALL(screenshot, open_stream(d, 2))
 CALL(open_graphics_fd, virDomainOpenGraphicsFD(d, 9, 0))
 CALL(set_vcpus, virDomainSetVcpusFlags(d, 100, LIVE))
 CALL(set_vcpus_config, virDomainSetVcpusFlags(d, 5000, CONFIG))
+CALL(set_vcpus_guest, virDomainSetVcpusFlags(d, 1, LIVE | VIR_DOMAIN_VCPU_GUEST))
+CALL(get_vcpus_guest, virDomainGetVcpusFlags(d, LIVE | VIR_DOMAIN_VCPU_GUEST))
 CALL(set_vcpu, virDomainSetVcpu(d, "77", 0, LIVE))
 CALL(pin_vcpu, virDomainPinVcpuFlags(d, 99, map, 1, LIVE))
 CALL(pin_vcpu_config, virDomainPinVcpuFlags(d, 99, map, 1, CONFIG))
@@ -186,7 +189,7 @@ CALL(interface_stats_of, virDomainInterfaceStats(d, "no-such", &nic_stats, sizeo
 CALL(interface_addresses, virDomainInterfaceAddresses(d, &(virDomainInterfacePtr *){NULL},
                                                       VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0))
 CALL(control_info, virDomainGetControlInfo(d, &control, 0))
-CALL(cpu_stats, virDomainGetCPUStats(d, NULL, 0, 0, 0, 0))
+CALL(cpu_stats, virDomainGetCPUStats(d, NULL, 0, 77, 1, 0))
 CALL(job_abort, virDomainAbortJob(d))
 CALL(attach_live, virDomainAttachDeviceFlags(d, "<disk/>", LIVE))
 CALL(attach_nonsense, virDomainAttachDeviceFlags(d, "<no-such-device/>", CONFIG))
@@ -235,6 +238,7 @@ static const struct {
     ROW(shut_down),
     ROW(shut_down_by_agent),
     ROW(reboot),
+    ROW(reboot_by_button),
     ROW(reset),
     ROW(destroy),
     ROW(save),
@@ -254,6 +258,8 @@ static const struct {
     ROW(open_graphics_fd),
     ROW(set_vcpus),
     ROW(set_vcpus_config),
+    ROW(set_vcpus_guest),
+    ROW(get_vcpus_guest),
     ROW(set_vcpu),
     ROW(pin_vcpu),
     ROW(pin_vcpu_config),
@@ -314,22 +320,11 @@ static const struct {
 static bool
 names_something(const char *reason, const char *name)
 {
-    static const char *const things[] = {"no-such",
-                                         "no_such",
-                                         "<",
-                                         "xvdq",
-                                         "00:16:3e",
-                                         "flags (0x",
-                                         "a/b",
-                                         "number",
-                                         "not supported by the connection driver",
-                                         "agent",
-                                         "in name",
-                                         "for each CPU",
-                                         "already exists",
-                                         "migration",
-                                         "metadata",
-                                         "XML"};
+    static const char *const things[] = {"no-such",   "no_such",  "<",
+                                         "xvdq",      "00:16:3e", "flags (0x",
+                                         "a/b",       "number",   "not supported by the connection driver",
+                                         "agent",     "in name",  "already exists",
+                                         "migration", "metadata", "XML"};
 
     if (strstr(reason, name))
         return true;
@@ -411,6 +406,39 @@ the_host_itself(void)
     walk(domain, "Domain-0", "the host");
     g_assert_cmpint(virDomainIsActive(domain), ==, 1);
     virDomainFree(domain);
+}
+
+/* Flags of QEMU's driver: what a paravirtualized guest has not is refused with what it has instead. */
+static void
+flags_that_only_qemu_has(void)
+{
+    virDomainPtr domain = fixture_define(conn, "flags", "");
+
+    g_assert_cmpint(virDomainCreate(domain), ==, 0);
+    g_assert_cmpint(virDomainReboot(domain, VIR_DOMAIN_REBOOT_ACPI_POWER_BTN), <, 0);
+    fixture_expect_failure("use mode 'paravirt'");
+    g_assert_cmpint(virDomainReboot(domain, VIR_DOMAIN_REBOOT_GUEST_AGENT), <, 0);
+    fixture_expect_failure("use mode 'paravirt'");
+    g_assert_cmpint(virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN), <, 0);
+    fixture_expect_failure("use mode 'paravirt'");
+    g_assert_cmpint(virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT), <, 0);
+    fixture_expect_failure("use mode 'paravirt'");
+    g_assert_cmpint(virDomainSetVcpusFlags(domain, 1, LIVE | VIR_DOMAIN_VCPU_GUEST), <, 0);
+    fixture_expect_failure("without 'guest'");
+    g_assert_cmpint(virDomainGetVcpusFlags(domain, LIVE | VIR_DOMAIN_VCPU_GUEST), <, 0);
+    fixture_expect_failure("without 'guest'");
+
+    CHECK(virDomainSetVcpusFlags(domain, 3, LIVE | CONFIG | VIR_DOMAIN_VCPU_HOTPLUGGABLE));
+    g_assert_cmpint(virDomainGetVcpusFlags(domain, LIVE), ==, 3);
+    g_assert_cmpint(virDomainGetVcpusFlags(domain, CONFIG), ==, 3);
+    CHECK(virDomainDestroyFlags(domain, VIR_DOMAIN_DESTROY_REMOVE_LOGS));
+
+    /* One of the ways that the caller would have is enough. */
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainShutdownFlags(domain, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN | VIR_DOMAIN_SHUTDOWN_PARAVIRT));
+    for (int i = 0; i < 400 && virDomainIsActive(domain) == 1; i++)
+        g_usleep(25 * 1000);
+    fixture_undefine(domain);
 }
 
 static void
@@ -513,6 +541,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/running", things_that_a_domain_has_not);
     g_test_add_func("/libvirt/errors/domain-0", the_host_itself);
     g_test_add_func("/libvirt/errors/no-kernel", a_kernel_that_is_none_fails_whole);
+    g_test_add_func("/libvirt/errors/flags", flags_that_only_qemu_has);
     g_test_add_func("/libvirt/errors/mac-address", a_mac_address_is_one_running_domain_s);
     result = g_test_run();
     fixture_close();

@@ -117,6 +117,47 @@ on_disk_change(virConnectPtr c, virDomainPtr domain, const char *old, const char
          new ? strrchr(new, '/') + 1 : "-", alias, reason);
 }
 
+static void
+on_tunable(virConnectPtr c, virDomainPtr domain, virTypedParameterPtr params, int count, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("tunable %s", virDomainGetName(domain));
+    for (int i = 0; i < count; i++) {
+        if (params[i].type == VIR_TYPED_PARAM_STRING)
+            note(" %s=%s", params[i].field, params[i].value.s);
+        else
+            note(" %s=%llu", params[i].field, params[i].value.ul);
+    }
+    note(";");
+}
+
+static void
+on_tray(virConnectPtr c, virDomainPtr domain, const char *alias, int reason, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("tray %s %s %d;", virDomainGetName(domain), alias, reason);
+}
+
+static void
+on_removal_failed(virConnectPtr c, virDomainPtr domain, const char *alias, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("removal-failed %s %s;", virDomainGetName(domain), alias);
+}
+
+static int
+on_life(virConnectPtr c, virDomainPtr domain, int event, int detail, void *opaque)
+{
+    (void)c;
+    (void)detail;
+    (void)opaque;
+    note("life %s %d;", virDomainGetName(domain), event);
+    return 0;
+}
+
 /* The driver's host, as a signal of it passes by. */
 static gboolean
 on_death(GSignalInvocationHint *hint, guint count, const GValue *values, gpointer data)
@@ -167,7 +208,104 @@ a_qemu_that_ends_is_told(void)
     expect("control-error lost;");
     g_assert_null(strstr(seen->str, "io-error"));
     fixture_undefine(domain);
-    g_clear_object(&host);
+}
+
+/* No event of the hypervisor's tells, so who asks sees it first. */
+static void
+a_pause_by_another_tool_is_seen(void)
+{
+    virDomainPtr domain = start("other", NULL);
+    g_autoptr(SeraiDomain) other = serai_host_lookup_by_name(host, "other", NULL);
+    virDomainPtr domains[] = {domain, NULL};
+    virDomainStatsRecordPtr *records = NULL;
+    virDomainInfo info;
+    int state, reason;
+
+    g_assert_nonnull(other);
+    g_assert_true(serai_domain_pause(other, NULL));
+    forget();
+    CHECK(virDomainGetState(domain, &state, &reason, 0));
+    g_assert_cmpint(state, ==, VIR_DOMAIN_PAUSED);
+    expect("life other 3;"); /* VIR_DOMAIN_EVENT_SUSPENDED */
+
+    g_assert_true(serai_domain_unpause(other, NULL));
+    CHECK(virDomainGetInfo(domain, &info));
+    g_assert_cmpint(info.state, ==, VIR_DOMAIN_RUNNING);
+    expect("life other 4;"); /* VIR_DOMAIN_EVENT_RESUMED */
+
+    g_assert_true(serai_domain_pause(other, NULL));
+    g_assert_cmpint(virDomainListGetStats(domains, VIR_DOMAIN_STATS_STATE, &records, 0), ==, 1);
+    CHECK(virTypedParamsGetInt(records[0]->params, records[0]->nparams, "state.state", &state));
+    g_assert_cmpint(state, ==, VIR_DOMAIN_PAUSED);
+    virDomainStatsRecordListFree(records);
+    CHECK(virDomainResume(domain));
+    CHECK(virDomainGetState(domain, &state, NULL, 0));
+    g_assert_cmpint(state, ==, VIR_DOMAIN_RUNNING);
+    fixture_undefine(domain);
+}
+
+/* Another tool was faster, so there is nothing to detach any more. */
+static void
+a_detach_that_fails_is_told(void)
+{
+    const char *nic = "<interface type='bridge'><mac address='00:16:3e:00:00:71'/><source bridge='br0'/>"
+                      "<alias name='ua-stays'/></interface>";
+    virDomainPtr domain = start("stays", nic);
+    g_autoptr(SeraiDomain) other = serai_host_lookup_by_name(host, "stays", NULL);
+    g_autoptr(SeraiDevice) device = serai_device_new(SERAI_DEVICE_NIC);
+
+    device->nic.mac = g_strdup("00:16:3e:00:00:71");
+    g_assert_true(serai_domain_detach_device_sync(other, device, SERAI_DETACH_FORCE, NULL, NULL));
+    g_assert_cmpint(virDomainDetachDevice(domain, nic), <, 0);
+    fixture_expect_failure("cannot detach <interface> from domain 'stays'");
+    expect("removal-failed stays ua-stays;");
+    fixture_undefine(domain);
+}
+
+static void
+what_is_tuned_is_told(void)
+{
+    virDomainPtr domain = start("tuned", NULL);
+    virTypedParameter p[] = {{.field = VIR_DOMAIN_SCHEDULER_WEIGHT, .type = VIR_TYPED_PARAM_UINT},
+                             {.field = VIR_DOMAIN_SCHEDULER_CAP, .type = VIR_TYPED_PARAM_UINT}};
+    unsigned char map = 1;
+
+    CHECK(virDomainPinVcpuFlags(domain, 1, &map, 1, VIR_DOMAIN_AFFECT_LIVE));
+    expect("tunable tuned cputune.vcpupin1=0;");
+    p[0].value.ui = 512;
+    p[1].value.ui = 50;
+    CHECK(virDomainSetSchedulerParametersFlags(domain, p, 2, VIR_DOMAIN_AFFECT_LIVE));
+    expect("tunable tuned cputune.cpu_shares=512 cputune.global_period=100000 cputune.global_quota=50000;");
+    forget();
+    /* A definition is not what runs. */
+    CHECK(virDomainSetSchedulerParametersFlags(domain, p, 1, VIR_DOMAIN_AFFECT_CONFIG));
+    CHECK(virDomainSetSchedulerParametersFlags(domain, p, 1, VIR_DOMAIN_AFFECT_LIVE));
+    expect("tunable tuned cputune.cpu_shares=512;");
+    g_assert_cmpstr(seen->str, ==, "tunable tuned cputune.cpu_shares=512;");
+    fixture_undefine(domain);
+}
+
+static void
+a_disc_that_comes_or_goes_moves_the_tray(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "disc.iso", NULL);
+    g_autofree char *full = g_strdup_printf("<disk type='file' device='cdrom'><source file='%s'/>"
+                                            "<target dev='xvdc' bus='xen'/></disk>",
+                                            image);
+    const char *empty = "<disk type='file' device='cdrom'><target dev='xvdc' bus='xen'/></disk>";
+    virDomainPtr domain;
+
+    g_assert_true(g_file_set_contents(image, "x", 1, NULL));
+    domain = start("tray", full);
+    forget();
+    CHECK(virDomainUpdateDeviceFlags(domain, empty, VIR_DOMAIN_AFFECT_LIVE));
+    expect("tray tray disk-xvdc 0;"); /* VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN */
+    g_assert_null(strstr(seen->str, "tray tray disk-xvdc 1;"));
+    forget();
+    CHECK(virDomainUpdateDeviceFlags(domain, full, VIR_DOMAIN_AFFECT_LIVE));
+    expect("tray tray disk-xvdc 1;"); /* VIR_DOMAIN_EVENT_TRAY_CHANGE_CLOSE */
+    g_assert_null(strstr(seen->str, "tray tray disk-xvdc 0;"));
+    fixture_undefine(domain);
 }
 
 static void
@@ -238,6 +376,10 @@ main(int argc, char **argv)
         {VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, VIR_DOMAIN_EVENT_CALLBACK(on_control_error)},
         {VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, VIR_DOMAIN_EVENT_CALLBACK(on_job)},
         {VIR_DOMAIN_EVENT_ID_DISK_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_disk_change)},
+        {VIR_DOMAIN_EVENT_ID_TUNABLE, VIR_DOMAIN_EVENT_CALLBACK(on_tunable)},
+        {VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_tray)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed)},
+        {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_life)},
     };
     int ids[G_N_ELEMENTS(events)];
     int result;
@@ -250,12 +392,17 @@ main(int argc, char **argv)
         g_assert_cmpint(ids[i], >=, 0);
     }
     g_test_add_func("/libvirt/events/qemu-ends", a_qemu_that_ends_is_told);
+    g_test_add_func("/libvirt/events/paused-by-another", a_pause_by_another_tool_is_seen);
+    g_test_add_func("/libvirt/events/tuned", what_is_tuned_is_told);
+    g_test_add_func("/libvirt/events/removal-fails", a_detach_that_fails_is_told);
+    g_test_add_func("/libvirt/events/tray", a_disc_that_comes_or_goes_moves_the_tray);
     g_test_add_func("/libvirt/events/job-ends", the_end_of_a_job_is_told);
     g_test_add_func("/libvirt/events/disk-is-missing", an_optional_disk_may_be_missing);
     result = g_test_run();
     for (i = 0; i < G_N_ELEMENTS(events); i++)
         virConnectDomainEventDeregisterAny(conn, ids[i]);
     g_string_free(seen, TRUE);
+    g_clear_object(&host);
     fixture_close();
     return result;
 }

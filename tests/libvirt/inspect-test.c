@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static virConnectPtr conn;
 
@@ -159,6 +161,34 @@ nodes_are_chosen_in_the_definition(void)
     fixture_undefine(domain);
 }
 
+/* As virsh cpu-stats asks: how many, what of each, then each and all together. */
+static void
+the_time_of_each_vcpu_is_told(void)
+{
+    virDomainPtr domain = fixture_define(conn, "cpu-stats", NULL);
+    virTypedParameter p[2 * 4];
+
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 0, 0), <, 0);
+    fixture_expect_failure("'cpu-stats' is not running");
+    CHECK(virDomainCreate(domain));
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 0, 0), ==, 4);
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, 0, 1, 0), ==, 1);
+    memset(p, 0xff, sizeof(p));
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 2, 1, 4, 0), ==, 1);
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpstr(p[2 * i].field, ==, VIR_DOMAIN_CPU_STATS_CPUTIME);
+        g_assert_cmpint(p[2 * i].type, ==, VIR_TYPED_PARAM_ULLONG);
+    }
+    /* There is no fifth one. */
+    g_assert_cmpint(p[2 * 3].type, ==, 0);
+    g_assert_cmpint(virDomainGetCPUStats(domain, NULL, 0, -1, 1, 0), ==, 1);
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 1, -1, 1, 0), ==, 1);
+    g_assert_cmpstr(p[0].field, ==, VIR_DOMAIN_CPU_STATS_CPUTIME);
+    g_assert_cmpint(virDomainGetCPUStats(domain, p, 1, 4, 1, 0), <, 0);
+    fixture_expect_failure("'cpu-stats' has no vCPU 4");
+    fixture_undefine(domain);
+}
+
 /* --- disks ---------------------------------------------------------------------------------------------- */
 
 static void
@@ -261,6 +291,198 @@ free_pages_are_the_hypervisor_s(void)
     fixture_expect_failure("no NUMA node 7");
 }
 
+/* --- entries that hardly need a domain ------------------------------------------------------------------ */
+
+#define CPU(model) "<cpu><arch>x86_64</arch><model>" model "</model></cpu>"
+
+static const char *const old_and_new[] = {CPU("Penryn"), CPU("Nehalem")};
+
+static char *
+common_cpu(unsigned int flags)
+{
+    return virConnectBaselineCPU(conn, (const char **)old_and_new, 2, flags);
+}
+
+static char *
+common_hypervisor_cpu(unsigned int flags)
+{
+    return virConnectBaselineHypervisorCPU(conn, NULL, "x86_64", NULL, "xen", (const char **)old_and_new, 2,
+                                           flags);
+}
+
+static char *
+domain_capabilities(unsigned int flags)
+{
+    return virConnectGetDomainCapabilities(conn, NULL, "x86_64", NULL, "xen", flags);
+}
+
+static char *
+capabilities_of_a_sparc(unsigned int flags)
+{
+    return virConnectGetDomainCapabilities(conn, NULL, "sparc", NULL, "xen", flags);
+}
+
+static char *
+capabilities_of_lxc(unsigned int flags)
+{
+    return virConnectGetDomainCapabilities(conn, NULL, NULL, NULL, "lxc", flags);
+}
+
+static void
+texts_about_the_host(void)
+{
+    /* The answer, or the reason why there is none. */
+    static const struct {
+        char *(*function)(unsigned int flags);
+        unsigned int flags;
+        gboolean answers;
+        const char *part;
+    } rows[] = {
+        {common_cpu, 0, TRUE, "<model fallback='allow'>Penryn</model>"},
+        {common_cpu, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES, TRUE,
+         "<feature policy='require' name='fpu'/>"},
+        {common_hypervisor_cpu, 0, TRUE, "<model fallback='allow'>Penryn</model>"},
+        {domain_capabilities, 0, TRUE, "<domain>xen</domain>"},
+        {domain_capabilities, 0, TRUE, "<machine>xenpv</machine>"},
+        {domain_capabilities, 0, TRUE, "<vcpu max='128'/>"},
+        {capabilities_of_a_sparc, 0, FALSE, "sparc"},
+        {capabilities_of_lxc, 0, FALSE, "lxc"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *text = rows[i].function(rows[i].flags);
+
+        g_test_message("row %zu", i);
+        if (!rows[i].answers) {
+            g_assert_null(text);
+            fixture_expect_failure(rows[i].part);
+        } else if (!text || !strstr(text, rows[i].part)) {
+            g_error("row %zu: '%s' is not in '%s'", i, rows[i].part, text ? text : virGetLastErrorMessage());
+        }
+    }
+}
+
+/* What this host is, the test does not know; what no PC is, it does. */
+static void
+a_cpu_is_compared_with_the_host_s(void)
+{
+    const char *power = "<cpu><arch>ppc64</arch><model>POWER8</model></cpu>";
+    int plain = virConnectCompareCPU(conn, CPU("Penryn"), 0);
+
+    g_assert_cmpint(plain, >=, 0);
+    g_assert_cmpint(virConnectCompareHypervisorCPU(conn, NULL, "x86_64", NULL, "xen", CPU("Penryn"), 0), ==,
+                    plain);
+    g_assert_cmpint(virConnectCompareCPU(conn, power, 0), ==, VIR_CPU_COMPARE_INCOMPATIBLE);
+    g_assert_cmpint(virConnectCompareHypervisorCPU(conn, NULL, NULL, NULL, NULL, power, 0), ==,
+                    VIR_CPU_COMPARE_INCOMPATIBLE);
+    g_assert_cmpint(virConnectCompareCPU(conn, power, VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE), ==,
+                    VIR_CPU_COMPARE_ERROR);
+    g_assert_cmpint(virConnectCompareCPU(conn, "<disk/>", 0), ==, VIR_CPU_COMPARE_ERROR);
+}
+
+static void
+numbers_about_the_connection(void)
+{
+    g_autofree char *system = virConnectGetSysinfo(conn, 0);
+
+    if (system)
+        g_assert_nonnull(strstr(system, "<sysinfo type='smbios'>"));
+    else
+        fixture_expect_failure("firmware of this host");
+    g_assert_cmpint(virConnectGetMaxVcpus(conn, "xen"), ==, 128);
+    g_assert_cmpint(virConnectIsSecure(conn), ==, 1);
+    g_assert_cmpint(virConnectIsEncrypted(conn), ==, 0);
+    g_assert_cmpint(virConnectIsAlive(conn), ==, 1);
+}
+
+static void
+parameters_have_their_names(virDomainPtr domain)
+{
+    static const char *const counters[] = {
+        VIR_DOMAIN_BLOCK_STATS_READ_REQ, VIR_DOMAIN_BLOCK_STATS_READ_BYTES, VIR_DOMAIN_BLOCK_STATS_WRITE_REQ,
+        VIR_DOMAIN_BLOCK_STATS_WRITE_BYTES, VIR_DOMAIN_BLOCK_STATS_FLUSH_REQ};
+    virTypedParameter p[8];
+    int count = 0;
+    int mode;
+    const char *nodes;
+
+    CHECK(virDomainBlockStatsFlags(domain, "xvda", NULL, &count, 0));
+    g_assert_cmpint(count, ==, G_N_ELEMENTS(counters));
+    CHECK(virDomainBlockStatsFlags(domain, "xvda", p, &count, 0));
+    for (int i = 0; i < count; i++) {
+        g_assert_cmpstr(p[i].field, ==, counters[i]);
+        g_assert_cmpint(p[i].type, ==, VIR_TYPED_PARAM_LLONG);
+    }
+    count = 0;
+    CHECK(virDomainGetNumaParameters(domain, NULL, &count, 0));
+    g_assert_cmpint(count, ==, 2);
+    CHECK(virDomainGetNumaParameters(domain, p, &count, 0));
+    g_assert_cmpint(virTypedParamsGetInt(p, count, VIR_DOMAIN_NUMA_MODE, &mode), ==, 1);
+    g_assert_cmpint(mode, ==, VIR_DOMAIN_NUMATUNE_MEM_STRICT);
+    g_assert_cmpint(virTypedParamsGetString(p, count, VIR_DOMAIN_NUMA_NODESET, &nodes), ==, 1);
+    g_assert_cmpstr(nodes, ==, "");
+    virTypedParamsClear(p, count);
+}
+
+static void
+a_device_goes_by_its_alias(virDomainPtr domain)
+{
+    g_autofree char *xml = NULL;
+
+    g_assert_cmpint(virDomainDetachDeviceAlias(domain, "no-such", VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    fixture_expect_failure("no-such");
+    CHECK(virDomainDetachDeviceAlias(domain, "ua-nic", VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
+    xml = virDomainGetXMLDesc(domain, 0);
+    g_assert_null(strstr(xml, "<interface"));
+    g_free(xml);
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_assert_null(strstr(xml, "<interface"));
+}
+
+static void
+a_domain_answers_the_rest(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "rest.img", NULL);
+    g_autofree char *devices =
+        g_strdup_printf("<disk type='file'><source file='%s'/><target dev='xvda' bus='xen'/></disk>"
+                        "<interface type='bridge'><mac address='00:16:3e:00:00:61'/><source bridge='br0'/>"
+                        "<alias name='ua-nic'/></interface>",
+                        image);
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    virSecurityLabelPtr labels = (void *)1;
+    virDomainControlInfo control;
+    virDomainPtr domain, found;
+    int pair[2];
+
+    g_assert_true(g_file_set_contents(image, "x", 1, NULL));
+    domain = fixture_define(conn, "rest", devices);
+    CHECK(virDomainGetUUID(domain, uuid));
+    found = virDomainLookupByUUID(conn, uuid);
+    g_assert_cmpstr(virDomainGetName(found), ==, "rest");
+    virDomainFree(found);
+    uuid[0] ^= 0xff;
+    g_assert_null(virDomainLookupByUUID(conn, uuid));
+    fixture_expect_failure("no domain with UUID");
+    g_assert_cmpint(virDomainGetMaxVcpus(domain), <, 0);
+    fixture_expect_failure("domain 'rest': domain is not running");
+
+    CHECK(virDomainCreate(domain));
+    g_assert_cmpint(virDomainGetMaxVcpus(domain), ==, 4);
+    g_assert_cmpint(virDomainGetSecurityLabelList(domain, &labels), ==, 0);
+    g_assert_null(labels);
+    CHECK(virDomainGetControlInfo(domain, &control, 0));
+    g_assert_cmpint(control.state, ==, VIR_DOMAIN_CONTROL_OK);
+    CHECK(virDomainInjectNMI(domain, 0));
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), ==, 0);
+    g_assert_cmpint(virDomainOpenGraphics(domain, 0, pair[0], 0), <, 0);
+    fixture_expect_failure("'rest' has no <graphics> with number 0");
+    close(pair[0]);
+    close(pair[1]);
+    parameters_have_their_names(domain);
+    a_device_goes_by_its_alias(domain);
+    fixture_undefine(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -272,10 +494,15 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/inspect/domain-0-has-no-limit", domain_0_has_no_limit_to_set);
     g_test_add_func("/libvirt/inspect/memory-is-read", memory_is_read_as_the_guest_sees_it);
     g_test_add_func("/libvirt/inspect/nodes-are-chosen", nodes_are_chosen_in_the_definition);
+    g_test_add_func("/libvirt/inspect/cpu-stats", the_time_of_each_vcpu_is_told);
     g_test_add_func("/libvirt/inspect/bytes-of-a-disk", bytes_of_a_disk_are_read);
     g_test_add_func("/libvirt/inspect/served-disks", disks_that_are_served_have_no_error);
     g_test_add_func("/libvirt/inspect/no-name", a_guest_that_told_no_name_has_none);
     g_test_add_func("/libvirt/inspect/free-pages", free_pages_are_the_hypervisor_s);
+    g_test_add_func("/libvirt/inspect/texts-about-the-host", texts_about_the_host);
+    g_test_add_func("/libvirt/inspect/cpu-is-compared", a_cpu_is_compared_with_the_host_s);
+    g_test_add_func("/libvirt/inspect/connection", numbers_about_the_connection);
+    g_test_add_func("/libvirt/inspect/the-rest", a_domain_answers_the_rest);
     result = g_test_run();
     fixture_close();
     return result;

@@ -192,6 +192,28 @@ limits_are_told_before_the_guest_runs(void)
 }
 
 static void
+limits_of_a_drive_are_told_with_the_disc(void)
+{
+    static const char drive[] = "<disk type='file' device='cdrom'>%s<target dev='xvda' bus='xen'/>"
+                                "<iotune><total_bytes_sec>1000000</total_bytes_sec></iotune></disk>";
+    g_autofree char *image = g_build_filename(fixture_root(), "limited.iso", NULL);
+    g_autofree char *source = g_strdup_printf("<source file='%s'/>", image);
+    g_autofree char *empty = g_strdup_printf(drive, "");
+    g_autofree char *full = g_strdup_printf(drive, source);
+    virDomainPtr alone = fixture_define(conn, "alone", empty);
+    virDomainPtr domain = fixture_define(conn, "box", empty);
+
+    /* Nothing of it needs QEMU yet. */
+    CHECK(virDomainCreate(alone));
+    fixture_undefine(alone);
+    g_assert_true(g_file_set_contents(image, "data", -1, NULL));
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainUpdateDeviceFlags(domain, full, VIR_DOMAIN_AFFECT_LIVE));
+    expect_heard("\"bps\":1000000");
+    fixture_undefine(domain);
+}
+
+static void
 limits_change_live_and_in_the_definition(void)
 {
     virDomainPtr domain = define("<iotune><total_bytes_sec>1000000</total_bytes_sec></iotune>");
@@ -374,6 +396,7 @@ main(int argc, char **argv)
     thread = g_thread_new("qemu", run_context, loop);
 
     g_test_add_func("/libvirt/qemu/limits-are-told-first", limits_are_told_before_the_guest_runs);
+    g_test_add_func("/libvirt/qemu/limits-of-a-drive", limits_of_a_drive_are_told_with_the_disc);
     g_test_add_func("/libvirt/qemu/limits-change", limits_change_live_and_in_the_definition);
     g_test_add_func("/libvirt/qemu/limits-that-contradict", limits_that_contradict_are_refused);
     g_test_add_func("/libvirt/qemu/misbehaving-qemu", a_qemu_that_misbehaves_fails_the_start_whole);
