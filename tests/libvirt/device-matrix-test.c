@@ -271,6 +271,27 @@ the_first_console_stays(void)
     stop(domain);
 }
 
+static void
+windows_are_promised_where_they_can_be_opened(void)
+{
+    g_autofree char *caps = virConnectGetDomainCapabilities(conn, NULL, "x86_64", NULL, "xen", 0);
+    g_auto(GStrv) path = NULL;
+    g_autofree char *command = NULL;
+    g_autofree char *displays = NULL;
+
+    g_assert_nonnull(caps);
+    path = g_strsplit_set(strstr(caps, "<path>") ? strstr(caps, "<path>") + 6 : "false", "<", 2);
+    command = g_strconcat(path[0], " -display help", NULL);
+    g_spawn_command_line_sync(command, &displays, NULL, NULL, NULL);
+    g_assert_true((strstr(caps, "<value>sdl</value>") != NULL) == (displays && strstr(displays, "\nsdl\n")));
+
+    /* Nor is a program run that somebody names. */
+    g_free(caps);
+    caps = virConnectGetDomainCapabilities(conn, "/bin/true", "x86_64", NULL, "xen", 0);
+    g_assert_nonnull(caps);
+    g_assert_null(strstr(caps, "<value>sdl</value>"));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -301,6 +322,7 @@ main(int argc, char **argv)
         }
     }
     g_test_add_func("/libvirt/device/first-console", the_first_console_stays);
+    g_test_add_func("/libvirt/device/windows", windows_are_promised_where_they_can_be_opened);
     result = g_test_run();
     fixture_close();
     return result;
