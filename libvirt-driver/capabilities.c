@@ -11,6 +11,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu_conf.h"
+#include "vircommand.h"
 #include "virhostcpu.h"
 #include "viruuid.h"
 
@@ -31,6 +32,30 @@ findEmulator(void)
             return emulators[i];
     }
     return NULL;
+}
+
+/* Whether findEmulator()'s can open a window; asked once, for the answer takes a process. */
+static bool
+emulatorHasWindows(void)
+{
+    static gsize answer;
+    const char *emulator;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) displays = NULL;
+    g_autoptr(virCommand) command = NULL;
+
+    if (g_once_init_enter(&answer)) {
+        emulator = findEmulator();
+        if (emulator) {
+            command = virCommandNewArgList(emulator, "-display", "help", NULL);
+            virCommandSetOutputBuffer(command, &text);
+            if (virCommandRun(command, NULL) < 0)
+                virResetLastError();
+        }
+        displays = g_strsplit(NULLSTR_EMPTY(text), "\n", -1);
+        g_once_init_leave(&answer, g_strv_contains((const char *const *)displays, "sdl") ? 2 : 1);
+    }
+    return answer == 2;
 }
 
 static void
@@ -185,7 +210,10 @@ fillDevices(virDomainCaps *caps)
 
     caps->graphics.supported = VIR_TRISTATE_BOOL_YES;
     caps->graphics.type.report = true;
-    VIR_DOMAIN_CAPS_ENUM_SET(caps->graphics.type, VIR_DOMAIN_GRAPHICS_TYPE_VNC, VIR_DOMAIN_GRAPHICS_TYPE_SDL);
+    VIR_DOMAIN_CAPS_ENUM_SET(caps->graphics.type, VIR_DOMAIN_GRAPHICS_TYPE_VNC);
+    /* A program that the caller names is not run to find out. */
+    if (STREQ_NULLABLE(caps->path, findEmulator()) && emulatorHasWindows())
+        VIR_DOMAIN_CAPS_ENUM_SET(caps->graphics.type, VIR_DOMAIN_GRAPHICS_TYPE_SDL);
 
     caps->video.supported = VIR_TRISTATE_BOOL_YES;
     caps->video.modelType.report = true;

@@ -11,6 +11,14 @@
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
+/* The old one goes with the device that was given. */
+#define EXCHANGE(a, b)               \
+    do {                             \
+        __typeof__(a) exchanged = a; \
+        a = b;                       \
+        b = exchanged;               \
+    } while (0)
+
 static int
 unsupported(const virDomainDef *def, const virDomainDeviceDef *dev)
 {
@@ -58,6 +66,30 @@ attachNet(virDomainDef *def, virDomainDeviceDef *dev)
         return -1;
     dev->data.net = NULL;
     return 0;
+}
+
+static virDomainControllerDef *
+findBus(virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 0; i < def->ncontrollers; i++) {
+        if (def->controllers[i]->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS)
+            return def->controllers[i];
+    }
+    return NULL;
+}
+
+static ssize_t
+findInput(const virDomainDef *def, const virDomainInputDef *input)
+{
+    size_t i;
+
+    for (i = 0; i < def->ninputs; i++) {
+        if (def->inputs[i]->type == input->type && def->inputs[i]->bus == input->bus)
+            return i;
+    }
+    return -1;
 }
 
 static virDomainChrDef ***
@@ -114,16 +146,45 @@ attachChr(virDomainDef *def, virDomainDeviceDef *dev)
 static int
 attachInput(virDomainDef *def, virDomainDeviceDef *dev)
 {
-    size_t i;
-
-    for (i = 0; i < def->ninputs; i++) {
-        if (def->inputs[i]->type == dev->data.input->type && def->inputs[i]->bus == dev->data.input->bus) {
-            virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an <input type='%s'> already"),
-                           def->name, virDomainInputTypeToString(dev->data.input->type));
-            return -1;
-        }
+    if (findInput(def, dev->data.input) >= 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has an <input type='%s'> already"),
+                       def->name, virDomainInputTypeToString(dev->data.input->type));
+        return -1;
     }
     VIR_APPEND_ELEMENT(def->inputs, def->ninputs, dev->data.input);
+    return 0;
+}
+
+/* Every domain has a bus of Xen and a balloon; what is attached takes the place of one that says nothing. */
+static int
+attachController(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    virDomainControllerDef *bus = findBus(def);
+
+    if (dev->data.controller->type != VIR_DOMAIN_CONTROLLER_TYPE_XENBUS || !bus) {
+        virDomainControllerInsert(def, g_steal_pointer(&dev->data.controller));
+        return 0;
+    }
+    if (bus->opts.xenbusopts.maxGrantFrames > 0 || bus->opts.xenbusopts.maxEventChannels > 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has that <%s> already"), def->name,
+                       "controller");
+        return -1;
+    }
+    bus->opts.xenbusopts = dev->data.controller->opts.xenbusopts;
+    return 0;
+}
+
+static int
+attachMemballoon(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    const virDomainMemballoonDef *old = def->memballoon;
+
+    if (old && old->model != VIR_DOMAIN_MEMBALLOON_MODEL_NONE && old->period > 0) {
+        virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has that <%s> already"), def->name,
+                       "memballoon");
+        return -1;
+    }
+    EXCHANGE(def->memballoon, dev->data.memballoon);
     return 0;
 }
 
@@ -162,6 +223,21 @@ xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         virDomainLeaseInsert(def, g_steal_pointer(&dev->data.lease));
         attached = 0;
         break;
+    case VIR_DOMAIN_DEVICE_CONTROLLER:
+        attached = attachController(def, dev);
+        break;
+    case VIR_DOMAIN_DEVICE_MEMBALLOON:
+        attached = attachMemballoon(def, dev);
+        break;
+    /* What is dropped from a definition that is given whole is dropped here too, by postparse.c. */
+    case VIR_DOMAIN_DEVICE_RNG:
+        VIR_APPEND_ELEMENT(def->rngs, def->nrngs, dev->data.rng);
+        attached = 0;
+        break;
+    case VIR_DOMAIN_DEVICE_PANIC:
+        VIR_APPEND_ELEMENT(def->panics, def->npanics, dev->data.panic);
+        attached = 0;
+        break;
     default:
         return unsupported(def, dev);
     }
@@ -179,6 +255,7 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
 {
     size_t *count;
     virDomainChrDef ***list;
+    virDomainControllerDef *bus;
     virDomainLeaseDef *lease;
     ssize_t i;
 
@@ -204,14 +281,12 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         VIR_DELETE_ELEMENT(*list, i, *count);
         return 0;
     case VIR_DOMAIN_DEVICE_INPUT:
-        for (i = 0; i < (ssize_t)def->ninputs; i++) {
-            if (def->inputs[i]->type != dev->data.input->type || def->inputs[i]->bus != dev->data.input->bus)
-                continue;
-            virDomainInputDefFree(def->inputs[i]);
-            VIR_DELETE_ELEMENT(def->inputs, i, def->ninputs);
-            return 0;
-        }
-        return missing(def, "input");
+        i = findInput(def, dev->data.input);
+        if (i < 0)
+            return missing(def, "input");
+        virDomainInputDefFree(def->inputs[i]);
+        VIR_DELETE_ELEMENT(def->inputs, i, def->ninputs);
+        return 0;
     case VIR_DOMAIN_DEVICE_GRAPHICS:
         for (i = 0; i < (ssize_t)def->ngraphics; i++) {
             if (def->graphics[i]->type != dev->data.graphics->type)
@@ -237,6 +312,19 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
             return missing(def, "lease");
         virDomainLeaseDefFree(lease);
         return 0;
+    case VIR_DOMAIN_DEVICE_CONTROLLER:
+        bus = dev->data.controller->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS ? findBus(def) : NULL;
+        if (!bus || (bus->opts.xenbusopts.maxGrantFrames <= 0 && bus->opts.xenbusopts.maxEventChannels <= 0))
+            return missing(def, "controller");
+        bus->opts.xenbusopts.maxGrantFrames = bus->opts.xenbusopts.maxEventChannels = -1;
+        return 0;
+    case VIR_DOMAIN_DEVICE_MEMBALLOON:
+        if (!def->memballoon || def->memballoon->model == VIR_DOMAIN_MEMBALLOON_MODEL_NONE)
+            return missing(def, "memballoon");
+        /* A definition without the element has a balloon. */
+        def->memballoon->model = VIR_DOMAIN_MEMBALLOON_MODEL_NONE;
+        def->memballoon->period = 0;
+        return 0;
     default:
         return unsupported(def, dev);
     }
@@ -245,6 +333,7 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
 int
 xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt)
 {
+    virDomainControllerDef *bus;
     virDomainNetDef *oldNet;
     ssize_t i;
 
@@ -292,6 +381,27 @@ xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
             return missing(def, "video");
         virDomainVideoDefFree(def->videos[0]);
         def->videos[0] = g_steal_pointer(&dev->data.video);
+        break;
+    case VIR_DOMAIN_DEVICE_INPUT:
+        i = findInput(def, dev->data.input);
+        if (i < 0)
+            return missing(def, "input");
+        EXCHANGE(def->inputs[i], dev->data.input);
+        break;
+    case VIR_DOMAIN_DEVICE_LEASE:
+        i = virDomainLeaseIndex(def, dev->data.lease);
+        if (i < 0)
+            return missing(def, "lease");
+        EXCHANGE(def->leases[i], dev->data.lease);
+        break;
+    case VIR_DOMAIN_DEVICE_CONTROLLER:
+        bus = dev->data.controller->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS ? findBus(def) : NULL;
+        if (!bus)
+            return missing(def, "controller");
+        bus->opts.xenbusopts = dev->data.controller->opts.xenbusopts;
+        break;
+    case VIR_DOMAIN_DEVICE_MEMBALLOON:
+        EXCHANGE(def->memballoon, dev->data.memballoon);
         break;
     default:
         return unsupported(def, dev);

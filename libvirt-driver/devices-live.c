@@ -12,6 +12,7 @@
 #include "error.h"
 #include "locks.h"
 #include "process.h"
+#include "qmp.h"
 #include "secrets.h"
 
 #include "domain_audit.h"
@@ -190,26 +191,77 @@ release:
     return -1;
 }
 
+/* Consoles go by number, channels by name. */
+static virDomainChrDef ***
+chrList(virDomainObj *vm, const virDomainChrDef *chr, size_t **count)
+{
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE) {
+        *count = &vm->def->nconsoles;
+        return &vm->def->consoles;
+    }
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL) {
+        *count = &vm->def->nchannels;
+        return &vm->def->channels;
+    }
+    return NULL;
+}
+
+static ssize_t
+findChr(virDomainObj *vm, const virDomainChrDef *chr)
+{
+    size_t *count;
+    virDomainChrDef ***list = chrList(vm, chr, &count);
+    size_t i;
+
+    for (i = 0; list && i < *count; i++) {
+        const virDomainChrDef *other = (*list)[i];
+
+        if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE
+                ? other->target.port == chr->target.port
+                : STREQ_NULLABLE(other->target.name, chr->target.name))
+            return i;
+    }
+    return -1;
+}
+
+/* A number that the guest does not know yet, as its alias. */
+static void
+numberConsole(virDomainObj *vm, virDomainChrDef *console)
+{
+    int highest = 0;
+    size_t i;
+
+    for (i = 0; i < vm->def->nconsoles; i++)
+        highest = MAX(highest, vm->def->consoles[i]->target.port);
+    if (console->target.port < 0)
+        console->target.port = highest + 1;
+    if (!console->info.alias)
+        console->info.alias = g_strdup_printf("console%d", console->target.port);
+}
+
 static int
-attachChannel(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 {
     virDomainChrDef *chr = dev->data.chr;
     g_autoptr(SeraiDevice) device = NULL;
-    size_t i;
+    virDomainChrDef ***list;
+    size_t *count;
 
-    if (chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+    list = chrList(vm, chr, &count);
+    if (!list)
         return unsupported(vm, dev, XEN_CALL_ATTACH);
-    for (i = 0; i < vm->def->nchannels; i++) {
-        if (STREQ_NULLABLE(vm->def->channels[i]->target.name, chr->target.name)) {
-            virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has a channel '%s' already"),
-                           vm->def->name, NULLSTR(chr->target.name));
-            return -1;
-        }
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE)
+        numberConsole(vm, chr);
+    if (findChr(vm, chr) >= 0) {
+        virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has that <%s> already"), vm->def->name,
+                       xenDevicesElement(dev));
+        return -1;
     }
     device = xenConfConsole(chr);
-    if (!device || call(vm, device, XEN_CALL_ATTACH, "channel") < 0)
+    if (!device || call(vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
         return -1;
-    VIR_APPEND_ELEMENT(vm->def->channels, vm->def->nchannels, dev->data.chr);
+    list = chrList(vm, chr, &count);
+    VIR_APPEND_ELEMENT(*list, *count, dev->data.chr);
     xenProcessFillIn(driver, vm);
     announceAttached(driver, vm, chr->info.alias);
     return 0;
@@ -238,7 +290,7 @@ xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *de
     case VIR_DOMAIN_DEVICE_NET:
         return attachNet(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_CHR:
-        return attachChannel(driver, vm, dev);
+        return attachChr(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_LEASE:
         return attachLease(driver, vm, dev);
     default:
@@ -301,30 +353,33 @@ detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
 }
 
 static int
-detachChannel(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+detachChr(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
 {
     g_autoptr(SeraiDevice) device = NULL;
+    virDomainChrDef ***list;
+    size_t *count;
     int detached;
-    size_t i;
+    ssize_t i;
 
-    if (dev->data.chr->deviceType != VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+    list = chrList(vm, dev->data.chr, &count);
+    if (!list)
         return unsupported(vm, dev, XEN_CALL_DETACH);
-    for (i = 0; i < vm->def->nchannels; i++) {
-        if (STRNEQ_NULLABLE(vm->def->channels[i]->target.name, dev->data.chr->target.name))
-            continue;
-        device = xenConfConsole(vm->def->channels[i]);
-        if (!device)
-            return -1;
-        detached = call(vm, device, XEN_CALL_DETACH, "channel");
-        announceDetached(driver, vm, vm->def->channels[i]->info.alias, detached);
-        if (detached < 0)
-            return -1;
-        virDomainChrDefFree(vm->def->channels[i]);
-        VIR_DELETE_ELEMENT(vm->def->channels, i, vm->def->nchannels);
-        return 0;
+    i = findChr(vm, dev->data.chr);
+    if (i < 0) {
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name,
+                       xenDevicesElement(dev));
+        return -1;
     }
-    virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name, "channel");
-    return -1;
+    device = xenConfConsole((*list)[i]);
+    if (!device)
+        return -1;
+    detached = call(vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
+    announceDetached(driver, vm, (*list)[i]->info.alias, detached);
+    if (detached < 0)
+        return -1;
+    virDomainChrDefFree((*list)[i]);
+    VIR_DELETE_ELEMENT(*list, i, *count);
+    return 0;
 }
 
 static int
@@ -349,7 +404,7 @@ xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceD
     case VIR_DOMAIN_DEVICE_NET:
         return detachNet(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_CHR:
-        return detachChannel(driver, vm, dev);
+        return detachChr(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_LEASE:
         return detachLease(driver, vm, dev);
     default:
@@ -464,6 +519,59 @@ updateNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     return xenNetActivate(driver, vm, net);
 }
 
+/* Job held; QEMU forgets it when it ends. */
+static int
+setPassword(xenDriver *driver, virDomainObj *vm, const char *password)
+{
+    g_autoptr(virJSONValue) arguments = virJSONValueNewObject();
+    g_autoptr(xenQmp) qmp = NULL;
+
+    if (virJSONValueObjectAppendString(arguments, "protocol", "vnc") < 0 ||
+        virJSONValueObjectAppendString(arguments, "password", password) < 0)
+        return -1;
+    qmp = xenQmpBegin(driver, vm);
+    return qmp ? xenQmpCommand(qmp, "set_password", &arguments, -1, NULL) : -1;
+}
+
+static bool
+isSameScreen(const virDomainGraphicsDef *old, const virDomainGraphicsDef *graphics)
+{
+    const virDomainGraphicsListenDef *a = virDomainGraphicsGetListen((virDomainGraphicsDef *)old, 0);
+    const virDomainGraphicsListenDef *b = virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
+
+    return (graphics->data.vnc.port <= 0 || graphics->data.vnc.port == old->data.vnc.port) &&
+           STREQ_NULLABLE(old->data.vnc.keymap, graphics->data.vnc.keymap) &&
+           (!b || (a && a->type == b->type && (!b->address || STREQ_NULLABLE(a->address, b->address)) &&
+                   (!b->socket || STREQ_NULLABLE(a->socket, b->socket))));
+}
+
+/* The password of its VNC server is all that QEMU can change, and only one that it started with. */
+static int
+updateGraphics(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    const virDomainGraphicsDef *graphics = dev->data.graphics;
+    virDomainGraphicsDef *old = vm->def->ngraphics > 0 ? vm->def->graphics[0] : NULL;
+
+    if (!old || old->type != graphics->type || old->type != VIR_DOMAIN_GRAPHICS_TYPE_VNC ||
+        !isSameScreen(old, graphics) || !old->data.vnc.auth.passwd || !graphics->data.vnc.auth.passwd) {
+        virReportError(
+            VIR_ERR_OPERATION_UNSUPPORTED,
+            _("of the <graphics> of domain '%s' only the password of VNC can change while it runs, "
+              "if it has one"),
+            vm->def->name);
+        return -1;
+    }
+    if (STRNEQ(old->data.vnc.auth.passwd, graphics->data.vnc.auth.passwd) &&
+        setPassword(driver, vm, graphics->data.vnc.auth.passwd) < 0)
+        return -1;
+    /* The job keeps the definition, but for a guest that ended meanwhile. */
+    if (!virDomainObjIsActive(vm))
+        return 0;
+    g_free(old->data.vnc.auth.passwd);
+    old->data.vnc.auth.passwd = g_strdup(graphics->data.vnc.auth.passwd);
+    return 0;
+}
+
 int
 xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 {
@@ -472,6 +580,8 @@ xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *de
         return updateDisk(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_NET:
         return updateNet(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_GRAPHICS:
+        return updateGraphics(driver, vm, dev);
     default:
         return unsupported(vm, dev, XEN_CALL_UPDATE);
     }

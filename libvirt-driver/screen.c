@@ -3,6 +3,7 @@
  * Entries about the frame buffer of a domain, which QEMU serves: its picture, its keyboard, its VNC server.
  */
 #include "entries.h"
+#include "error.h"
 #include "qmp.h"
 
 #include "virfdstream.h"
@@ -121,12 +122,44 @@ sendKeys(xenDriver *driver, virDomainObj *vm, virJSONValue **keys, unsigned int 
     return qmp ? xenQmpCommand(qmp, "send-key", &arguments, -1, NULL) : -1;
 }
 
+/*
+ * The letter or digit of Alt, SysRq and a key, or 0.  Windows numbers its keys by the upper-case letter on them;
+ * Linux those before: KEY_LEFTALT or KEY_RIGHTALT, and KEY_SYSRQ.
+ */
+static char
+sysrqKey(unsigned int codeset, const unsigned int *codes, int count)
+{
+    int alt, sysrq, key;
+
+    if (count != 3)
+        return 0;
+    alt = virKeycodeValueTranslate(codeset, VIR_KEYCODE_SET_LINUX, codes[0]);
+    sysrq = virKeycodeValueTranslate(codeset, VIR_KEYCODE_SET_LINUX, codes[1]);
+    key = virKeycodeValueTranslate(codeset, VIR_KEYCODE_SET_WIN32, codes[2]);
+    if ((alt != 56 && alt != 100) || sysrq != 99)
+        return 0;
+    return g_ascii_isupper(key) || g_ascii_isdigit(key) ? g_ascii_tolower(key) : 0;
+}
+
+/* Without a keyboard the hypervisor's store takes what Linux hears anywhere. */
+static int
+sendSysrq(virDomainObj *vm, char key)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (serai_domain_sysrq(XEN_PRIVATE(vm)->domain, key, &error))
+        return 0;
+    xenReportError(&error, _("cannot send SysRq '%c' to domain '%s'"), key, vm->def->name);
+    return -1;
+}
+
 int
 xenDomainSendKey(virDomainPtr dom, unsigned int codeset, unsigned int holdtime, unsigned int *keycodes,
                  int nkeycodes, unsigned int flags)
 {
     g_autoptr(virJSONValue) keys = NULL;
     virDomainObj *vm;
+    char sysrq;
     int ret = -1;
 
     virCheckFlags(0, -1);
@@ -138,13 +171,26 @@ xenDomainSendKey(virDomainPtr dom, unsigned int codeset, unsigned int holdtime, 
     keys = keyList(codeset, keycodes, nkeycodes);
     if (!keys)
         return -1;
+    sysrq = sysrqKey(codeset, keycodes, nkeycodes);
     vm = xenDomainObjFromDomain(dom);
     if (!vm)
         return -1;
     if (virDomainSendKeyEnsureACL(dom->conn, vm->def) < 0 || virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainCheckActive(vm) == 0 && checkScreen(vm) == 0)
+    if (xenDomainCheckActive(vm) < 0)
+        goto endjob;
+    if (vm->def->ngraphics > 0)
         ret = sendKeys(dom->conn->privateData, vm, &keys, holdtime);
+    else if (sysrq)
+        ret = sendSysrq(vm, sysrq);
+    else
+        virReportError(
+            VIR_ERR_OPERATION_INVALID,
+            _("domain '%s' has no <graphics>: it takes no keys but Alt, SysRq and a letter or "
+                         "digit"),
+            vm->def->name);
+
+endjob:
     virDomainObjEndJob(vm);
 
 cleanup:

@@ -12,6 +12,7 @@
 #include "virbuffer.h"
 #include "viraccessapicheck.h"
 #include "virmacaddr.h"
+#include "virnetdevvportprofile.h"
 #include "viruuid.h"
 
 #define VIR_FROM_THIS VIR_FROM_XENXL
@@ -26,16 +27,21 @@ refuse(const char *element)
     return -1;
 }
 
+static int
+unwritable(const char *value)
+{
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("'%s' cannot be written in xl.cfg"), value);
+    return -1;
+}
+
 /* xl.cfg knows no escapes; a text with both kinds of quotes cannot be written. */
 static int
 addString(virBuffer *buf, const char *key, const char *value)
 {
     if (!value)
         return 0;
-    if (strchr(value, '\n') || (strchr(value, '"') && strchr(value, '\''))) {
-        virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("'%s' cannot be written in xl.cfg"), value);
-        return -1;
-    }
+    if (strchr(value, '\n') || (strchr(value, '"') && strchr(value, '\'')))
+        return unwritable(value);
     if (strchr(value, '"'))
         virBufferAsprintf(buf, "%s = '%s'\n", key, value);
     else
@@ -43,17 +49,35 @@ addString(virBuffer *buf, const char *key, const char *value)
     return 0;
 }
 
-static void
+/* A part of an item of a list; a comma would end it. */
+static int
+addField(virBuffer *buf, const char *key, const char *value)
+{
+    if (!value)
+        return 0;
+    if (strchr(value, ','))
+        return unwritable(value);
+    virBufferAsprintf(buf, "%s%s=%s", virBufferUse(buf) > 0 ? "," : "", key, value);
+    return 0;
+}
+
+static int
 addList(virBuffer *buf, const char *key, GPtrArray *items)
 {
     size_t i;
 
     if (items->len == 0)
-        return;
+        return 0;
     virBufferAsprintf(buf, "%s = [ ", key);
-    for (i = 0; i < items->len; i++)
-        virBufferAsprintf(buf, "%s\"%s\"", i > 0 ? ", " : "", (char *)g_ptr_array_index(items, i));
+    for (i = 0; i < items->len; i++) {
+        const char *item = g_ptr_array_index(items, i);
+
+        if (strpbrk(item, "\"\n"))
+            return unwritable(item);
+        virBufferAsprintf(buf, "%s\"%s\"", i > 0 ? ", " : "", item);
+    }
     virBufferAddLit(buf, " ]\n");
+    return 0;
 }
 
 static int
@@ -75,7 +99,8 @@ formatVcpus(virBuffer *buf, const virDomainDef *def)
 
             g_ptr_array_add(pins, mask ? virBitmapFormat(mask) : g_strdup("all"));
         }
-        addList(buf, "cpus", pins);
+        if (addList(buf, "cpus", pins) < 0)
+            return -1;
     } else if (addString(buf, "cpus", cpus) < 0) {
         return -1;
     }
@@ -168,16 +193,68 @@ formatDisk(const virDomainDiskDef *disk)
     return virBufferContentAndReset(&buf);
 }
 
+/* The bridge of the network at this moment; whoever reads xl.cfg knows no networks of libvirt. */
+static char *
+networkBridge(const char *name)
+{
+    g_autoptr(virConnect) conn = virGetConnectNetwork();
+    g_autoptr(virNetwork) network = conn ? virNetworkLookupByName(conn, name) : NULL;
+
+    return network ? virNetworkGetBridgeName(network) : NULL;
+}
+
+/* "BRIDGE.TAG:TRUNK:TRUNK", as the script for Open vSwitch reads it. */
+static char *
+ovsBridge(const char *bridge, const virNetDevVlan *vlan)
+{
+    bool native = vlan->nativeMode != VIR_NATIVE_VLAN_MODE_DEFAULT;
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    int i;
+
+    virBufferAdd(&buf, bridge, -1);
+    if (vlan->nTags == 1 && !vlan->trunk) {
+        virBufferAsprintf(&buf, ".%u", vlan->tag[0]);
+        return virBufferContentAndReset(&buf);
+    }
+    if (native)
+        virBufferAsprintf(&buf, ".%u", vlan->nativeTag);
+    for (i = 0; i < vlan->nTags; i++) {
+        if (!native || vlan->tag[i] != vlan->nativeTag)
+            virBufferAsprintf(&buf, ":%u", vlan->tag[i]);
+    }
+    return virBufferContentAndReset(&buf);
+}
+
+static int
+formatBridge(virBuffer *buf, const virDomainNetDef *net, const char *bridge)
+{
+    g_autofree char *tagged = NULL;
+
+    if (net->virtPortProfile && net->virtPortProfile->virtPortType == VIR_NETDEV_VPORT_PROFILE_OPENVSWITCH) {
+        tagged = ovsBridge(bridge, &net->vlan);
+        return addField(buf, "bridge", tagged) < 0 ? -1 : addField(buf, "script", "vif-openvswitch");
+    }
+    if (net->vlan.nTags > 0)
+        return refuse("vlan");
+    return addField(buf, "bridge", bridge);
+}
+
 static char *
 formatVif(const virDomainNetDef *net)
 {
+    g_autofree char *addresses = xenXLConfigAddresses(net);
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    g_autofree char *bridge = NULL;
     char mac[VIR_MAC_STRING_BUFLEN];
 
     virBufferAsprintf(&buf, "mac=%s", virMacAddrFormat(&net->mac, mac));
     switch (net->type) {
     case VIR_DOMAIN_NET_TYPE_BRIDGE:
-        virBufferAsprintf(&buf, ",bridge=%s", net->data.bridge.brname);
+    case VIR_DOMAIN_NET_TYPE_NETWORK:
+        bridge = net->type == VIR_DOMAIN_NET_TYPE_BRIDGE ? g_strdup(net->data.bridge.brname)
+                                                         : networkBridge(net->data.network.name);
+        if (!bridge || formatBridge(&buf, net, bridge) < 0)
+            return NULL;
         break;
     case VIR_DOMAIN_NET_TYPE_ETHERNET:
         break;
@@ -186,14 +263,14 @@ formatVif(const virDomainNetDef *net)
                        virDomainNetTypeToString(net->type));
         return NULL;
     }
-    if (net->ifname)
-        virBufferAsprintf(&buf, ",vifname=%s", net->ifname);
+    if (addField(&buf, "ip", addresses) < 0 || addField(&buf, "vifname", net->ifname) < 0)
+        return NULL;
     if (net->mtu)
         virBufferAsprintf(&buf, ",mtu=%u", net->mtu);
     if (net->bandwidth && net->bandwidth->out)
         virBufferAsprintf(&buf, ",rate=%lluKB/s", net->bandwidth->out->average);
-    if (net->domain_name)
-        virBufferAsprintf(&buf, ",backend=%s", net->domain_name);
+    if (addField(&buf, "backend", net->domain_name) < 0)
+        return NULL;
     return virBufferContentAndReset(&buf);
 }
 
@@ -204,29 +281,36 @@ formatVfb(const virDomainGraphicsDef *graphics)
         virDomainGraphicsGetListen((virDomainGraphicsDef *)graphics, 0);
     g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
 
-    if (graphics->type == VIR_DOMAIN_GRAPHICS_TYPE_SDL)
-        return g_strdup("sdl=1");
+    if (graphics->type == VIR_DOMAIN_GRAPHICS_TYPE_SDL) {
+        virBufferAddLit(&buf, "sdl=1");
+        if (addField(&buf, "display", graphics->data.sdl.display) < 0 ||
+            addField(&buf, "xauthority", graphics->data.sdl.xauth) < 0)
+            return NULL;
+        return virBufferContentAndReset(&buf);
+    }
     virBufferAddLit(&buf, "vnc=1");
     if (graphics->data.vnc.autoport)
         virBufferAddLit(&buf, ",vncunused=1");
     else
         virBufferAsprintf(&buf, ",vncunused=0,vncdisplay=%d", graphics->data.vnc.port - 5900);
-    if (listen && listen->address)
-        virBufferAsprintf(&buf, ",vnclisten=%s", listen->address);
-    if (graphics->data.vnc.auth.passwd)
-        virBufferAsprintf(&buf, ",vncpasswd=%s", graphics->data.vnc.auth.passwd);
-    if (graphics->data.vnc.keymap)
-        virBufferAsprintf(&buf, ",keymap=%s", graphics->data.vnc.keymap);
+    if (addField(&buf, "vnclisten", listen ? listen->address : NULL) < 0 ||
+        addField(&buf, "vncpasswd", graphics->data.vnc.auth.passwd) < 0 ||
+        addField(&buf, "keymap", graphics->data.vnc.keymap) < 0)
+        return NULL;
     return virBufferContentAndReset(&buf);
 }
 
 static char *
 formatChannel(const virDomainChrDef *chr)
 {
-    if (chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX)
-        return g_strdup_printf("connection=socket,path=%s,name=%s", NULLSTR_EMPTY(chr->source->data.nix.path),
-                               chr->target.name);
-    return g_strdup_printf("connection=pty,name=%s", chr->target.name);
+    bool socket = chr->source->type == VIR_DOMAIN_CHR_TYPE_UNIX;
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+
+    virBufferAsprintf(&buf, "connection=%s", socket ? "socket" : "pty");
+    if (addField(&buf, "path", socket ? NULLSTR_EMPTY(chr->source->data.nix.path) : NULL) < 0 ||
+        addField(&buf, "name", chr->target.name) < 0)
+        return NULL;
+    return virBufferContentAndReset(&buf);
 }
 
 static int
@@ -252,7 +336,8 @@ formatDevices(virBuffer *buf, const virDomainDef *def)
                 return -1;
             g_ptr_array_add(items, item);
         }
-        addList(buf, lists[i].key, items);
+        if (addList(buf, lists[i].key, items) < 0)
+            return -1;
     }
     return 0;
 }
@@ -275,6 +360,7 @@ xenXLConfigFormat(const virDomainDef *def)
     virBufferAsprintf(&buf, "on_reboot = \"%s\"\n", virDomainLifecycleActionTypeToString(def->onReboot));
     virBufferAsprintf(&buf, "on_crash = \"%s\"\n", virDomainLifecycleActionTypeToString(def->onCrash));
     formatXenbus(&buf, def);
+    xenXLConfigFormatVnuma(&buf, def);
     if (addString(&buf, "kernel", def->os.kernel) < 0 || addString(&buf, "ramdisk", def->os.initrd) < 0 ||
         addString(&buf, "cmdline", def->os.cmdline) < 0 ||
         addString(&buf, "bootloader", def->os.bootloader) < 0 ||
@@ -283,6 +369,7 @@ xenXLConfigFormat(const virDomainDef *def)
         return NULL;
     if (formatDevices(&buf, def) < 0)
         return NULL;
+    xenXLConfigNameLost(def);
     return virBufferContentAndReset(&buf);
 }
 

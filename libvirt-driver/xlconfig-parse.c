@@ -8,8 +8,9 @@
 #include "xlconfig.h"
 
 #include "domain_postparse.h"
-#include "virconf.h"
+#include "nwfilter_params.h"
 #include "virmacaddr.h"
+#include "virnetdevvportprofile.h"
 #include "virtime.h"
 #include "viruuid.h"
 
@@ -48,6 +49,7 @@ static const char *known_keys[] = {
     "disk",
     "vif",
     "vfb",
+    "vnuma",
     "channel",
     "device_model_override",
 };
@@ -463,12 +465,86 @@ vifRate(virDomainNetDef *net, const char *rate)
     return 0;
 }
 
+/* "BRIDGE.TAG:TRUNK:TRUNK" */
+static int
+vifOvs(virDomainNetDef *net, const char *bridge)
+{
+    g_auto(GStrv) words = g_strsplit(bridge, ":", -1);
+    size_t count = g_strv_length(words) - 1;
+    char *dot = strrchr(words[0], '.');
+    virNetDevVlan *vlan = &net->vlan;
+    size_t i;
+
+    vlan->tag = g_new0(unsigned int, count + 1);
+    if (dot && virStrToLong_uip(dot + 1, NULL, 10, &vlan->tag[0]) == 0) {
+        *dot = '\0';
+        vlan->nTags = 1;
+        if (count > 0) {
+            vlan->nativeMode = VIR_NATIVE_VLAN_MODE_UNTAGGED;
+            vlan->nativeTag = vlan->tag[0];
+        }
+    }
+    for (i = 1; i <= count; i++) {
+        if (virStrToLong_uip(words[i], NULL, 10, &vlan->tag[vlan->nTags]) < 0)
+            return bad("vif", bridge);
+        vlan->nTags++;
+    }
+    vlan->trunk = count > 0;
+    for (i = 0; i < (size_t)vlan->nTags; i++) {
+        if (vlan->tag[i] > 4095)
+            return bad("vif", bridge);
+    }
+    net->data.bridge.brname = g_strdup(words[0]);
+    net->virtPortProfile = g_new0(virNetDevVPortProfile, 1);
+    net->virtPortProfile->virtPortType = VIR_NETDEV_VPORT_PROFILE_OPENVSWITCH;
+    return 0;
+}
+
+static int
+vifAddresses(virDomainNetDef *net, const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    virNWFilterVarValue *addresses = NULL;
+    size_t i;
+
+    net->filter = g_strdup(XEN_ADDRESS_FILTER);
+    net->filterparams = virHashNew(virNWFilterVarValueHashFree);
+    for (i = 0; words[i]; i++) {
+        if (!*words[i])
+            continue;
+        /* The filter knows addresses of IPv4, and no networks. */
+        if (!g_hostname_is_ip_address(words[i]) || strchr(words[i], ':'))
+            return bad("vif", words[i]);
+        if (addresses) {
+            if (virNWFilterVarValueAddValueCopy(addresses, words[i]) < 0)
+                return -1;
+            continue;
+        }
+        addresses = virNWFilterVarValueCreateSimpleCopyValue(words[i]);
+        if (!addresses || virHashAddEntry(net->filterparams, "IP", addresses) < 0)
+            return -1;
+    }
+    return addresses ? 0 : bad("vif", text);
+}
+
+/* Bridges are joined without a script; one that is not for a bridge does what we cannot know. */
+static int
+vifScript(const char *script, bool *ret_ovs)
+{
+    const char *name = strrchr(script, '/') ? strrchr(script, '/') + 1 : script;
+
+    *ret_ovs = STREQ(name, "vif-openvswitch");
+    return *ret_ovs || STREQ(name, "vif-bridge") ? 0 : bad("vif", script);
+}
+
 static int
 parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
 {
     g_autoptr(virDomainNetDef) net = virDomainNetDefNew(xmlopt);
     g_autofree char *copy = g_strdup(text);
+    const char *bridge = NULL;
     bool haveMac = false;
+    bool ovs = false;
     char *rest = copy;
     char *value;
     char *key;
@@ -484,8 +560,13 @@ parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
                 return bad("vif", value);
             haveMac = true;
         } else if (STREQ(key, "bridge")) {
-            net->type = VIR_DOMAIN_NET_TYPE_BRIDGE;
-            net->data.bridge.brname = g_strdup(value);
+            bridge = value;
+        } else if (STREQ(key, "script")) {
+            if (vifScript(value, &ovs) < 0)
+                return -1;
+        } else if (STREQ(key, "ip") && !net->filter) {
+            if (vifAddresses(net, value) < 0)
+                return -1;
         } else if (STREQ(key, "vifname")) {
             net->ifname = g_strdup(value);
         } else if (STREQ(key, "backend")) {
@@ -499,12 +580,16 @@ parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
         } else if (STREQ(key, "model")) {
             if (STRNEQ(value, "netfront") && STRNEQ(value, "vif"))
                 return bad("vif", value);
-        } else if (STREQ(key, "script")
-                       ? STRNEQ(value, "vif-bridge") && !g_str_has_suffix(value, "/vif-bridge")
-                       : STRNEQ(key, "type")) {
-            /* The bridge is joined without a script; any other script does what we cannot know. */
+        } else if (STRNEQ(key, "type")) {
             return bad("vif", key);
         }
+    }
+    if (bridge) {
+        net->type = VIR_DOMAIN_NET_TYPE_BRIDGE;
+        if (!ovs)
+            net->data.bridge.brname = g_strdup(bridge);
+        else if (vifOvs(net, bridge) < 0)
+            return -1;
     }
     if (!haveMac)
         virDomainNetGenerateMAC(xmlopt, &net->mac);
@@ -519,45 +604,56 @@ parseVfb(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
 {
     virDomainGraphicsDef *graphics = virDomainGraphicsDefNew(xmlopt);
     g_autofree char *copy = g_strdup(text);
-    g_autofree char *listen = NULL;
+    const char *listen = NULL, *password = NULL, *keymap = NULL, *display = NULL, *xauthority = NULL;
     char *rest = copy;
     char *value;
     char *key;
-    unsigned int display;
+    unsigned int number;
+    bool sdl = false;
+    int port = -1;
 
     if (!graphics)
         return -1;
-    graphics->type = VIR_DOMAIN_GRAPHICS_TYPE_VNC;
-    graphics->data.vnc.autoport = true;
-    graphics->data.vnc.port = -1;
     VIR_APPEND_ELEMENT(def->graphics, def->ngraphics, graphics);
     graphics = def->graphics[def->ngraphics - 1];
 
     while ((key = nextField(&rest, &value))) {
         if (!value)
             continue;
-        if (STREQ(key, "type") ? STREQ(value, "sdl") : STREQ(key, "sdl") && STREQ(value, "1")) {
-            memset(&graphics->data, 0, sizeof(graphics->data));
-            graphics->type = VIR_DOMAIN_GRAPHICS_TYPE_SDL;
+        if (STREQ(key, "type")) {
+            sdl = STREQ(value, "sdl");
+        } else if (STREQ(key, "sdl")) {
+            sdl = STREQ(value, "1");
         } else if (STREQ(key, "vnclisten")) {
-            listen = g_strdup(value);
+            listen = value;
         } else if (STREQ(key, "vncdisplay")) {
-            if (virStrToLong_uip(value, NULL, 10, &display) < 0 || display > 59635)
+            if (virStrToLong_uip(value, NULL, 10, &number) < 0 || number > 59635)
                 return bad("vfb", value);
-            graphics->data.vnc.autoport = false;
-            graphics->data.vnc.port = 5900 + display;
+            port = 5900 + number;
         } else if (STREQ(key, "vncpasswd")) {
-            graphics->data.vnc.auth.passwd = g_strdup(value);
+            password = value;
         } else if (STREQ(key, "keymap")) {
-            graphics->data.vnc.keymap = g_strdup(value);
-        } else if (STRNEQ(key, "type") && STRNEQ(key, "vnc") && STRNEQ(key, "vncunused") &&
-                   STRNEQ(key, "sdl") && STRNEQ(key, "opengl")) {
+            keymap = value;
+        } else if (STREQ(key, "display")) {
+            display = value;
+        } else if (STREQ(key, "xauthority")) {
+            xauthority = value;
+        } else if (STRNEQ(key, "vnc") && STRNEQ(key, "vncunused") && STRNEQ(key, "opengl")) {
             return bad("vfb", key);
         }
     }
-    if (graphics->type == VIR_DOMAIN_GRAPHICS_TYPE_VNC)
-        return virDomainGraphicsListenAppendAddress(graphics, listen);
-    return 0;
+    if (sdl) {
+        graphics->type = VIR_DOMAIN_GRAPHICS_TYPE_SDL;
+        graphics->data.sdl.display = g_strdup(display);
+        graphics->data.sdl.xauth = g_strdup(xauthority);
+        return 0;
+    }
+    graphics->type = VIR_DOMAIN_GRAPHICS_TYPE_VNC;
+    graphics->data.vnc.autoport = port < 0;
+    graphics->data.vnc.port = port;
+    graphics->data.vnc.auth.passwd = g_strdup(password);
+    graphics->data.vnc.keymap = g_strdup(keymap);
+    return virDomainGraphicsListenAppendAddress(graphics, listen);
 }
 
 static int
@@ -648,7 +744,8 @@ xenXLConfigParse(xenDriver *driver, const char *text)
         parseVcpus(conf, def, driver->xmlopt) < 0 || parseAction(conf, "on_poweroff", &def->onPoweroff) < 0 ||
         parseAction(conf, "on_reboot", &def->onReboot) < 0 ||
         parseAction(conf, "on_crash", &def->onCrash) < 0 || parseClock(conf, def) < 0 ||
-        parseXenbus(conf, def) < 0 || parseList(conf, "disk", def, driver->xmlopt, parseDisk) < 0 ||
+        parseXenbus(conf, def) < 0 || xenXLConfigParseVnuma(conf, def) < 0 ||
+        parseList(conf, "disk", def, driver->xmlopt, parseDisk) < 0 ||
         parseList(conf, "vif", def, driver->xmlopt, parseVif) < 0 ||
         parseList(conf, "vfb", def, driver->xmlopt, parseVfb) < 0 ||
         parseList(conf, "channel", def, driver->xmlopt, parseChannel) < 0)

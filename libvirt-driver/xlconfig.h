@@ -2,12 +2,23 @@
 /*
  * xl.cfg, the configuration file of Xen's own tool, to and from libvirt's definition.
  *
- * What has no counterpart on the other side is named in the log (reading) or refused (writing): a domain
- * that was converted is the same domain, or there is no conversion.
+ * What has no counterpart on the other side is named in the log; what the guest could not run without is
+ * refused.
  */
 #pragma once
 
 #include "driver.h"
 
+#include "virconf.h"
+
 virDomainDef *xenXLConfigParse(xenDriver *driver, const char *text);
 char *xenXLConfigFormat(const virDomainDef *def);
+
+/* The parts of both directions that are long: virtual NUMA nodes, and what cannot be written. */
+int xenXLConfigParseVnuma(virConf *conf, virDomainDef *def);
+void xenXLConfigFormatVnuma(virBuffer *buf, const virDomainDef *def);
+void xenXLConfigNameLost(const virDomainDef *def);
+
+/* xl.cfg's "ip" is the addresses that a guest may send from; libvirt has a packet filter for that. */
+#define XEN_ADDRESS_FILTER "clean-traffic"
+char *xenXLConfigAddresses(const virDomainNetDef *net);

@@ -6,14 +6,23 @@
  *   fail NAME   fail-NAME.xml is refused with the text in fail-NAME.expected, and nothing is left
  *   xl   NAME   xl-NAME.cfg becomes xl-NAME.expected.xml, and that becomes xl-NAME.expected.cfg, which
  *               becomes the same XML again
+ *   native NAME native-NAME.xml becomes native-NAME.expected: the xl.cfg, and as comments what the log said
+ *               was lost; network "default" is the one of libvirt's test driver
+ *   bad  NAME   bad-NAME.cfg is refused with the text in bad-NAME.expected
  *
  * With SERAI_TEST_WRITE=1 in the environment the expected files are written instead of compared.
  */
 #include "fixture.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Of libvirt, though not of its public interface: the connection that networks are looked up by. */
+int virSetConnectNetwork(virConnectPtr conn);
 
 static virConnectPtr conn;
+static char *log_path;
 
 static void
 compare(const char *name, const char *text)
@@ -104,15 +113,85 @@ xl(gconstpointer data)
     g_assert_cmpstr(again, ==, xml);
 }
 
+/* The warnings since the last call, as comments. */
+static char *
+take_warnings(void)
+{
+    g_autoptr(GString) comments = g_string_new(NULL);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    g_assert_true(g_file_get_contents(log_path, &text, NULL, NULL));
+    g_assert_cmpint(truncate(log_path, 0), ==, 0);
+    lines = g_strsplit(text, "\n", -1);
+    for (gsize i = 0; lines[i]; i++) {
+        const char *warning = strstr(lines[i], "domain '");
+
+        if (warning && strstr(warning, " is lost"))
+            g_string_append_printf(comments, "# %s\n", warning);
+    }
+    return g_strdup(comments->str);
+}
+
+static void
+native(gconstpointer data)
+{
+    const char *name = data;
+    g_autofree char *input_name = g_strdup_printf("xml/native-%s.xml", name);
+    g_autofree char *expected_name = g_strdup_printf("xml/native-%s.expected", name);
+    g_autofree char *path = fixture_source(input_name);
+    g_autofree char *input = fixture_read(path);
+    g_autofree char *warnings = NULL;
+    g_autofree char *cfg = NULL;
+    g_autofree char *both = NULL;
+    virConnectPtr networks = virConnectOpen("test:///default");
+
+    g_assert_nonnull(networks);
+    g_assert_cmpint(virSetConnectNetwork(networks), ==, 0);
+    g_free(take_warnings());
+    cfg = virConnectDomainXMLToNative(conn, "xen-xl", input, 0);
+    g_assert_cmpint(virSetConnectNetwork(NULL), ==, 0);
+    virConnectClose(networks);
+    if (!cfg)
+        g_error("%s", virGetLastErrorMessage());
+    warnings = take_warnings();
+    both = g_strconcat(cfg, warnings, NULL);
+    compare(expected_name, both);
+}
+
+static void
+bad(gconstpointer data)
+{
+    const char *name = data;
+    g_autofree char *input_name = g_strdup_printf("xml/bad-%s.cfg", name);
+    g_autofree char *expected_name = g_strdup_printf("xml/bad-%s.expected", name);
+    g_autofree char *path = fixture_source(input_name);
+    g_autofree char *input = fixture_read(path);
+    g_autofree char *reason = NULL;
+
+    g_assert_null(virConnectDomainXMLFromNative(conn, "xen-xl", input, 0));
+    reason = g_strconcat(virGetLastErrorMessage(), "\n", NULL);
+    virResetLastError();
+    compare(expected_name, reason);
+}
+
 int
 main(int argc, char **argv)
 {
+    const struct {
+        const char *word;
+        GTestDataFunc function;
+    } kinds[] = {{"pass", pass}, {"fail", fail}, {"xl", xl}, {"native", native}, {"bad", bad}};
     g_autofree char *path = NULL;
     g_autofree char *list = NULL;
+    g_autofree char *outputs = NULL;
     g_auto(GStrv) lines = NULL;
     int result;
     size_t i;
 
+    g_assert_cmpint(close(g_file_open_tmp("serai-golden-XXXXXX", &log_path, NULL)), ==, 0);
+    outputs = g_strconcat("3:file:", log_path, NULL);
+    g_setenv("LIBVIRT_LOG_OUTPUTS", outputs, TRUE);
     conn = fixture_open(&argc, &argv);
     path = fixture_source("golden.list");
     list = fixture_read(path);
@@ -125,13 +204,14 @@ main(int argc, char **argv)
             continue;
         g_strstrip(words[1]);
         test = g_strdup_printf("/libvirt/golden/%s-%s", words[0], words[1]);
-        g_test_add_data_func_full(test, g_strdup(words[1]),
-                                  g_str_equal(words[0], "pass")   ? pass
-                                  : g_str_equal(words[0], "fail") ? fail
-                                                                  : xl,
-                                  g_free);
+        for (size_t j = 0; j < G_N_ELEMENTS(kinds); j++) {
+            if (g_str_equal(words[0], kinds[j].word))
+                g_test_add_data_func_full(test, g_strdup(words[1]), kinds[j].function, g_free);
+        }
     }
     result = g_test_run();
     fixture_close();
+    g_unlink(log_path);
+    g_free(log_path);
     return result;
 }

@@ -315,6 +315,49 @@ keys_are_sent_by_number(void)
 }
 
 static void
+sysrq_needs_no_screen(void)
+{
+    virDomainPtr domain = fixture_define(conn, "box", "");
+    unsigned int keys[] = {56, 99, 35}; /* alt, sysrq, h */
+
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainSendKey(domain, VIR_KEYCODE_SET_LINUX, 0, keys, 3, 0));
+    keys[2] = 59; /* F1, which Windows numbers like a small letter */
+    g_assert_cmpint(virDomainSendKey(domain, VIR_KEYCODE_SET_LINUX, 0, keys, 3, 0), <, 0);
+    fixture_expect_failure("no <graphics>");
+    g_assert_cmpint(virDomainSendKey(domain, VIR_KEYCODE_SET_LINUX, 0, keys, 1, 0), <, 0);
+    fixture_expect_failure("SysRq");
+    fixture_undefine(domain);
+}
+
+static void
+a_password_changes_while_the_guest_runs(void)
+{
+    virDomainPtr domain = fixture_define(conn, "box", "<graphics type='vnc' autoport='yes' passwd='old'/>");
+    const char *refused[] = {"<graphics type='vnc' autoport='yes'/>",
+                             "<graphics type='vnc' autoport='yes' passwd='x' keymap='de'/>",
+                             "<graphics type='vnc' port='5999' autoport='no' passwd='x'/>",
+                             "<graphics type='vnc' autoport='yes' passwd='x' listen='0.0.0.0'/>"};
+    char *xml;
+
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainUpdateDeviceFlags(domain, "<graphics type='vnc' autoport='yes' passwd='new'/>",
+                                     VIR_DOMAIN_AFFECT_LIVE));
+    expect_heard("{\"execute\":\"set_password\",\"arguments\":{\"protocol\":\"vnc\",\"password\":\"new\"}}");
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE);
+    g_assert_nonnull(strstr(xml, "passwd='new'"));
+    free(xml);
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
+    g_assert_nonnull(strstr(xml, "passwd='old'"));
+    free(xml);
+    for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+        g_assert_cmpint(virDomainUpdateDeviceFlags(domain, refused[i], VIR_DOMAIN_AFFECT_LIVE), <, 0);
+        fixture_expect_failure("only the password");
+    }
+    fixture_undefine(domain);
+}
+
+static void
 the_picture_comes_through_the_stream(void)
 {
     virDomainPtr domain = define("");
@@ -401,6 +444,8 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/qemu/limits-that-contradict", limits_that_contradict_are_refused);
     g_test_add_func("/libvirt/qemu/misbehaving-qemu", a_qemu_that_misbehaves_fails_the_start_whole);
     g_test_add_func("/libvirt/qemu/send-key", keys_are_sent_by_number);
+    g_test_add_func("/libvirt/qemu/sysrq", sysrq_needs_no_screen);
+    g_test_add_func("/libvirt/qemu/password", a_password_changes_while_the_guest_runs);
     g_test_add_func("/libvirt/qemu/screenshot", the_picture_comes_through_the_stream);
     g_test_add_func("/libvirt/qemu/open-graphics", a_viewer_is_connected_to_the_screen);
     result = g_test_run();
