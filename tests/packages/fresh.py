@@ -130,6 +130,8 @@ def disk(out):
         (root / f'boot/initrd.img-{linux.Kernel().version}').touch()
         image._boot_files(root, identity)
         next((root / 'boot').glob('debian-initrd*')).unlink()
+        # mmdebstrap's, which keeps packages from starting anything.
+        (root / 'usr/sbin/policy-rc.d').unlink(missing_ok=True)
         image._guest_files(root)
         image._disk(root, out / 'disk.raw', identity, work)
 

@@ -132,7 +132,7 @@ def test_interrupt_while_the_base_system_is_made(built, tmp_path):
 
 
 def test_interrupt_while_the_host_boots(built):
-    interrupted(Terminal(built, '--once'), r'(?s)GRUB, Serai, Debian.*Linux version', 1500)
+    interrupted(Terminal(built, '--once'), r'(?s)GRUB, Serai, Debian.* s\] .*(\(Serai\)|Linux|systemd)', 1500)
 
 
 def test_interrupt_while_the_guest_starts(built):
