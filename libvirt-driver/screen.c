@@ -123,8 +123,8 @@ sendKeys(xenDriver *driver, virDomainObj *vm, virJSONValue **keys, unsigned int 
 }
 
 /*
- * The letter or digit of Alt, SysRq and a key, or 0.  Windows numbers its keys by the upper-case letter on them;
- * Linux those before: KEY_LEFTALT or KEY_RIGHTALT, and KEY_SYSRQ.
+ * The letter or digit of Alt, SysRq and a key, or 0.  Windows numbers its keys by the upper-case letter on
+ * them; Linux those before: KEY_LEFTALT or KEY_RIGHTALT, and KEY_SYSRQ.
  */
 static char
 sysrqKey(unsigned int codeset, const unsigned int *codes, int count)
@@ -184,11 +184,10 @@ xenDomainSendKey(virDomainPtr dom, unsigned int codeset, unsigned int holdtime, 
     else if (sysrq)
         ret = sendSysrq(vm, sysrq);
     else
-        virReportError(
-            VIR_ERR_OPERATION_INVALID,
-            _("domain '%s' has no <graphics>: it takes no keys but Alt, SysRq and a letter or "
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' has no <graphics>: it takes no keys but Alt, SysRq and a letter or "
                          "digit"),
-            vm->def->name);
+                       vm->def->name);
 
 endjob:
     virDomainObjEndJob(vm);
