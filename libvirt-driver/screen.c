@@ -184,11 +184,10 @@ xenDomainSendKey(virDomainPtr dom, unsigned int codeset, unsigned int holdtime, 
     else if (sysrq)
         ret = sendSysrq(vm, sysrq);
     else
-        virReportError(
-            VIR_ERR_OPERATION_INVALID,
-            _("domain '%s' has no <graphics>: it takes no keys but Alt, SysRq and a letter or "
+        virReportError(VIR_ERR_OPERATION_INVALID,
+                       _("domain '%s' has no <graphics>: it takes no keys but Alt, SysRq and a letter or "
                          "digit"),
-            vm->def->name);
+                       vm->def->name);
 
 endjob:
     virDomainObjEndJob(vm);
