@@ -133,8 +133,6 @@ def steps():
             NIC.replace('</int', "<link state='down'/></int"), both)),
         'resize-disk': (with_devices, lambda c, root:
                         domain(c).blockResize('xvdb', 131072, v.VIR_DOMAIN_BLOCK_RESIZE_BYTES)),
-        'limit-disk': (with_devices, lambda c, root:
-                       domain(c).setBlockIoTune('xvdb', {'total_iops_sec': 9}, config)),
         'limit-nic': (with_devices, lambda c, root:
                       domain(c).setInterfaceParameters('00:16:3e:00:00:01', {'outbound.peak': 99}, config)),
 
