@@ -118,6 +118,8 @@ class Host(qemu.Qemu):
     def _ssh_files(self):
         """One configuration for our own commands and for libvirt's xen+ssh transport."""
         config = self.work / 'ssh_config'
+        # A socket's path has 107 bytes, and ssh adds 57 of its own: below a long TMPDIR none is shared.
+        control = self.work / 'ssh-%C' if len(os.fsencode(self.work)) < 45 else 'none'
         config.write_text(f'''Host *
     HostName 127.0.0.1
     Port {self.ssh_port}
@@ -130,7 +132,7 @@ class Host(qemu.Qemu):
     BatchMode yes
     ConnectTimeout 60
     ControlMaster auto
-    ControlPath {self.work}/ssh-%C
+    ControlPath {control}
     ControlPersist yes
     LogLevel ERROR
 ''')
