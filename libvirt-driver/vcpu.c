@@ -67,7 +67,20 @@ refuseAgent(const virDomainObj *vm)
     return -1;
 }
 
-/* A paravirtualized guest can give up any vCPU but the first, so each is hotpluggable, asked for or not. */
+/*
+ * A paravirtualized guest can give up any vCPU but the first, so each is hotpluggable, asked for or not.
+ * Definitions that name their vCPUs say it of each: one that is offline and not hotpluggable is refused when
+ * the definition is read again.
+ */
+static void
+tellHotpluggable(virDomainDef *def)
+{
+    size_t i;
+
+    for (i = 1; def->individualvcpus && i < virDomainDefGetVcpusMax(def); i++)
+        virDomainDefGetVcpu(def, i)->hotpluggable = VIR_TRISTATE_BOOL_YES;
+}
+
 int
 xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
 {
@@ -105,12 +118,17 @@ xenDomainSetVcpusFlags(virDomainPtr dom, unsigned int count, unsigned int flags)
     }
     if (live && setLiveCount(vm, live, count) < 0)
         goto endjob;
-    if (live)
+    if (live) {
+        tellHotpluggable(live);
         xenDomainSaveStatus(driver, vm);
-    if (persistent &&
-        (setPersistentCount(persistent, count, flags & VIR_DOMAIN_VCPU_MAXIMUM, driver->xmlopt) < 0 ||
-         xenDomainSavePersistent(driver, vm, persistent) < 0))
-        goto endjob;
+    }
+    if (persistent) {
+        if (setPersistentCount(persistent, count, flags & VIR_DOMAIN_VCPU_MAXIMUM, driver->xmlopt) < 0)
+            goto endjob;
+        tellHotpluggable(persistent);
+        if (xenDomainSavePersistent(driver, vm, persistent) < 0)
+            goto endjob;
+    }
     ret = 0;
 
 endjob:
@@ -175,6 +193,7 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
         }
         virDomainDefGetVcpu(live, vcpu)->online = state != 0;
         live->individualvcpus = true;
+        tellHotpluggable(live);
     }
     if (live)
         xenDomainSaveStatus(driver, vm);
@@ -182,6 +201,7 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
     while (persistent && (vcpu = virBitmapNextSetBit(vcpus, vcpu)) >= 0) {
         virDomainDefGetVcpu(persistent, vcpu)->online = state != 0;
         persistent->individualvcpus = true;
+        tellHotpluggable(persistent);
     }
     if (persistent && xenDomainSavePersistent(driver, vm, persistent) < 0)
         goto endjob;

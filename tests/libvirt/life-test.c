@@ -364,6 +364,8 @@ static void
 vcpus_change_live_and_in_the_definition(void)
 {
     virDomainPtr domain = fixture_define(conn, "vcpus", NULL);
+    g_autofree char *xml = NULL;
+    virDomainPtr again;
     unsigned char map = 0x02;
     unsigned char maps[4];
 
@@ -377,6 +379,14 @@ vcpus_change_live_and_in_the_definition(void)
     g_assert_cmpint(virDomainGetVcpusFlags(domain, VIR_DOMAIN_AFFECT_LIVE), ==, 3);
     g_assert_cmpint(virDomainSetVcpu(domain, "0", 0, VIR_DOMAIN_AFFECT_LIVE), <, 0);
     fixture_expect_failure("vCPU 0");
+
+    /* A definition that names an absent vCPU is one that can be read again. */
+    CHECK(virDomainSetVcpu(domain, "1", 0, VIR_DOMAIN_AFFECT_CONFIG));
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_assert_nonnull(strstr(xml, "enabled='no'"));
+    again = virDomainDefineXML(conn, xml);
+    g_assert_nonnull(again);
+    virDomainFree(again);
 
     CHECK(virDomainPinVcpuFlags(domain, 1, &map, 1, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
     g_assert_cmpint(virDomainGetVcpuPinInfo(domain, 4, maps, 1, VIR_DOMAIN_AFFECT_CONFIG), ==, 4);
