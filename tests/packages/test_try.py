@@ -61,8 +61,7 @@ class Terminal:
     def temporary(self):
         """Directories and unfinished entries that a step makes for itself."""
         return [p.name for p in [*self.scratch.iterdir(), *(self.cache / 'serai').iterdir()]
-                if p.parent == self.scratch or p.name.endswith('.part') or
-                re.match(r'serai-|base-[^.]*$', p.name)]
+                if p.parent == self.scratch or unfinished(p)]
 
     def processes(self):
         """What still runs of all that was started."""
@@ -91,12 +90,17 @@ def checkout(tmp_path):
     return tmp_path / 'serai'
 
 
+def unfinished(path):
+    """Whether an entry of the cache is one that is being made, or was when its maker died."""
+    return path.name.endswith('.part') or re.match(r'serai-|(base|fresh-root|fresh-disk)-[^.]*$', path.name)
+
+
 def own_cache(directory, *patterns):
     """A cache of this test's own, whose entries are those of the machine's."""
     own = directory / 'cache/serai'
     own.mkdir(parents=True)
     for pattern in patterns:
-        for path in cache.root().glob(pattern):
+        for path in filter(lambda p: not unfinished(p), cache.root().glob(pattern)):
             (own / path.name).symlink_to(path)
 
 
