@@ -92,28 +92,34 @@ findInput(const virDomainDef *def, const virDomainInputDef *input)
     return -1;
 }
 
-static virDomainChrDef ***
-chrList(virDomainDef *def, const virDomainChrDef *chr, size_t **count)
+bool
+xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
+                  size_t **ret_count)
 {
-    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE) {
-        *count = &def->nconsoles;
-        return &def->consoles;
+    switch (chr->deviceType) {
+    case VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE:
+        *ret_list = &def->consoles;
+        *ret_count = &def->nconsoles;
+        return true;
+    case VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL:
+        *ret_list = &def->channels;
+        *ret_count = &def->nchannels;
+        return true;
+    default:
+        return false;
     }
-    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL) {
-        *count = &def->nchannels;
-        return &def->channels;
-    }
-    return NULL;
 }
 
-static ssize_t
-findChr(virDomainDef *def, const virDomainChrDef *chr)
+ssize_t
+xenDevicesFindChr(virDomainDef *def, const virDomainChrDef *chr)
 {
+    virDomainChrDef ***list;
     size_t *count;
-    virDomainChrDef ***list = chrList(def, chr, &count);
     size_t i;
 
-    for (i = 0; list && i < *count; i++) {
+    if (!xenDevicesChrList(def, chr, &list, &count))
+        return -1;
+    for (i = 0; i < *count; i++) {
         const virDomainChrDef *other = (*list)[i];
 
         if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL
@@ -127,14 +133,14 @@ findChr(virDomainDef *def, const virDomainChrDef *chr)
 static int
 attachChr(virDomainDef *def, virDomainDeviceDef *dev)
 {
+    virDomainChrDef ***list;
     size_t *count;
-    virDomainChrDef ***list = chrList(def, dev->data.chr, &count);
 
-    if (!list)
+    if (!xenDevicesChrList(def, dev->data.chr, &list, &count))
         return unsupported(def, dev);
     if (dev->data.chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE && dev->data.chr->target.port < 0)
         dev->data.chr->target.port = *count;
-    if (findChr(def, dev->data.chr) >= 0) {
+    if (xenDevicesFindChr(def, dev->data.chr) >= 0) {
         virReportError(VIR_ERR_OPERATION_INVALID, _("domain '%s' has that <%s> already"), def->name,
                        virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
         return -1;
@@ -273,9 +279,8 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         virDomainNetDefFree(virDomainNetRemove(def, i));
         return 0;
     case VIR_DOMAIN_DEVICE_CHR:
-        list = chrList(def, dev->data.chr, &count);
-        i = findChr(def, dev->data.chr);
-        if (i < 0)
+        i = xenDevicesFindChr(def, dev->data.chr);
+        if (i < 0 || !xenDevicesChrList(def, dev->data.chr, &list, &count))
             return missing(def, virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
         virDomainChrDefFree((*list)[i]);
         VIR_DELETE_ELEMENT(*list, i, *count);
@@ -356,11 +361,11 @@ xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         dev->data.net = NULL;
         break;
     case VIR_DOMAIN_DEVICE_CHR: {
+        virDomainChrDef ***list;
         size_t *count;
-        virDomainChrDef ***list = chrList(def, dev->data.chr, &count);
 
-        i = findChr(def, dev->data.chr);
-        if (i < 0)
+        i = xenDevicesFindChr(def, dev->data.chr);
+        if (i < 0 || !xenDevicesChrList(def, dev->data.chr, &list, &count))
             return missing(def, virDomainChrDeviceTypeToString(dev->data.chr->deviceType));
         virDomainChrDefFree((*list)[i]);
         (*list)[i] = g_steal_pointer(&dev->data.chr);

@@ -191,39 +191,6 @@ release:
     return -1;
 }
 
-/* Consoles go by number, channels by name. */
-static virDomainChrDef ***
-chrList(virDomainObj *vm, const virDomainChrDef *chr, size_t **count)
-{
-    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE) {
-        *count = &vm->def->nconsoles;
-        return &vm->def->consoles;
-    }
-    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL) {
-        *count = &vm->def->nchannels;
-        return &vm->def->channels;
-    }
-    return NULL;
-}
-
-static ssize_t
-findChr(virDomainObj *vm, const virDomainChrDef *chr)
-{
-    size_t *count;
-    virDomainChrDef ***list = chrList(vm, chr, &count);
-    size_t i;
-
-    for (i = 0; list && i < *count; i++) {
-        const virDomainChrDef *other = (*list)[i];
-
-        if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE
-                ? other->target.port == chr->target.port
-                : STREQ_NULLABLE(other->target.name, chr->target.name))
-            return i;
-    }
-    return -1;
-}
-
 /* A number that the guest does not know yet, as its alias. */
 static void
 numberConsole(virDomainObj *vm, virDomainChrDef *console)
@@ -247,12 +214,11 @@ attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     virDomainChrDef ***list;
     size_t *count;
 
-    list = chrList(vm, chr, &count);
-    if (!list)
+    if (!xenDevicesChrList(vm->def, chr, &list, &count))
         return unsupported(vm, dev, XEN_CALL_ATTACH);
     if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE)
         numberConsole(vm, chr);
-    if (findChr(vm, chr) >= 0) {
+    if (xenDevicesFindChr(vm->def, chr) >= 0) {
         virReportError(VIR_ERR_OPERATION_FAILED, _("domain '%s' has that <%s> already"), vm->def->name,
                        xenDevicesElement(dev));
         return -1;
@@ -260,7 +226,6 @@ attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     device = xenConfConsole(chr);
     if (!device || call(vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
         return -1;
-    list = chrList(vm, chr, &count);
     VIR_APPEND_ELEMENT(*list, *count, dev->data.chr);
     xenProcessFillIn(driver, vm);
     announceAttached(driver, vm, chr->info.alias);
@@ -361,10 +326,9 @@ detachChr(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     int detached;
     ssize_t i;
 
-    list = chrList(vm, dev->data.chr, &count);
-    if (!list)
+    if (!xenDevicesChrList(vm->def, dev->data.chr, &list, &count))
         return unsupported(vm, dev, XEN_CALL_DETACH);
-    i = findChr(vm, dev->data.chr);
+    i = xenDevicesFindChr(vm->def, dev->data.chr);
     if (i < 0) {
         virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name,
                        xenDevicesElement(dev));

@@ -7,6 +7,12 @@
 /* The element a device is written as. */
 const char *xenDevicesElement(const virDomainDeviceDef *dev);
 
+/* The list of @def that holds devices of @chr's kind, and its length; false for a kind that we have none of. */
+bool xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
+                       size_t **ret_count);
+/* Where @chr is in that list, or -1: consoles go by number, channels by name. */
+ssize_t xenDevicesFindChr(virDomainDef *def, const virDomainChrDef *chr);
+
 /* Of the running domain; job held.  What is attached is taken out of @dev. */
 int xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
 int xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev);
