@@ -44,7 +44,7 @@ acquireVncPort(xenDriver *driver, virDomainGraphicsDef *graphics)
         graphics->data.vnc.port = port;
         graphics->data.vnc.portReserved = true;
     }
-    if (graphics->nListens == 0)
+    if (!listen)
         return virDomainGraphicsListenAppendAddress(graphics, driver->settings->vncListen);
     if (listen->type == VIR_DOMAIN_GRAPHICS_LISTEN_TYPE_ADDRESS && !listen->address)
         listen->address = g_strdup(driver->settings->vncListen);
