@@ -7,7 +7,7 @@
 /* The element a device is written as. */
 const char *xenDevicesElement(const virDomainDeviceDef *dev);
 
-/* The list of @def that holds devices of @chr's kind, and its length; false for a kind that we have none of. */
+/* The list of @def that holds devices of @chr's kind, and its length; false for a kind that we have not. */
 bool xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
                        size_t **ret_count);
 /* Where @chr is in that list, or -1: consoles go by number, channels by name. */
