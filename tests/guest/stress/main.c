@@ -45,6 +45,15 @@ some_mfn(unsigned cpu)
     }
 }
 
+/* To be written to: not the shared info, for that could let events in, and there is nobody to take them. */
+static u64
+some_target(unsigned cpu)
+{
+    u64 mfn = some_mfn(cpu);
+
+    return mfn == start_info->shared_info >> 12 ? ~0ull : mfn;
+}
+
 static u64
 some_flags(unsigned cpu)
 {
@@ -85,7 +94,7 @@ page_tables(unsigned cpu)
     case 2:
         for (u32 i = 0; i < count; i++)
             updates[i] =
-                (struct mmu_update){some_mfn(cpu) << 12 | random_of(cpu, 512) << 3 | random_of(cpu, 4),
+                (struct mmu_update){some_target(cpu) << 12 | random_of(cpu, 512) << 3 | random_of(cpu, 4),
                                     some_mfn(cpu) << 12 | some_flags(cpu)};
         /* Not the tables it runs on, nor the M2P, which belongs to dom0's own reckoning. */
         for (u32 i = 0; i < count; i++)
@@ -180,7 +189,7 @@ others(unsigned cpu)
         TRY(set_gdt, &frame, random_of(cpu, 514));
         break;
     case 1:
-        TRY(update_descriptor, some_mfn(cpu) << 12 | random_of(cpu, 512) << 3, random_of(cpu, ~0ull));
+        TRY(update_descriptor, some_target(cpu) << 12 | random_of(cpu, 512) << 3, random_of(cpu, ~0ull));
         break;
     case 2:
         TRY(set_debugreg, random_of(cpu, 9), random_of(cpu, ~0ull));
