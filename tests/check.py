@@ -343,7 +343,8 @@ class Checker:
 
     def tier_coverage(self):
         """which lines the unit tests reach: a report, build-coverage/coverage.html"""
-        if self.build('coverage', COVERAGE, '-Db_coverage=true'):
+        # Counting gets between the compiler and what it knows of variables, and it warns.
+        if self.build('coverage', COVERAGE, '-Db_coverage=true', '-Dwerror=false'):
             self.meson('coverage', 'unit', COVERAGE)
             status, log = self.logged('coverage-report', ['gcovr', '-r', TOP, COVERAGE, '--exclude', 'tests/',
                                                           '--html', COVERAGE / 'coverage.html', '--print-summary'])
