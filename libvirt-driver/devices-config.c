@@ -11,14 +11,6 @@
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
 
-/* The old one goes with the device that was given. */
-#define EXCHANGE(a, b)               \
-    do {                             \
-        __typeof__(a) exchanged = a; \
-        a = b;                       \
-        b = exchanged;               \
-    } while (0)
-
 static int
 unsupported(const virDomainDef *def, const virDomainDeviceDef *dev)
 {
@@ -68,12 +60,13 @@ attachNet(virDomainDef *def, virDomainDeviceDef *dev)
     return 0;
 }
 
+/* The bus of Xen that @def has, when that is what @controller is. */
 static virDomainControllerDef *
-findBus(virDomainDef *def)
+findBus(virDomainDef *def, const virDomainControllerDef *controller)
 {
     size_t i;
 
-    for (i = 0; i < def->ncontrollers; i++) {
+    for (i = 0; controller->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS && i < def->ncontrollers; i++) {
         if (def->controllers[i]->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS)
             return def->controllers[i];
     }
@@ -165,9 +158,9 @@ attachInput(virDomainDef *def, virDomainDeviceDef *dev)
 static int
 attachController(virDomainDef *def, virDomainDeviceDef *dev)
 {
-    virDomainControllerDef *bus = findBus(def);
+    virDomainControllerDef *bus = findBus(def, dev->data.controller);
 
-    if (dev->data.controller->type != VIR_DOMAIN_CONTROLLER_TYPE_XENBUS || !bus) {
+    if (!bus) {
         virDomainControllerInsert(def, g_steal_pointer(&dev->data.controller));
         return 0;
     }
@@ -180,6 +173,16 @@ attachController(virDomainDef *def, virDomainDeviceDef *dev)
     return 0;
 }
 
+/* libvirt shows drivers no way to free a balloon, so the old one goes with @dev. */
+static void
+replaceBalloon(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    virDomainMemballoonDef *old = def->memballoon;
+
+    def->memballoon = dev->data.memballoon;
+    dev->data.memballoon = old;
+}
+
 static int
 attachMemballoon(virDomainDef *def, virDomainDeviceDef *dev)
 {
@@ -190,7 +193,7 @@ attachMemballoon(virDomainDef *def, virDomainDeviceDef *dev)
                        "memballoon");
         return -1;
     }
-    EXCHANGE(def->memballoon, dev->data.memballoon);
+    replaceBalloon(def, dev);
     return 0;
 }
 
@@ -318,7 +321,7 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         virDomainLeaseDefFree(lease);
         return 0;
     case VIR_DOMAIN_DEVICE_CONTROLLER:
-        bus = dev->data.controller->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS ? findBus(def) : NULL;
+        bus = findBus(def, dev->data.controller);
         if (!bus || (bus->opts.xenbusopts.maxGrantFrames <= 0 && bus->opts.xenbusopts.maxEventChannels <= 0))
             return missing(def, "controller");
         bus->opts.xenbusopts.maxGrantFrames = bus->opts.xenbusopts.maxEventChannels = -1;
@@ -391,22 +394,24 @@ xenDevicesUpdateConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         i = findInput(def, dev->data.input);
         if (i < 0)
             return missing(def, "input");
-        EXCHANGE(def->inputs[i], dev->data.input);
+        virDomainInputDefFree(def->inputs[i]);
+        def->inputs[i] = g_steal_pointer(&dev->data.input);
         break;
     case VIR_DOMAIN_DEVICE_LEASE:
         i = virDomainLeaseIndex(def, dev->data.lease);
         if (i < 0)
             return missing(def, "lease");
-        EXCHANGE(def->leases[i], dev->data.lease);
+        virDomainLeaseDefFree(def->leases[i]);
+        def->leases[i] = g_steal_pointer(&dev->data.lease);
         break;
     case VIR_DOMAIN_DEVICE_CONTROLLER:
-        bus = dev->data.controller->type == VIR_DOMAIN_CONTROLLER_TYPE_XENBUS ? findBus(def) : NULL;
+        bus = findBus(def, dev->data.controller);
         if (!bus)
             return missing(def, "controller");
         bus->opts.xenbusopts = dev->data.controller->opts.xenbusopts;
         break;
     case VIR_DOMAIN_DEVICE_MEMBALLOON:
-        EXCHANGE(def->memballoon, dev->data.memballoon);
+        replaceBalloon(def, dev);
         break;
     default:
         return unsupported(def, dev);

@@ -144,6 +144,14 @@ xenDomainSetVcpus(virDomainPtr dom, unsigned int count)
     return xenDomainSetVcpusFlags(dom, count, VIR_DOMAIN_AFFECT_LIVE);
 }
 
+static void
+setOnline(virDomainDef *def, size_t number, bool online)
+{
+    virDomainDefGetVcpu(def, number)->online = online;
+    def->individualvcpus = true;
+    tellHotpluggable(def);
+}
+
 int
 xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flags)
 {
@@ -191,18 +199,13 @@ xenDomainSetVcpu(virDomainPtr dom, const char *map, int state, unsigned int flag
             xenReportError(&error, _("cannot change vCPU %zd of domain '%s'"), vcpu, vm->def->name);
             goto endjob;
         }
-        virDomainDefGetVcpu(live, vcpu)->online = state != 0;
-        live->individualvcpus = true;
-        tellHotpluggable(live);
+        setOnline(live, vcpu, state != 0);
     }
     if (live)
         xenDomainSaveStatus(driver, vm);
     vcpu = -1;
-    while (persistent && (vcpu = virBitmapNextSetBit(vcpus, vcpu)) >= 0) {
-        virDomainDefGetVcpu(persistent, vcpu)->online = state != 0;
-        persistent->individualvcpus = true;
-        tellHotpluggable(persistent);
-    }
+    while (persistent && (vcpu = virBitmapNextSetBit(vcpus, vcpu)) >= 0)
+        setOnline(persistent, vcpu, state != 0);
     if (persistent && xenDomainSavePersistent(driver, vm, persistent) < 0)
         goto endjob;
     ret = 0;

@@ -10,6 +10,7 @@
 #include "xlconfig.h"
 
 #include "virbuffer.h"
+#include "nwfilter_params.h"
 #include "viraccessapicheck.h"
 #include "virmacaddr.h"
 #include "virnetdevvportprofile.h"
@@ -237,6 +238,20 @@ formatBridge(virBuffer *buf, const virDomainNetDef *net, const char *bridge)
     if (net->vlan.nTags > 0)
         return refuse("vlan");
     return addField(buf, "bridge", bridge);
+}
+
+char *
+xenXLConfigAddresses(const virDomainNetDef *net)
+{
+    virNWFilterVarValue *value = net->filterparams ? virHashLookup(net->filterparams, "IP") : NULL;
+    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
+    unsigned int i;
+
+    if (!value || STRNEQ(net->filter, XEN_ADDRESS_FILTER))
+        return NULL;
+    for (i = 0; i < virNWFilterVarValueGetCardinality(value); i++)
+        virBufferAsprintf(&buf, "%s%s", i > 0 ? " " : "", virNWFilterVarValueGetNthValue(value, i));
+    return virBufferContentAndReset(&buf);
 }
 
 static char *

@@ -29,20 +29,6 @@ nameAll(const virDomainDef *def, const char *of, const struct lost *lost, size_t
     }
 }
 
-char *
-xenXLConfigAddresses(const virDomainNetDef *net)
-{
-    virNWFilterVarValue *value = net->filterparams ? virHashLookup(net->filterparams, "IP") : NULL;
-    g_auto(virBuffer) buf = VIR_BUFFER_INITIALIZER;
-    unsigned int i;
-
-    if (!value || STRNEQ(net->filter, XEN_ADDRESS_FILTER))
-        return NULL;
-    for (i = 0; i < virNWFilterVarValueGetCardinality(value); i++)
-        virBufferAsprintf(&buf, "%s%s", i > 0 ? " " : "", virNWFilterVarValueGetNthValue(value, i));
-    return virBufferContentAndReset(&buf);
-}
-
 static void
 nameOfDisk(const virDomainDef *def, const virDomainDiskDef *disk)
 {

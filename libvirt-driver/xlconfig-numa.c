@@ -12,13 +12,6 @@
 #define VIR_FROM_THIS VIR_FROM_XENXL
 
 static int
-bad(const char *value)
-{
-    virReportError(VIR_ERR_CONF_SYNTAX, _("'%s' of xl.cfg cannot be '%s'"), "vnuma", value);
-    return -1;
-}
-
-static int
 parseDistances(virDomainDef *def, size_t node, size_t count, const char *text)
 {
     g_auto(GStrv) words = g_strsplit(text, ",", -1);
@@ -26,13 +19,13 @@ parseDistances(virDomainDef *def, size_t node, size_t count, const char *text)
     size_t i;
 
     if (g_strv_length(words) != count)
-        return bad(text);
+        return xenXLConfigBad("vnuma", text);
     if (virDomainNumaSetNodeDistanceCount(def->numa, node, count) != count)
         return -1;
     for (i = 0; i < count; i++) {
         g_strstrip(words[i]);
         if (virStrToLong_uip(words[i], NULL, 10, &distance) < 0)
-            return bad(text);
+            return xenXLConfigBad("vnuma", text);
         if (virDomainNumaSetNodeDistance(def->numa, node, i, distance) < 0)
             return -1;
     }
@@ -49,25 +42,25 @@ parseOption(virDomainDef *def, size_t node, size_t count, const char *option, vi
     unsigned int number;
 
     if (!key)
-        return bad(option);
+        return xenXLConfigBad("vnuma", option);
     value++;
     if (STREQ(key, "vdistances"))
         return parseDistances(def, node, count, value);
     if (STREQ(key, "vcpus")) {
         if (virDomainNumaGetNodeCpumask(def->numa, node) ||
             virBitmapParse(value, &vcpus, VIR_DOMAIN_CPUMASK_LEN) < 0)
-            return bad(option);
+            return xenXLConfigBad("vnuma", option);
         virDomainNumaSetNodeCpumask(def->numa, node, vcpus);
         return 0;
     }
     if (virStrToLong_uip(value, NULL, 10, &number) < 0)
-        return bad(option);
+        return xenXLConfigBad("vnuma", option);
     if (STREQ(key, "size"))
         virDomainNumaSetNodeMemorySize(def->numa, node, number * 1024ULL);
     else if (STREQ(key, "pnode"))
         virBufferAsprintf(memnodes, "<memnode cellid='%zu' mode='strict' nodeset='%u'/>", node, number);
     else
-        return bad(option);
+        return xenXLConfigBad("vnuma", option);
     return 0;
 }
 
@@ -101,7 +94,7 @@ xenXLConfigParseVnuma(virConf *conf, virDomainDef *def)
     if (!list)
         return 0;
     if (list->type != VIR_CONF_LIST)
-        return bad(list->type == VIR_CONF_STRING ? list->str : "");
+        return xenXLConfigBad("vnuma", list->type == VIR_CONF_STRING ? list->str : "");
     for (node = list->list; node; node = node->next)
         count++;
     if (count == 0)

@@ -54,8 +54,8 @@ static const char *known_keys[] = {
     "device_model_override",
 };
 
-static int
-bad(const char *key, const char *value)
+int
+xenXLConfigBad(const char *key, const char *value)
 {
     virReportError(VIR_ERR_CONF_SYNTAX, _("'%s' of xl.cfg cannot be '%s'"), key, value);
     return -1;
@@ -105,13 +105,13 @@ parseIdentity(virConf *conf, virDomainDef *def)
         return -1;
     }
     if (uuid ? virUUIDParse(uuid, def->uuid) < 0 : virUUIDGenerate(def->uuid) < 0)
-        return uuid ? bad("uuid", uuid) : -1;
+        return uuid ? xenXLConfigBad("uuid", uuid) : -1;
 
     /* HVM and PVH guests wait for the library to build them. */
     if (type && STRNEQ(type, "pv"))
-        return bad("type", type);
+        return xenXLConfigBad("type", type);
     if (builder && STRNEQ(builder, "generic") && STRNEQ(builder, "linux"))
-        return bad("builder", builder);
+        return xenXLConfigBad("builder", builder);
     return 0;
 }
 
@@ -171,14 +171,14 @@ parsePins(virConf *conf, virDomainDef *def)
             virDomainVcpuDef *vcpu = virDomainDefGetVcpu(def, i);
 
             if (!vcpu || virBitmapParse(list[i], &vcpu->cpumask, VIR_DOMAIN_CPUMASK_LEN) < 0)
-                return bad("cpus", list[i]);
+                return xenXLConfigBad("cpus", list[i]);
         }
         return 0;
     }
     if (virConfGetValueString(conf, "cpus", &text) < 0)
         return -1;
     if (text && STRNEQ(text, "all") && virBitmapParse(text, &def->cpumask, VIR_DOMAIN_CPUMASK_LEN) < 0)
-        return bad("cpus", text);
+        return xenXLConfigBad("cpus", text);
     return 0;
 }
 
@@ -226,7 +226,7 @@ parseAction(virConf *conf, const char *key, int *action)
         return 0;
     value = virDomainLifecycleActionTypeFromString(text);
     if (value < 0)
-        return bad(key, text);
+        return xenXLConfigBad(key, text);
     *action = value;
     return 0;
 }
@@ -265,7 +265,7 @@ parseClock(virConf *conf, virDomainDef *def)
     else if (STREQ(tsc, "native"))
         timer->mode = VIR_DOMAIN_TIMER_MODE_NATIVE;
     else
-        return bad("tsc_mode", tsc);
+        return xenXLConfigBad("tsc_mode", tsc);
     return 0;
 }
 
@@ -295,7 +295,7 @@ diskAccess(virDomainDiskDef *disk, const char *access)
     else if (STREQ(access, "w!") || STREQ(access, "!"))
         disk->src->shared = true;
     else if (STRNEQ(access, "w") && STRNEQ(access, "rw"))
-        return bad("disk", access);
+        return xenXLConfigBad("disk", access);
     return 0;
 }
 
@@ -307,7 +307,7 @@ diskFormat(virDomainDiskDef *disk, const char *format)
     if (STREQ(format, "phy") || STREQ(format, "file") || STREQ(format, "aio"))
         format = "raw";
     disk->src->format = virStorageFileFormatTypeFromString(format);
-    return disk->src->format <= 0 ? bad("disk", format) : 0;
+    return disk->src->format <= 0 ? xenXLConfigBad("disk", format) : 0;
 }
 
 /* "phy:/dev/vg/lv", "file:/x", "tap:aio:/x": words before the path, of an older syntax. */
@@ -341,7 +341,7 @@ diskVdev(virDomainDiskDef *disk, char *vdev)
         if (STREQ(suffix + 1, "cdrom"))
             disk->device = VIR_DOMAIN_DISK_DEVICE_CDROM;
         else if (STRNEQ(suffix + 1, "disk"))
-            return bad("disk", suffix + 1);
+            return xenXLConfigBad("disk", suffix + 1);
     }
     disk->dst = g_strdup(vdev);
     return 0;
@@ -368,7 +368,7 @@ diskField(virDomainDiskDef *disk, const char *key, char *value)
     /* Who serves a disk follows from its format here. */
     if (STREQ(key, "backendtype"))
         return 0;
-    return bad("disk", key);
+    return xenXLConfigBad("disk", key);
 }
 
 static int
@@ -416,7 +416,7 @@ parseDisk(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             if (position == 1 && virStorageFileFormatTypeFromString(field) <= 0 && STRNEQ(field, "vhd"))
                 position = *field ? 2 : 1;
             if (position >= G_N_ELEMENTS(positional))
-                return bad("disk", text);
+                return xenXLConfigBad("disk", text);
             if (*field &&
                 (position == 0 ? diskTarget(disk, field) : diskField(disk, positional[position], field)) < 0)
                 return -1;
@@ -426,7 +426,7 @@ parseDisk(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
         }
     }
     if (!disk->dst)
-        return bad("disk", text);
+        return xenXLConfigBad("disk", text);
     virDomainDiskInsert(def, g_steal_pointer(&disk));
     return 0;
 }
@@ -438,7 +438,7 @@ vifRate(virDomainNetDef *net, const char *rate)
     char *unit;
 
     if (virStrToLong_ull(rate, &unit, 10, &value) < 0)
-        return bad("vif", rate);
+        return xenXLConfigBad("vif", rate);
     /* libvirt counts kilobytes in a second; xl knows bits and bytes, K, M and G, and intervals that we
      * ignore. */
     switch (*unit) {
@@ -486,13 +486,13 @@ vifOvs(virDomainNetDef *net, const char *bridge)
     }
     for (i = 1; i <= count; i++) {
         if (virStrToLong_uip(words[i], NULL, 10, &vlan->tag[vlan->nTags]) < 0)
-            return bad("vif", bridge);
+            return xenXLConfigBad("vif", bridge);
         vlan->nTags++;
     }
     vlan->trunk = count > 0;
     for (i = 0; i < (size_t)vlan->nTags; i++) {
         if (vlan->tag[i] > 4095)
-            return bad("vif", bridge);
+            return xenXLConfigBad("vif", bridge);
     }
     net->data.bridge.brname = g_strdup(words[0]);
     net->virtPortProfile = g_new0(virNetDevVPortProfile, 1);
@@ -514,7 +514,7 @@ vifAddresses(virDomainNetDef *net, const char *text)
             continue;
         /* The filter knows addresses of IPv4, and no networks. */
         if (!g_hostname_is_ip_address(words[i]) || strchr(words[i], ':'))
-            return bad("vif", words[i]);
+            return xenXLConfigBad("vif", words[i]);
         if (addresses) {
             if (virNWFilterVarValueAddValueCopy(addresses, words[i]) < 0)
                 return -1;
@@ -524,7 +524,7 @@ vifAddresses(virDomainNetDef *net, const char *text)
         if (!addresses || virHashAddEntry(net->filterparams, "IP", addresses) < 0)
             return -1;
     }
-    return addresses ? 0 : bad("vif", text);
+    return addresses ? 0 : xenXLConfigBad("vif", text);
 }
 
 /* Bridges are joined without a script; one that is not for a bridge does what we cannot know. */
@@ -534,7 +534,7 @@ vifScript(const char *script, bool *ret_ovs)
     const char *name = strrchr(script, '/') ? strrchr(script, '/') + 1 : script;
 
     *ret_ovs = STREQ(name, "vif-openvswitch");
-    return *ret_ovs || STREQ(name, "vif-bridge") ? 0 : bad("vif", script);
+    return *ret_ovs || STREQ(name, "vif-bridge") ? 0 : xenXLConfigBad("vif", script);
 }
 
 static int
@@ -557,7 +557,7 @@ parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             continue;
         if (STREQ(key, "mac")) {
             if (virMacAddrParse(value, &net->mac) < 0)
-                return bad("vif", value);
+                return xenXLConfigBad("vif", value);
             haveMac = true;
         } else if (STREQ(key, "bridge")) {
             bridge = value;
@@ -573,15 +573,15 @@ parseVif(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             net->domain_name = g_strdup(value);
         } else if (STREQ(key, "mtu")) {
             if (virStrToLong_uip(value, NULL, 10, &net->mtu) < 0)
-                return bad("vif", value);
+                return xenXLConfigBad("vif", value);
         } else if (STREQ(key, "rate")) {
             if (vifRate(net, value) < 0)
                 return -1;
         } else if (STREQ(key, "model")) {
             if (STRNEQ(value, "netfront") && STRNEQ(value, "vif"))
-                return bad("vif", value);
+                return xenXLConfigBad("vif", value);
         } else if (STRNEQ(key, "type")) {
-            return bad("vif", key);
+            return xenXLConfigBad("vif", key);
         }
     }
     if (bridge) {
@@ -628,7 +628,7 @@ parseVfb(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             listen = value;
         } else if (STREQ(key, "vncdisplay")) {
             if (virStrToLong_uip(value, NULL, 10, &number) < 0 || number > 59635)
-                return bad("vfb", value);
+                return xenXLConfigBad("vfb", value);
             port = 5900 + number;
         } else if (STREQ(key, "vncpasswd")) {
             password = value;
@@ -639,7 +639,7 @@ parseVfb(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
         } else if (STREQ(key, "xauthority")) {
             xauthority = value;
         } else if (STRNEQ(key, "vnc") && STRNEQ(key, "vncunused") && STRNEQ(key, "opengl")) {
-            return bad("vfb", key);
+            return xenXLConfigBad("vfb", key);
         }
     }
     if (sdl) {
@@ -679,16 +679,16 @@ parseChannel(const char *text, virDomainDef *def, virDomainXMLOption *xmlopt)
             if (STREQ(value, "socket"))
                 chr->source->type = VIR_DOMAIN_CHR_TYPE_UNIX;
             else if (STRNEQ(value, "pty"))
-                return bad("channel", value);
+                return xenXLConfigBad("channel", value);
         } else if (STREQ(key, "path")) {
             chr->source->data.nix.path = g_strdup(value);
             chr->source->data.nix.listen = true;
         } else {
-            return bad("channel", key);
+            return xenXLConfigBad("channel", key);
         }
     }
     if (!chr->target.name)
-        return bad("channel", text);
+        return xenXLConfigBad("channel", text);
     VIR_APPEND_ELEMENT(def->channels, def->nchannels, chr);
     return 0;
 }

@@ -14,6 +14,9 @@
 virDomainDef *xenXLConfigParse(xenDriver *driver, const char *text);
 char *xenXLConfigFormat(const virDomainDef *def);
 
+/* The error of a value that @key cannot have; -1. */
+int xenXLConfigBad(const char *key, const char *value);
+
 /* The parts of both directions that are long: virtual NUMA nodes, and what cannot be written. */
 int xenXLConfigParseVnuma(virConf *conf, virDomainDef *def);
 void xenXLConfigFormatVnuma(virBuffer *buf, const virDomainDef *def);

@@ -19,12 +19,14 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / 'tests/system'))
+import cache                                                            # noqa: E402
+
 BUILD = TOP / 'build'
 ASAN = TOP / 'build-asan'
 COVERAGE = TOP / 'build-coverage'
 TSAN = TOP / 'build-tsan'
 LOGS = BUILD / 'check'
-CACHE = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')) / 'serai'
 
 
 class Tally:
@@ -99,7 +101,7 @@ class Checker:
 
     def source(self, package, name):
         """The source of an installed package, unpacked once for all builds; None, when it cannot be had."""
-        result = subprocess.run([TOP / 'scripts/fetch-source.sh', package, name, CACHE / name],
+        result = subprocess.run([TOP / 'scripts/fetch-source.sh', package, name, cache.root() / name],
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if result.returncode:
             print(result.stderr[-1500:], flush=True)
@@ -359,12 +361,12 @@ class Checker:
             return None
         build, made = pathlib.Path(source + '-threads'), pathlib.Path(source + '-threads-made')
         if not (made / 'lib/libgio-2.0.so').exists():
+            shutil.rmtree(build, ignore_errors=True)
             off = [f'-D{name}=disabled' for name in ('libmount', 'selinux', 'nls', 'libelf', 'glib_debug')]
             for name, argv in (('setup', ['meson', 'setup', build, source, '-Db_sanitize=thread',
                                           '-Db_lundef=false', '-Dtests=false', '-Dbuildtype=debugoptimized',
                                           f'--prefix={made}', '--libdir=lib', *off]),
                                ('build', ['ninja', '-C', build, 'install'])):
-                shutil.rmtree(build, ignore_errors=True) if name == 'setup' else None
                 status, log = self.logged(f'glib-{name}', argv)
                 if not self.told(status, tier, f'{name} of GLib', log):
                     return None

@@ -39,6 +39,31 @@ compare(const char *name, const char *text)
     g_assert_cmpstr(plain, ==, expected);
 }
 
+/* xml/KIND-NAME.ENDING */
+static char *
+file_name(const char *kind, const char *name, const char *ending)
+{
+    return g_strdup_printf("xml/%s-%s.%s", kind, name, ending);
+}
+
+static char *
+read_input(const char *kind, const char *name, const char *ending)
+{
+    g_autofree char *input = file_name(kind, name, ending);
+    g_autofree char *path = fixture_source(input);
+
+    return fixture_read(path);
+}
+
+static void
+compare_reason(const char *expected_name)
+{
+    g_autofree char *reason = g_strconcat(virGetLastErrorMessage(), "\n", NULL);
+
+    virResetLastError();
+    compare(expected_name, reason);
+}
+
 static char *
 define_and_read(const char *xml)
 {
@@ -61,10 +86,8 @@ static void
 pass(gconstpointer data)
 {
     const char *name = data;
-    g_autofree char *input_name = g_strdup_printf("xml/pass-%s.xml", name);
-    g_autofree char *expected_name = g_strdup_printf("xml/pass-%s.expected", name);
-    g_autofree char *path = fixture_source(input_name);
-    g_autofree char *input = fixture_read(path);
+    g_autofree char *expected_name = file_name("pass", name, "expected");
+    g_autofree char *input = read_input("pass", name, "xml");
     g_autofree char *once = define_and_read(input);
     g_autofree char *twice = define_and_read(once);
 
@@ -76,16 +99,11 @@ static void
 fail(gconstpointer data)
 {
     const char *name = data;
-    g_autofree char *input_name = g_strdup_printf("xml/fail-%s.xml", name);
-    g_autofree char *expected_name = g_strdup_printf("xml/fail-%s.expected", name);
-    g_autofree char *path = fixture_source(input_name);
-    g_autofree char *input = fixture_read(path);
-    g_autofree char *reason = NULL;
+    g_autofree char *expected_name = file_name("fail", name, "expected");
+    g_autofree char *input = read_input("fail", name, "xml");
 
     g_assert_null(virDomainDefineXML(conn, input));
-    reason = g_strconcat(virGetLastErrorMessage(), "\n", NULL);
-    virResetLastError();
-    compare(expected_name, reason);
+    compare_reason(expected_name);
     g_assert_cmpint(virConnectNumOfDefinedDomains(conn), ==, 0);
 }
 
@@ -93,11 +111,9 @@ static void
 xl(gconstpointer data)
 {
     const char *name = data;
-    g_autofree char *input_name = g_strdup_printf("xml/xl-%s.cfg", name);
-    g_autofree char *xml_name = g_strdup_printf("xml/xl-%s.expected.xml", name);
-    g_autofree char *cfg_name = g_strdup_printf("xml/xl-%s.expected.cfg", name);
-    g_autofree char *path = fixture_source(input_name);
-    g_autofree char *input = fixture_read(path);
+    g_autofree char *xml_name = file_name("xl", name, "expected.xml");
+    g_autofree char *cfg_name = file_name("xl", name, "expected.cfg");
+    g_autofree char *input = read_input("xl", name, "cfg");
     g_autofree char *xml = virConnectDomainXMLFromNative(conn, "xen-xl", input, 0);
     g_autofree char *cfg = NULL;
     g_autofree char *again = NULL;
@@ -137,10 +153,8 @@ static void
 native(gconstpointer data)
 {
     const char *name = data;
-    g_autofree char *input_name = g_strdup_printf("xml/native-%s.xml", name);
-    g_autofree char *expected_name = g_strdup_printf("xml/native-%s.expected", name);
-    g_autofree char *path = fixture_source(input_name);
-    g_autofree char *input = fixture_read(path);
+    g_autofree char *expected_name = file_name("native", name, "expected");
+    g_autofree char *input = read_input("native", name, "xml");
     g_autofree char *warnings = NULL;
     g_autofree char *cfg = NULL;
     g_autofree char *both = NULL;
@@ -163,16 +177,11 @@ static void
 bad(gconstpointer data)
 {
     const char *name = data;
-    g_autofree char *input_name = g_strdup_printf("xml/bad-%s.cfg", name);
-    g_autofree char *expected_name = g_strdup_printf("xml/bad-%s.expected", name);
-    g_autofree char *path = fixture_source(input_name);
-    g_autofree char *input = fixture_read(path);
-    g_autofree char *reason = NULL;
+    g_autofree char *expected_name = file_name("bad", name, "expected");
+    g_autofree char *input = read_input("bad", name, "cfg");
 
     g_assert_null(virConnectDomainXMLFromNative(conn, "xen-xl", input, 0));
-    reason = g_strconcat(virGetLastErrorMessage(), "\n", NULL);
-    virResetLastError();
-    compare(expected_name, reason);
+    compare_reason(expected_name);
 }
 
 int

@@ -128,4 +128,25 @@ fixture_tear_down(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_free(f->dir);
 }
 
+/* A domain of what the fixture describes. */
+static inline SeraiDomain *
+create(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    SeraiDomain *domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+
+    g_assert_no_error(error);
+    g_assert_nonnull(domain);
+    return domain;
+}
+
+static inline void
+destroy(SeraiDomain *domain)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_domain_destroy_sync(domain, NULL, &error));
+    g_assert_no_error(error);
+}
+
 #endif

@@ -18,26 +18,6 @@ temporary(void)
     return fd;
 }
 
-static SeraiDomain *
-create(Fixture *f)
-{
-    g_autoptr(GError) error = NULL;
-    SeraiDomain *domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
-
-    g_assert_no_error(error);
-    g_assert_nonnull(domain);
-    return domain;
-}
-
-static void
-destroy(SeraiDomain *domain)
-{
-    g_autoptr(GError) error = NULL;
-
-    g_assert_true(serai_domain_destroy_sync(domain, NULL, &error));
-    g_assert_no_error(error);
-}
-
 /* What a machine has before and must have after. */
 typedef struct {
     guint64 pages;

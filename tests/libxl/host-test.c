@@ -4,22 +4,6 @@
 
 #define T(name) g_test_add("/libxl/host/" #name, Fixture, NULL, fixture_set_up, name, fixture_tear_down)
 
-static SeraiDomain *
-create(Fixture *f)
-{
-    g_autoptr(GError) error = NULL;
-    SeraiDomain *domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
-
-    g_assert_no_error(error);
-    return domain;
-}
-
-static void
-destroy(SeraiDomain *domain)
-{
-    g_assert_true(serai_domain_destroy_sync(domain, NULL, NULL));
-}
-
 /* What a node of the domain's home in the store says. */
 static void
 assert_node(Fixture *f, SeraiDomain *domain, const char *leaf, const char *value)
