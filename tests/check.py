@@ -320,10 +320,13 @@ class Checker:
             self.pytest('kills', 'tests/system/test_kills.py')
 
     def tier_swap(self):
-        """the host's tests with Debian's part at each seam"""
+        """the host's tests with Debian's part at each seam; those of our driver where the seam is another"""
         if self.packaged('swap'):
-            for peer in ('store', 'driver', 'hypervisor'):
-                self.pytest(f'swap-{peer}', 'tests/system/test_host.py', f'--peer={peer}')
+            for peer, *options in (('store',), ('driver',), ('hypervisor', '--cpus=2')):
+                # One after the other: a host stays up until its pytest ends.
+                for name in ('host', 'driver_pv') if peer != 'driver' else ('host',):
+                    self.pytest(f'swap-{peer}-{name}', f'tests/system/test_{name}.py', f'--peer={peer}',
+                                *options)
 
     def is_root(self, tier):
         """Whether a disk image can be made; when not, TIER is told as skipped."""

@@ -3,6 +3,7 @@
 
     SERAI_HOST=xen pytest tests/system/test_driver_pv.py      # our driver on Debian's Xen and store
     SERAI_HOST=serai pytest tests/system/test_driver_pv.py    # everything ours
+    pytest tests/system/test_driver_pv.py --peer=store        # or hypervisor: only that is Debian's
 
 One host is booted for all tests, and they run in the order they stand here: each leaves the guest running
 for the next.  The guest's console is a shell that answers each line with "guest: status N".
@@ -113,20 +114,24 @@ class Console:
 
 
 @contextlib.contextmanager
-def booted(name, **options):
-    """A host of KIND for the tests called NAME.
+def booted(name, kind=KIND, stock=None, **options):
+    """A host for the tests called NAME.
 
-    On Debian's Xen the store is Debian's as well; the driver is ours in either case.
+    On Debian's Xen the store is Debian's as well, unless STOCK says otherwise; the driver is ours.
     """
-    stock = ['store'] if KIND == 'xen' else []
-    log = hosts.TOP / f'build/system-logs/{name}-{KIND}.log'
-    with hosts.Host(KIND, stock=stock, log=log, **options) as machine:
+    if stock is None:
+        stock = ['store'] if kind == 'xen' else []
+    log = hosts.TOP / f'build/system-logs/{"-".join([name, kind, *stock])}.log'
+    with hosts.Host(kind, stock=stock, log=log, **options) as machine:
         yield machine.boot(BOOT_TIMEOUT)
 
 
 @pytest.fixture(scope='module')
-def host():
-    with booted('driver-pv', cpus=1) as machine:
+def host(request, kind, stock):
+    if 'driver' in stock and request.config.getoption('--peer'):
+        pytest.skip('these are tests of our driver')
+    seams = {'kind': kind, 'stock': stock} if request.config.getoption('--peer') else {}
+    with booted('driver-pv', cpus=request.config.getoption('--cpus'), **seams) as machine:
         yield machine
 
 
@@ -366,7 +371,6 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
     assert leftovers(host) - clean == set()
 
 
-@pytest.mark.skipif(KIND != 'xen', reason='needs another tool that destroys domains')
 def test_a_domain_destroyed_behind_our_back_is_shut_off(host):
     host.virsh('start pv', timeout=600)
     host.run('xl destroy pv')
