@@ -14,6 +14,7 @@
 #include "domain/evtchn.h"
 #include "domain/sched.h"
 #include "hypercall/hypercall.h"
+#include "hypercall/platform.h"
 #include "mm/frame-alloc.h"
 #include "pv/pv.h"
 #include "x86/apic-init.h"
@@ -198,6 +199,7 @@ boot_main(u32 magic, u64 info, u64 image)
     domain_init();   /* the system domains */
     hardware_domain_shutdown_hook = machine_shutdown;
     serial_received_hook = console_received;
+    debug_keys_init();
     timer_cpu_init(0);
     sched_init();
     if (sched_cpu_init(0))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Keys that make the hypervisor say something about itself.  What they print is bounded, and reads without
- * locks that a stuck CPU might hold.
+ * Keys that make the hypervisor say something about itself, from `xl debug-keys` or typed on the serial port.
+ * What they print is bounded, and reads without locks that a stuck CPU might hold.
  */
 #include "hypercall/hypercall.h"
 #include "hypercall/platform.h"
@@ -12,7 +12,12 @@
 #include "mm/frame-alloc.h"
 #include "mm/heap.h"
 #include "x86/machine.h"
+#include "x86/serial.h"
+#include "x86/softirq.h"
 #include "x86/tsc.h"
+
+#define CTRL_A          '\x01'
+#define CTRL_A_SWITCHES 3u /* so many in a row */
 
 static const char *const state_names[] = {
     [VCPU_RUNNABLE] = "runnable", [VCPU_BLOCKED] = "blocked", [VCPU_OFFLINE] = "offline"};
@@ -109,4 +114,48 @@ debug_key(char key)
             return;
         }
     log_info("key '%c' does nothing; 'h' lists those that do", key >= ' ' && key <= '~' ? key : '?');
+}
+
+/* --- typed on the serial port --- */
+
+/* Only the port's interrupt and its work use these, which the same CPU runs, one after the other. */
+static bool typed_for_us;
+static unsigned ctrl_a_count;
+static char typed_key;
+static struct work typed_work;
+
+static void
+act_on_typed(struct work *work)
+{
+    (void)work;
+    debug_key(typed_key);
+}
+
+/*
+ * For serial_input_hook.  The first two Ctrl-A go where all goes, so that none waits for the next key.  A key
+ * that comes before the last one was acted on takes its place: what is pasted cannot keep the CPU here.
+ */
+static bool
+take_typed(char c)
+{
+    ctrl_a_count = c == CTRL_A ? ctrl_a_count + 1 : 0;
+    if (ctrl_a_count == CTRL_A_SWITCHES) {
+        ctrl_a_count = 0;
+        typed_for_us = !typed_for_us;
+        log_warn("what is typed here goes to %s; Ctrl-A three times switches",
+                 typed_for_us ? "the hypervisor ('h' lists its keys)" : "Domain-0");
+        return true;
+    }
+    if (typed_for_us && c != CTRL_A) {
+        typed_key = c;
+        work_queue(&typed_work);
+    }
+    return typed_for_us;
+}
+
+void
+debug_keys_init(void)
+{
+    work_init(&typed_work, act_on_typed);
+    serial_input_hook = take_typed;
 }

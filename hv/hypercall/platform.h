@@ -18,7 +18,9 @@ struct efi_system {
 };
 extern struct efi_system efi_system; /* written once at boot */
 
-/* Acts on a key of the serial console while the hypervisor has the focus, or of `xl debug-keys`. */
+/* Acts on a key of `xl debug-keys`, or typed on the serial port. */
 void debug_key(char key);
+/* From here on three times Ctrl-A on the serial port switches its input between the hypervisor and dom0. */
+void debug_keys_init(void);
 
 #endif

@@ -21,7 +21,7 @@ u16 serial_io_base(void);
 void serial_interrupt(void);
 /* Turns on the receive interrupt. */
 void serial_interrupt_enable(void);
-/* Called with each byte that came; true when it was consumed (the switch of focus). */
+/* Called with each byte that came; true when it was consumed: hypercall/debug-keys.c. */
 extern bool (*serial_input_hook)(char c);
 /* Called when there is more to read than before. */
 extern void (*serial_received_hook)(void);

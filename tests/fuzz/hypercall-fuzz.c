@@ -67,6 +67,7 @@ static struct domain *callers[3];
 STUB(int, pirq_bind, (struct vcpu *v, u32 pirq, u32 port, bool share), -EINVAL)
 STUB(u32, pirq_count, (const struct domain *d), d->is_hardware ? 256 : 0)
 STUB(size_t, serial_read, (char *buf, size_t size), 0)
+bool (*serial_input_hook)(char c);
 STUB(int, machine_enter_acpi_sleep, (u16 a, u16 b, u32 state), -EINVAL)
 STUB(bool, pv_emulate_privileged, (struct cpu_user_regs *regs), false)
 STUB(bool, pv_emulate_forced_invalid_op, (struct cpu_user_regs *regs), false)

@@ -26,6 +26,20 @@ def test_dom0_gets_two_cpus_and_counts_time(tiny_kind, tiny_log):
         assert 2 <= slept <= 20
 
 
+def test_ctrl_a_three_times_switches_what_is_typed_to_the_hypervisor_and_back(tiny_kind, tiny_log):
+    with Tiny(tiny_kind, store=None, log=tiny_log) as t:
+        t.boot()
+        t.send('\x01\x01\x01')
+        t.expect(r'^\((Serai|XEN)\).* Ctrl-A three times|type .CTRL-a. three times', 60)
+        t.send('h')
+        t.expect(r"^\((Serai|XEN)\).*key '[qh]'", 60)
+        t.send('\x01\x01\x01')
+        t.expect(r'^\((Serai|XEN)\).* (goes to Domain-0|input to DOM0)', 60)
+        # Two Ctrl-A before the third went to dom0, to its line.
+        t.send('\n')
+        assert t.run('echo dom0 hears').strip() == 'dom0 hears'
+
+
 def test_xens_tools_read_the_machine(tiny_kind, tiny_log):
     with Tiny(tiny_kind, log=tiny_log, script='set -e; xl info; xl list; xl dmesg | head -5') as t:
         output = t.done(timeout=300)

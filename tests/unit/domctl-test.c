@@ -8,7 +8,9 @@
 #include "domain/permission.h"
 #include "domain/sched.h"
 #include "hypercall/hypercall.h"
+#include "hypercall/platform.h"
 #include "mm/frame-alloc.h"
+#include "x86/serial.h"
 #include "fake.h"
 
 #include <glib.h>
@@ -417,6 +419,44 @@ what_is_not_there_says_so(void)
 
 /* --- sysctl --- */
 
+/* Types @text on the serial port in one interrupt; how many of its bytes dom0 gets. */
+static unsigned
+typed(const char *text)
+{
+    unsigned count = 0;
+
+    while (*text)
+        count += !serial_input_hook(*text++);
+    return count;
+}
+
+static void
+ctrl_a_three_times_switches_what_is_typed(void)
+{
+    toolstack_begin();
+    debug_keys_init();
+    g_assert_cmpuint(typed("q\1\1q\1\1"), ==, 6); /* not in a row */
+    g_assert_cmpuint(fake_log_count, ==, 0);
+    g_assert_cmpuint(typed("q\1\1\1"), ==, 3);
+    g_assert_nonnull(strstr(fake_log_last, "goes to the hypervisor"));
+
+    /* A key acts once the interrupt is over, and of many only the last. */
+    g_assert_cmpuint(typed("ggm"), ==, 0);
+    g_assert_nonnull(strstr(fake_log_last, "goes to the hypervisor"));
+    fake_run_softirqs();
+    g_assert_nonnull(strstr(fake_log_last, "frames free"));
+    g_assert_cmpuint(fake_log_count, ==, 2);
+    g_assert_cmpuint(typed("\xff"), ==, 0);
+    fake_run_softirqs();
+    g_assert_nonnull(strstr(fake_log_last, "key '?' does nothing"));
+
+    g_assert_cmpuint(typed("\1\1\1"), ==, 0);
+    g_assert_nonnull(strstr(fake_log_last, "goes to Domain-0"));
+    g_assert_cmpuint(typed("m"), ==, 1);
+    fake_run_softirqs();
+    g_assert_cmpuint(fake_log_count, ==, 4);
+}
+
 static void
 machine_is_described(void)
 {
@@ -609,6 +649,7 @@ main(int argc, char **argv)
     ADD(vcpu_state_makes_the_round);
     ADD(what_is_not_there_says_so);
     ADD(machine_is_described);
+    ADD(ctrl_a_three_times_switches_what_is_typed);
     ADD(long_list_of_domains_is_whole);
     ADD(platform_answers_as_dom0_kernels_expect);
     ADD(guests_console_comes_in_clean_lines);

@@ -63,6 +63,8 @@ pirq_dump(struct domain *d)
 {
 }
 
+bool (*serial_input_hook)(char c);
+
 size_t
 serial_read(char *buf, size_t size)
 {
