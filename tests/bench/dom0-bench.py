@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The part of system-bench.py that runs in dom0, so that what it times is what libvirt's callers there see.
+"""The part of system-bench.py that runs in dom0, so that what it times is what libvirt's clients there see.
 
-Each call does one round of one section and prints its numbers as one line of JSON:
+The client is virsh, one process for each operation: what virsh itself takes is part of each time, and about
+what `virsh list` takes.  Each call does one round of one section and prints its numbers as one line of JSON:
 
     prepare             the guest's disk, the server for its network
-    life                define, start, ..., undefine of one guest
+    life                virsh define, start, ..., undefine of one guest
     packed              start with the kernel as Debian ships it, packed
     many COUNT          paused guests, one after the other: their start, and what they cost in memory
     guest ROUNDS        in a running guest: system calls and so on, disk, network
@@ -65,17 +66,27 @@ def guest_xml(number=1, kernel='guest-kernel'):
                         address=100 + number, disk='bench' if number == 1 else f'bench{number}')
 
 
-class Timer:
-    """Seconds of each step, by name."""
+class Virsh:
+    """Seconds of each command of virsh, by name; a call returns its own."""
 
     def __init__(self):
         self.values = {}
 
-    def __call__(self, name, call, *arguments):
+    def __call__(self, command, *arguments):
         begin = time.monotonic()
-        result = call(*arguments)
-        self.values[name] = time.monotonic() - begin
-        return result
+        result = subprocess.run(['virsh', '-q', '-c', 'xen:///system', command, *arguments], text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        seconds = self.values[f'virsh {command}'] = time.monotonic() - begin
+        if result.returncode:
+            raise RuntimeError(f'virsh {command} ended with {result.returncode}: {result.stdout}')
+        return seconds
+
+    def define(self, number=1, kernel='guest-kernel'):
+        """Define guest NUMBER; its name."""
+        path = pathlib.Path('/tmp/bench.xml')
+        path.write_text(guest_xml(number, kernel))
+        self('define', str(path))
+        return f'bench{number}'
 
 
 class Console:
@@ -112,17 +123,17 @@ class Console:
         os.close(self.file)
 
 
-def started(connection, timer, number=1, kernel='guest-kernel'):
-    """Define and start a guest and follow its console to its first program; returns (domain, console)."""
-    domain = timer('define', connection.defineXML, guest_xml(number, kernel))
+def started(connection, virsh):
+    """Define and start a guest and follow its console to its first program; returns (name, console)."""
+    name = virsh.define()
     begin = time.monotonic()
-    timer('start', domain.create)
-    console = Console(domain)
+    virsh('start', name)
+    console = Console(connection.lookupByName(name))
     console.expect(r'\n')
-    timer.values['start to first output'] = console.first - begin
-    timer.values['start to first program'] = console.expect('bench: first program')[1] - begin
+    virsh.values['virsh start to first output'] = console.first - begin
+    virsh.values['virsh start to first program'] = console.expect('bench: first program')[1] - begin
     console.expect('bench: ready')
-    return domain, console
+    return name, console
 
 
 def clean(connection):
@@ -136,36 +147,34 @@ def clean(connection):
 
 def life(connection):
     """One guest from its definition to its end."""
-    timer, saved = Timer(), f'{IMAGES}/bench.save'
-    domain, console = started(connection, timer)
-    timer('dumpxml', domain.XMLDesc)
-    timer('list', connection.listAllDomains)
-    timer('virsh list, the command', subprocess.check_output, ['virsh', '-q', '-c', 'xen:///system', 'list'])
-    timer('suspend', domain.suspend)
-    timer('resume', domain.resume)
+    virsh, saved = Virsh(), f'{IMAGES}/bench.save'
+    name, console = started(connection, virsh)
+    virsh('list')
+    virsh('dumpxml', name)
+    virsh('suspend', name)
+    virsh('resume', name)
     console.run('true')
     console.close()
-    timer('save', domain.save, saved)
-    timer('restore', connection.restore, saved)
-    console = Console(domain)
+    virsh('save', name, saved)
+    virsh('restore', saved)
+    console = Console(connection.lookupByName(name))
     console.run('true')
     console.close()
-    timer('destroy', domain.destroy)
-    timer('undefine', domain.undefine)
+    virsh('destroy', name)
+    virsh('undefine', name)
     os.unlink(saved)
-    return timer.values
+    return virsh.values
 
 
-def packed(connection):
+def packed(_):
     """The kernel as Debian ships it: the first start must unpack it, the second may remember."""
     values = {}
-    for name in ('first', 'next'):
-        timer = Timer()
-        domain = connection.defineXML(guest_xml(1, 'guest-vmlinuz'))
-        timer(f'start, packed kernel, {name}', domain.createWithFlags, libvirt.VIR_DOMAIN_START_PAUSED)
-        domain.destroy()
-        domain.undefine()
-        values.update(timer.values)
+    for which in ('first', 'next'):
+        virsh = Virsh()
+        name = virsh.define(kernel='guest-vmlinuz')
+        values[f'virsh start --paused, packed kernel, {which}'] = virsh('start', name, '--paused')
+        virsh('destroy', name)
+        virsh('undefine', name)
     return values
 
 
@@ -179,40 +188,33 @@ def dom0_used():
 
 def many(connection, count):
     """COUNT guests, paused, so that the last is started beside others but on an idle machine."""
-    values, domains = {}, []
+    virsh, names = Virsh(), []
     for number in range(1, count + 1):
         path = pathlib.Path(guest_xml(number).split("source file='")[1].split("'")[0])
         if not path.exists():
             path.write_bytes(b'')
             os.truncate(path, DISK_MIB << 20)
-        domains.append(connection.defineXML(guest_xml(number)))
-    domains[0].createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)      # what is cached once is cached
-    domains[0].destroy()
+        names.append(virsh.define(number))
+    virsh('start', names[0], '--paused')    # what is cached once is cached
+    virsh('destroy', names[0])
     time.sleep(1)
-    used, free, times = dom0_used(), connection.getFreeMemory(), []
-    for domain in domains:
-        begin = time.monotonic()
-        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
-        times.append(time.monotonic() - begin)
-    values['start paused, the 1st'], values[f'start paused, the {count}th'] = times[0], times[-1]
+    used, free, rows = dom0_used(), connection.getFreeMemory(), ('the 1st', f'the {count}th')
+    times = [virsh('start', name, '--paused') for name in names]
+    values = {f'virsh start --paused, {row}': seconds for row, seconds in zip(rows, (times[0], times[-1]))}
+    values[f'{rows[1]} over {rows[0]}'] = times[-1] / times[0]
     time.sleep(1)
     values['dom0 memory per guest'] = (dom0_used() - used) / count
     taken = (free - connection.getFreeMemory()) / 1024
     values['hypervisor memory per guest'] = taken / count - GUEST_MIB * 1024
-    times = []
-    for domain in reversed(domains):
-        begin = time.monotonic()
-        domain.destroy()
-        times.append(time.monotonic() - begin)
-        domain.undefine()
-    values[f'destroy, of {count}'] = times[0]
+    values[f'virsh destroy, of {count}'] = virsh('destroy', names[-1])
+    clean(connection)
     return values
 
 
 def guest(connection, rounds):
     """In a guest: lists of values by name."""
     values = collections.defaultdict(list)
-    domain, console = started(connection, Timer())
+    _, console = started(connection, Virsh())
     try:
         for _ in range(rounds):
             for command in ('bench micro', 'bench disk /dev/xvda', f'bench net 10.0.2.15 {PORT}'):
@@ -220,8 +222,7 @@ def guest(connection, rounds):
                     values[name].append(value)
     finally:
         console.close()
-        domain.destroy()
-        domain.undefine()
+        clean(connection)
     return values
 
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compares serai-xenstored with the two store daemons of Debian's Xen, in one run, and prints a table.
+"""Compares serai-xenstored with the two store daemons of Debian's Xen, in one run.
 
-Usage: store-bench.py BUILD-DIRECTORY XEN-BIN-DIRECTORY [SECONDS-PER-CASE]
+Usage: store-bench.py BUILD-DIRECTORY XEN-BIN-DIRECTORY SECONDS-PER-CASE [JSON-FILE]
 
 XEN-BIN-DIRECTORY holds Debian's xenstored and oxenstored (/usr/lib/xen-4.17/bin of xen-utils-4.17).  They
 run on this machine without a hypervisor, as ours does, on a small preloaded library.  Everything happens in a
-mount namespace of its own, because oxenstored has a fixed socket path.  Run as root.
+mount namespace of its own, because oxenstored has a fixed socket path.  Run as root.  Prints all there is,
+with 10 and 100,000 nodes and what a store could reach at best; with JSON-FILE it writes there the rows of
+system-bench.py's table instead, of 1,000 nodes: [name, unit, {daemon: value}].
 """
+import json
 import os
 import re
 import shutil
@@ -131,22 +134,34 @@ def counted(measure, build, work, daemon, case):
     return (many - few) / (many_count[case, 1000][0] - few_count[case, 1000][0])
 
 
-def print_counts(build, work, every):
-    print("\nof the daemon for each operation, 1,000 nodes: system calls, and instructions in user space")
-    print(f"{'case':17}" + "".join(f" {daemon[0]:>18}" for daemon in every)
-          + "   fewer than the better of the others")
-    for case in COUNTED:
-        line, ratios = f"{case:17}", []
-        for measure, tool in ((system_calls, "strace"), (instructions, "valgrind")):
-            ratios.append([counted(measure, build, work, daemon, case) if shutil.which(tool) else None
-                           for daemon in every])
-        for calls, steps in zip(*ratios):
-            line += f" {'-' if calls is None else f'{calls:.1f}':>7}"
-            line += f" {'-' if steps is None else f'{steps:.0f}':>10}"
-        for numbers in ratios:
-            if numbers[0]:
-                line += f"   {min(numbers[1:]) / numbers[0]:.1f}x"
-        print(line, flush=True)
+def counts(build, work, every):
+    """{(case, what): {daemon: of one operation}}, as far as the tools are there."""
+    measures = (("system calls", system_calls, "strace"), ("user instructions", instructions, "valgrind"))
+    return {(case, what): {daemon[0]: counted(measure, build, work, daemon, case) for daemon in every}
+            for case in COUNTED for what, measure, tool in measures if shutil.which(tool)}
+
+
+def print_counts(numbers, names):
+    print("\nof the daemon for each operation, 1,000 nodes")
+    for (case, what), values in numbers.items():
+        cells = "".join(f" {name} {values[name]:.1f}" for name in names)
+        better = min(values[name] for name in names[1:])
+        print(f"{case:17} {what:18}{cells}   {better / values['serai']:.1f}x fewer than Debian's better",
+              flush=True)
+
+
+def rows(results, numbers):
+    """What system-bench.py shows."""
+    found = {}
+    for (case, nodes, name), (first, second) in sorted(results.items()):
+        if case in ("memory", "idle-domain"):
+            what = "a node" if case == "memory" else "an idle domain"
+            found.setdefault((f"memory of {what}", "B"), {})[name] = first
+        elif nodes == 1000:
+            found.setdefault((case, "1/s +"), {})[name] = first
+            found.setdefault((f"{case}, CPU", "us"), {})[name] = second
+    found |= {(f"{case}, {what}", "count"): values for (case, what), values in numbers.items()}
+    return [[name, unit, values] for (name, unit), values in found.items()]
 
 
 def print_floor(results, floors):
@@ -181,24 +196,29 @@ def print_times(results, names):
 
 
 def main():
-    if len(sys.argv) < 3:
+    if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
     if os.environ.get("STORE_BENCH_UNSHARED") != "1":
         os.environ["STORE_BENCH_UNSHARED"] = "1"
         os.execvp("unshare", ["unshare", "-m", sys.executable, os.path.abspath(__file__)] + sys.argv[1:])
     build, xen = map(os.path.abspath, sys.argv[1:3])
-    seconds = sys.argv[3] if len(sys.argv) > 3 else "0.5"
+    seconds = sys.argv[3]
     os.makedirs("/run/xenstored", exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", "/run/xenstored"], check=True)
     os.makedirs("/var/log/xen", exist_ok=True)
     # Also the states go there, since a real one lies in /run; and it all goes with the namespace.
     with tempfile.TemporaryDirectory(dir="/run/xenstored") as work:
         every = list(daemons(build, xen, work))
+        names = [daemon[0] for daemon in every]
         results = {(*key, daemon[0]): value for daemon in every
                    for key, value in timed(build, work, daemon, seconds).items()}
-        print_times(results, [daemon[0] for daemon in every])
+        if len(sys.argv) == 5:
+            with open(sys.argv[4], "w") as file:
+                json.dump(rows(results, counts(build, work, every)), file)
+            return
+        print_times(results, names)
         print_floor(results, floor(build, work, seconds))
-        print_counts(build, work, every)
+        print_counts(counts(build, work, every), names)
 
 
 if __name__ == "__main__":

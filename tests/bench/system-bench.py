@@ -4,12 +4,13 @@
 
 Serai is all ours: hypervisor, store, library, driver.  Xen is Debian's 4.17 with Debian's store, toolstack
 and libvirt driver.  Both hosts run side by side and do the same step in turns, so that what else the machine
-does hits both.  What happens in dom0 is timed in dom0 (dom0-bench.py).  The operations in a guest are also
-run on the bare QEMU with the same kernel.  Where a thing can be counted exactly, the count stands in the
-table too: seconds of an emulated machine are worth little, their ratios more, counts most.
+does hits both.  What happens in dom0 is timed in dom0, by way of virsh (dom0-bench.py).  The operations in a
+guest are also run on the bare QEMU with the same kernel.  The stores are asked without a host, over their
+sockets, Serai's beside the better of Debian's two.  Where a thing can be counted exactly, the count stands in
+the table too: seconds of an emulated machine are worth little, their ratios more, counts most.
 
-    system-bench.py                   about 25 minutes on two quiet CPUs
-    system-bench.py --quick           about 8
+    system-bench.py                   about 30 minutes on two quiet CPUs
+    system-bench.py --quick           about 15
     system-bench.py --sections life   only that; see below
     system-bench.py --icount          on a busy machine: the emulated clock counts instructions, 2 ns each, so
                                       that seconds hardly feel the load (but those of the boot, taken outside)
@@ -17,7 +18,8 @@ table too: seconds of an emulated machine are worth little, their ratios more, c
 On a busy machine without --icount starts may fail on Xen: its tools give up on a hotplug script after 40 s.
 ^C ends it with the table of what was measured until then.
 
-The raw values go to a file of JSON.  As root: the host image is made with mmdebstrap.
+The raw values go to a file of JSON.  As root, but for the sections operations and guest-counts: the host
+image is made with mmdebstrap.  Needs what `ninja -C build` makes, and Serai's packages (scripts/build-debs).
 """
 
 import argparse
@@ -33,6 +35,8 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[2]
 HERE = TOP / 'tests/bench'
 sys.path.insert(0, str(TOP / 'tests/system'))
+import cache                                                            # noqa: E402
+import hypervisor_ops                                                   # noqa: E402
 import host as hosts                                                    # noqa: E402
 import image as host_image                                              # noqa: E402
 import linux                                                            # noqa: E402
@@ -40,15 +44,19 @@ import qemu                                                             # noqa: 
 import tiny                                                             # noqa: E402
 
 KINDS = ('serai', 'xen', 'bare')
+# In the order of the table; those on hosts share them.
 SECTIONS = {
     'boot': 'from the start of QEMU to the login prompt of dom0',
-    'life': 'virsh define, start, ..., destroy of one guest',
-    'packed': 'start with a kernel as Debian packs it',
-    'many': 'the 1st guest beside the last of many, and what each costs in memory',
-    'guest': 'system calls, disk and network in a guest',
     'start-counts': 'what dom0 does for one start',
-    'guest-counts': 'instructions of a system call, fork, ... by QEMU\'s TCG plugin, in the tiny dom0',
+    'life': 'define, start, ..., destroy of one guest by virsh, whose own start is part of each',
+    'packed': 'start with a kernel as Debian packs it',
+    'guest': 'system calls, disk and network in a guest',
+    'many': 'the 1st guest beside the last of many, and what each costs in memory',
+    'guest-counts': 'instructions of a system call, fork, ... in dom0, by QEMU\'s TCG plugin',
+    'operations': 'instructions of the hypervisor for one operation, and its own memory',
+    'store': 'the store daemons on this machine, 1,000 nodes; Xen is the better of Debian\'s two',
 }
+ON_HOSTS = ('boot', 'start-counts', 'life', 'packed', 'guest', 'many')
 IN_GUEST = {
     'syscall': 'us', 'fork': 'us', 'fork-exec': 'us', 'pipe': 'us', 'page-fault': 'us',
     'disk-read': 'MiB/s +', 'disk-write': 'MiB/s +', 'disk-read-4k': '1/s +', 'disk-write-4k': '1/s +',
@@ -99,39 +107,48 @@ def build_initramfs(work, program):
     return path
 
 
+def number(value):
+    return f'{value:.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+
+
+def median(values):
+    return number(statistics.median(values)) if values else '-'
+
+
+def ratio(ours, other):
+    if not ours or not other or not statistics.median(other):
+        return '-'
+    return f'{statistics.median(ours) / statistics.median(other):.2f}'
+
+
+def spread(values):
+    return f'{number(min(values))}-{number(max(values))}' if len(values) > 1 else ''
+
+
 class Table:
     """Values by row and kind, in the order in which rows first came."""
 
     def __init__(self):
-        self.rows = {}
+        self.rows, self.section = {}, None
 
     def add(self, name, unit, kind, *values):
-        row = self.rows.setdefault(name, {'unit': unit, **{k: [] for k in KINDS}})
+        row = self.rows.setdefault(name, {'section': self.section, 'unit': unit, **{k: [] for k in KINDS}})
         row[kind] += [float(v) for v in values]
 
-    @staticmethod
-    def number(value):
-        return f'{value:.0f}' if abs(value) >= 1000 else f'{value:.3g}'
-
-    def cell(self, values):
-        """median (least to most, of how many)"""
-        if not values:
-            return '-'
-        text = self.number(statistics.median(values))
-        if len(values) > 1:
-            text += f' ({self.number(min(values))}-{self.number(max(values))}, {len(values)})'
-        return text
-
     def text(self):
-        lines = [f'{"median (least-most, runs)":36} {"":8} {"Serai":>26} {"Xen":>26} {"bare":>22}  Serai/Xen']
+        lines = [f'{"median":44} {"unit":7} {"Serai":>9} {"Xen":>9} {"Serai/Xen":>9} {"bare":>8} '
+                 f'{"Serai/bare":>10}  least-most: Serai, Xen, bare']
+        section = None
         for name, row in self.rows.items():
-            ours, theirs = row['serai'], row['xen']
-            ratio = '-'
-            if ours and theirs and statistics.median(theirs):
-                ratio = f'{statistics.median(ours) / statistics.median(theirs):.2f}'
-            lines.append(f'{name:36} {row["unit"]:8} {self.cell(ours):>26} {self.cell(theirs):>26} '
-                         f'{self.cell(row["bare"]):>22}  {ratio:>9}')
-        lines.append('A unit with "+": more is better.')
+            if row['section'] != section:
+                section = row['section']
+                lines.append(f'{section}: {SECTIONS[section]}')
+            ours, theirs, bare = (row[kind] for kind in KINDS)
+            spreads = ', '.join(filter(None, map(spread, (ours, theirs, bare))))
+            lines.append(f'  {name:42} {row["unit"]:7} {median(ours):>9} {median(theirs):>9} '
+                         f'{ratio(ours, theirs):>9} {median(bare):>8} {ratio(ours, bare):>10}  '
+                         f'{spreads}'.rstrip())
+        lines.append('A unit with "+": more is better, else less.')
         return '\n'.join(lines)
 
 
@@ -169,7 +186,7 @@ class Bench:
                     raise
                 if 'boot' in self.options.sections:
                     for name, seconds in host.marks.items():
-                        self.table.add(f'boot: {name}', 's', kind, seconds)
+                        self.table.add(f'boot to {name}', 's', kind, seconds)
                 if number == rounds:
                     self.hosts[kind] = host
                 else:
@@ -215,7 +232,8 @@ class Bench:
     def many(self):
         for kind, numbers in self.turns('many', 1, self.options.guests):
             for name, value in numbers.items():
-                self.table.add(name, 'KiB' if 'memory' in name else 's', kind, value)
+                unit = 'KiB' if 'memory' in name else 'x' if ' over ' in name else 's'
+                self.table.add(name, unit, kind, value)
 
     def guest(self):
         bare = self.bare_guest()
@@ -245,7 +263,7 @@ class Bench:
     def start_counts(self):
         for kind, numbers in self.turns('counts', 1):
             for name, count in numbers.items():
-                self.table.add(f'one start: {name}', 'count', kind, count)
+                self.table.add(name, 'count', kind, count)
 
     def guest_counts(self):
         for kind in self.options.kinds + ['bare']:
@@ -258,15 +276,11 @@ class Bench:
     def counted(self, kind):
         """{mark: (operation, how often, (instructions in the hypervisor, in all, returns))}"""
         log = self.work / f'count-{kind}'
-        plugin = TOP / 'build/tests/bench/count-plugin.so'
         machine = tiny.Tiny(kind, script='bench count', files={'/usr/bin/bench': self.program}, store=None,
-                            console='', memory=768,
-                            qemu_args=['-icount', 'shift=0,sleep=off', '-plugin', plugin, '-d', 'plugin',
-                                       '-D', log])
+                            console='', memory=768, qemu_args=hypervisor_ops.counting(log))
         with machine:
             output = machine.done(1800)
-            machine.process.terminate()         # the plugin reports when QEMU ends by itself
-            machine.process.wait(60)
+            hypervisor_ops.end(machine)
         text = log.read_text()
         found = {}
         for number, name, batch in re.findall(r'bench: counted (\d+) (\S+) (\d+)', output):
@@ -275,19 +289,43 @@ class Bench:
             found[number] = name, int(batch), (inside, *others)
         return found
 
+    def operations(self):
+        for kind in self.options.kinds:
+            self.say(f'operations: {kind}')
+            for name, count in hypervisor_ops.operations(kind).items():
+                self.table.add(name, 'count', kind, count)
+        for kind in self.options.kinds:
+            for name, kib in hypervisor_ops.own_memory(kind).items():
+                self.table.add(name, 'KiB', kind, kib)
+
+    def store(self):
+        self.say('store')
+        tools = cache.unpacked(['xen-utils-4.17']) / 'usr/lib/xen-4.17/bin'
+        found = self.work / 'store.json'
+        cache.run([sys.executable, HERE / 'store-bench.py', TOP / 'build', tools,
+                   '0.05' if self.options.quick else '0.5', found])
+        for name, unit, values in json.loads(found.read_text()):
+            others = [value for daemon, value in values.items() if daemon != 'serai']
+            self.table.add(f'store {name}', unit, 'serai', values['serai'])
+            self.table.add(f'store {name}', unit, 'xen', (max if '+' in unit else min)(others))
+
     def run(self):
-        chosen = self.options.sections
+        chosen = set(self.options.sections)
+        if chosen & set(ON_HOSTS):
+            chosen.add('boot')
         try:
-            if any(s != 'guest-counts' for s in chosen):
-                self.boot()
-            for section in ('start-counts', 'life', 'packed', 'guest', 'many'):
+            for section in SECTIONS:
+                self.table.section = section
                 if section in chosen:
                     getattr(self, section.replace('-', '_'))()
+                if section == ON_HOSTS[-1]:
+                    self.end_hosts()
         finally:
-            for host in self.hosts.values():
-                host.kill()
-        if 'guest-counts' in chosen:
-            self.guest_counts()
+            self.end_hosts()
+
+    def end_hosts(self):
+        while self.hosts:
+            self.hosts.popitem()[1].kill()
 
 
 def main():
@@ -317,9 +355,9 @@ def main():
         bench = Bench(options, pathlib.Path(directory))
         try:
             bench.run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, AssertionError, RuntimeError) as error:
             bench.failed = True
-            print('interrupted: the table is not whole')
+            print(f'{str(error) or "interrupted"}\nThe table is not whole.')
     print(bench.table.text())
     load = os.getloadavg()
     took = time.monotonic() - bench.started
