@@ -43,7 +43,7 @@ def digest(*parts):
 
 @contextlib.contextmanager
 def lock(name):
-    """Only one process at a time builds the entry of this name."""
+    """Only one process at a time builds the entry of this name; who inherits the file holds it as well."""
     path = root() / 'locks'
     path.mkdir(exist_ok=True)
     with open(path / name, 'w') as f:
@@ -52,7 +52,7 @@ def lock(name):
         except BlockingIOError:
             print(f'waiting for another process that makes {name}', file=sys.stderr, flush=True)
             fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+        yield f
 
 
 def entry(name, make):

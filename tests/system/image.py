@@ -64,6 +64,7 @@ MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer', 
 GENERATORS = ['bless-boot', 'getty', 'cryptsetup', 'debug', 'gpt-auto', 'hibernate-resume', 'integritysetup', 'rc-local',
               'run', 'system-update', 'sysv', 'veritysetup']
 ROOT_MIB, ESP_MIB = 4096, 32
+WORK = 'base-'
 SECTOR = 512
 LABEL = 'serai-host'
 
@@ -87,19 +88,33 @@ def debootstrap(part, packages, options=(), **environment):
     """Debian with PACKAGES as the tar archive PART; OPTIONS go to mmdebstrap after those of every archive."""
     debs = cache.root() / 'debs'
     debs.mkdir(exist_ok=True)
-    # Its temporary directory lies where it is taken away even if it is killed.
-    with cache.lock('debs'), tempfile.TemporaryDirectory(prefix='base-', dir=cache.root()) as work:
-        os.chmod(work, 0o755)
-        cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(packages)}',
-                   '--aptopt=Apt::Install-Recommends "false"',
-                   *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
-                   '--skip=download/empty', '--skip=essential/unlink',
-                   '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
-                   f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
-                   '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
-                   f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
-                   *options, SUITE, part, '-'],
-                  input=sources(), env={**os.environ, 'TMPDIR': work, **environment})
+    # Its temporary directory lies where the next one takes it away if this is killed.
+    with cache.lock('debs') as lock:
+        remove_leftovers()
+        with tempfile.TemporaryDirectory(prefix=WORK, dir=cache.root()) as work:
+            os.chmod(work, 0o755)
+            cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(packages)}',
+                       '--aptopt=Apt::Install-Recommends "false"',
+                       *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
+                       '--skip=download/empty', '--skip=essential/unlink',
+                       '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
+                       f'--setup-hook=sync-in {debs} /var/cache/apt/archives',
+                       '--customize-hook=rm -f "$1"/var/cache/apt/archives/lock',
+                       f'--customize-hook=sync-out /var/cache/apt/archives {debs}',
+                       *options, SUITE, part, '-'],
+                      input=sources(), env={**os.environ, 'TMPDIR': work, **environment},
+                      pass_fds=[lock.fileno()])
+
+
+def remove_leftovers():
+    """Work of killed mmdebstraps, mounts too; under the lock of `debs`, which each holds to its end."""
+    for left in filter(pathlib.Path.is_dir, cache.root().glob(WORK + '*')):
+        mounts = [line.split()[1].encode().decode('unicode_escape')
+                  for line in pathlib.Path('/proc/self/mounts').read_text().splitlines()]
+        for mount in reversed(mounts):
+            if pathlib.Path(mount).is_relative_to(left):
+                cache.run(['umount', mount])
+        shutil.rmtree(left)
 
 
 def sources():
