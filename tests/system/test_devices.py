@@ -115,6 +115,17 @@ FORMS = {
 }
 
 
+def written_read_and_unplugged(host, console, device, name, words):
+    """The disk of 16 MiB that was plugged in as NAME carries WORDS, until the XML in DEVICE is unplugged."""
+    console.wait_for(f'[ -b /dev/{name} ]')
+    assert '32768' in console.run(f'cat /sys/block/{name}/size')
+    console.run(f'printf "{words}" | dd of=/dev/{name} bs=512 seek=4096 conv=fsync 2>/dev/null')
+    console.run('echo 3 > /proc/sys/vm/drop_caches; '
+                f'dd if=/dev/{name} bs=512 skip=4096 count=1 2>/dev/null | grep -q "{words}"')
+    host.virsh(f'detach-device devices {device} --live', timeout=600)
+    console.wait_for(f'[ ! -b /dev/{name} ]')
+
+
 @pytest.mark.parametrize('form', FORMS)
 def test_a_disk_of_another_form_is_hot_plugged_written_and_unplugged(host, console, tmp_path, form):
     made, kind, source, kept = FORMS[form]
@@ -122,13 +133,7 @@ def test_a_disk_of_another_form_is_hot_plugged_written_and_unplugged(host, conso
     device = tmp_path / 'disk.xml'
     device.write_text(f"<disk type='{kind}' device='disk'>{source}<target dev='xvde' bus='xen'/></disk>")
     host.virsh(f'attach-device devices {device} --live', timeout=600)
-    console.run('for i in $(seq 60); do [ -b /dev/xvde ] && exit 0; sleep 1; done; exit 1', 600)
-    assert '32768' in console.run('cat /sys/block/xvde/size')
-    console.run('printf "written to another form" | dd of=/dev/xvde bs=512 seek=4096 conv=fsync 2>/dev/null')
-    console.run('echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvde bs=512 skip=4096 count=1 2>/dev/null | '
-                'grep -q "written to another form"')
-    host.virsh(f'detach-device devices {device} --live', timeout=600)
-    console.run('for i in $(seq 60); do [ -b /dev/xvde ] || exit 0; sleep 1; done; exit 1', 600)
+    written_read_and_unplugged(host, console, device, 'xvde', 'written to another form')
     host.run('[ ! -e /run/other.pid ] || kill $(cat /run/other.pid); rm -f /run/other.sock; '
              f'qemu-img convert -f {kept} -O raw {IMAGES}/other.{kept} /root/now.raw && '
              'dd if=/root/now.raw bs=512 skip=4096 count=1 2>/dev/null | grep -q "written to another form"; '
@@ -161,23 +166,18 @@ def test_an_encrypted_disk_is_opened_by_a_secret_of_libvirt(host, console, tmp_p
             host.run(f'rm -f {image}')
             pytest.skip('this QEMU for Xen was built without what LUKS needs, and says so')
         assert given != word, said
-    console.run('for i in $(seq 60); do [ -b /dev/xvdf ] && exit 0; sleep 1; done; exit 1', 600)
-    assert '32768' in console.run('cat /sys/block/xvdf/size')
-    console.run('printf "read by nobody else" | dd of=/dev/xvdf bs=512 seek=4096 conv=fsync 2>/dev/null')
-    console.run('echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/xvdf bs=512 skip=4096 count=1 2>/dev/null | '
-                'grep -q "read by nobody else"')
-    # Neither the contents nor the passphrase are where they must not be.
-    host.run(f'! grep -qa "read by nobody else" {image} && ! xenstore-ls | grep -q {word} && '
+    # Neither the passphrase nor the contents are where they must not be.
+    host.run(f'! xenstore-ls | grep -q {word} && '
              f'for p in $(pgrep qemu); do ! grep -qa {word} /proc/$p/cmdline || exit 1; done')
-    host.virsh(f'detach-device devices {device} --live', timeout=600)
-    console.run('for i in $(seq 60); do [ -b /dev/xvdf ] || exit 0; sleep 1; done; exit 1', 600)
+    written_read_and_unplugged(host, console, device, 'xvdf', 'read by nobody else')
+    host.run(f'! grep -qa "read by nobody else" {image}')
     host.virsh(f'secret-undefine {SECRET}')
     host.run(f'rm -f {image}')
 
 
 def wait_for_medium(console, word):
-    console.run('for i in $(seq 60); do echo 3 > /proc/sys/vm/drop_caches; head -c 13 /dev/xvdc 2>/dev/null '
-                f'| grep -q "^{word} medium" && exit 0; sleep 1; done; exit 1', 600)
+    console.wait_for('echo 3 > /proc/sys/vm/drop_caches; head -c 13 /dev/xvdc 2>/dev/null '
+                     f'| grep -q "^{word} medium"')
 
 
 def test_a_cd_rom_changes_its_medium(host, console):

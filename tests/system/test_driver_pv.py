@@ -104,6 +104,10 @@ class Console:
         assert found.group(1) == '0', f'{command!r} in the guest ended with {found.group(1)}: {output}'
         return output
 
+    def wait_for(self, condition, seconds=60):
+        """Wait until CONDITION, a command of the guest's shell, holds in the guest."""
+        self.run(f'for i in $(seq {seconds}); do {condition} && exit 0; sleep 1; done; exit 1', 10 * seconds)
+
     def close(self):
         os.close(self.terminal)
         try:
@@ -236,31 +240,28 @@ def test_suspend_and_resume(host, console):
 def test_attach_and_detach_a_disk(host, console):
     host.run(f'truncate -s 4M {IMAGES}/extra.img && printf hello | dd of={IMAGES}/extra.img conv=notrunc 2>/dev/null')
     host.virsh(f'attach-disk pv {IMAGES}/extra.img xvdb --driver qemu --subdriver raw')
-    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdb ] && break; sleep 1; done; [ -b /dev/xvdb ]')
+    console.wait_for('[ -b /dev/xvdb ]')
     console.run('[ "$(dd if=/dev/xvdb bs=5 count=1 2>/dev/null)" = hello ]')
     host.virsh('detach-disk pv xvdb')
     assert 'xvdb' not in host.virsh('domblklist pv')
     # The backend is closed; the guest's kernel takes its device away when it has seen that.
-    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdb ] || break; sleep 1; done; [ ! -b /dev/xvdb ]')
+    console.wait_for('[ ! -b /dev/xvdb ]')
 
 
 def test_attach_and_detach_an_interface(host, console):
     host.virsh('attach-interface pv bridge br0 --mac 00:16:3e:00:00:22')
-    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/class/net/eth1 ] && break; sleep 1; done; '
-                '[ "$(cat /sys/class/net/eth1/address)" = 00:16:3e:00:00:22 ]')
+    console.wait_for('[ "$(cat /sys/class/net/eth1/address)" = 00:16:3e:00:00:22 ]')
     host.virsh('detach-interface pv bridge --mac 00:16:3e:00:00:22')
     # The backend is closed; the guest's kernel takes its device away when it has seen that.
-    console.run('for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/class/net/eth1 ] || break; sleep 1; done; '
-                '[ ! -e /sys/class/net/eth1 ]')
+    console.wait_for('[ ! -e /sys/class/net/eth1 ]')
 
 
 def test_a_vcpu_goes_and_comes(host, console):
     # Taking a CPU away stops all of the guest's CPUs at once, which takes long where they share a slow one.
     host.virsh('setvcpus pv 1 --live')
-    console.run('for i in $(seq 60); do [ $(nproc) = 1 ] && break; sleep 1; done; [ $(nproc) = 1 ]', 300)
+    console.wait_for('[ $(nproc) = 1 ]')
     host.virsh('setvcpus pv 2 --live')
-    console.run('for i in $(seq 60); do [ $(nproc) = 2 ] && break; sleep 1; '
-                'echo 1 > /sys/devices/system/cpu/cpu1/online; done; [ $(nproc) = 2 ]', 300)
+    console.wait_for('(echo 1 > /sys/devices/system/cpu/cpu1/online; [ $(nproc) = 2 ])')
 
 
 def test_memory_goes_down_and_up(host, console):

@@ -47,6 +47,29 @@ def test_capabilities_offer_paravirtualized_guests(host):
     assert 'xenpv' in host.virsh('capabilities')
 
 
+def test_dom0_gives_memory_and_takes_it_back(host):
+    step = 64 << 10
+
+    def total():
+        return int(re.search(r'MemTotal: +(\d+)', host.run('cat /proc/meminfo')).group(1))
+
+    def wait(condition):
+        host.run(f"for i in $(seq 120); do awk '/MemTotal/ {{ exit !($2 {condition}) }}' /proc/meminfo && "
+                 'exit; sleep 1; done; cat /proc/meminfo; exit 1', timeout=600)
+
+    def used():
+        return int(re.search(r'Used memory: +(\d+)', host.virsh('dominfo Domain-0')).group(1))
+
+    before, free, target = total(), host.connect().getFreeMemory(), used()
+    host.virsh(f'setmem Domain-0 {target - step} --live')
+    wait(f'<= {before - step * 3 // 4}')
+    # It went to the hypervisor, which has it for guests.
+    assert host.connect().getFreeMemory() - free >= step * 3 // 4 << 10
+    assert used() <= target - step * 3 // 4
+    host.virsh(f'setmem Domain-0 {target} --live')
+    wait(f'>= {before - step // 4}')
+
+
 def test_guest_reaches_its_login_prompt(host, domains, domain_xml, console):
     domain = domains(domain_xml())
     domain.create()

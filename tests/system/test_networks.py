@@ -57,8 +57,7 @@ def attached(host, console, tmp_path, number, *words):
     xml = tmp_path / 'interface.xml'
     xml.write_text(interface(number, *words))
     host.virsh(['attach-device', 'netted', str(xml), '--live'], timeout=300)
-    console.run(f'for i in $(seq 30); do [ -e /sys/class/net/eth{number} ] && exit 0; sleep 1; done; exit 1',
-                300)
+    console.wait_for(f'[ -e /sys/class/net/eth{number} ]')
 
 
 def leased(host, console, network, number):

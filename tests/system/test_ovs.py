@@ -125,8 +125,7 @@ def test_a_portgroup_of_a_network_gives_the_tag(host, console, tmp_path):
     xml.write_text(ATTACHED)
     host.virsh(['net-create', str(network)])
     host.virsh(['attach-device', 'switched', str(xml), '--live'], timeout=300)
-    console.run('for i in $(seq 30); do [ -e /sys/class/net/eth1 ] && break; sleep 1; done; '
-                f'[ "$(cat /sys/class/net/eth1/address)" = {MACS[1]} ]')
+    console.wait_for(f'[ "$(cat /sys/class/net/eth1/address)" = {MACS[1]} ]')
     assert sorted(p['tag'] for p in ports(host).values()) == ['10', '20']
     console.run('ip link set eth0 down')
     assert hears(console, 'eth1', 20)
