@@ -122,7 +122,7 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
             return FALSE;
     }
     serai_record_expect_ready(batch, domain->uuid);
-    if (!serai_devices_nodes(attaches, domain->domid, domain->uuid, batch, error) ||
+    if (!serai_devices_nodes(host, attaches, domain->domid, domain->uuid, batch, error) ||
         !serai_batch_commit(batch, cancellable, error))
         return FALSE;
     if (serai_devices_wait(host, domain->domid, attaches, NULL, cancellable, error))

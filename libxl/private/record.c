@@ -166,6 +166,12 @@ serai_record_ready(SeraiBatch *batch, const char *uuid)
 {
     g_autofree char *state = record_path(uuid, "state"), *owner = record_path(uuid, "owner");
 
+char *
+serai_record_claim_path(const char *uuid, int devid)
+{
+    return g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/device/%d/%d/claim", uuid, SERAI_DEVICE_DISK, devid);
+}
+
     serai_batch_write(batch, state, "ready");
     serai_batch_remove(batch, owner);
 }
