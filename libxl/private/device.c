@@ -619,6 +619,19 @@ serai_devices_wait_gone(GPtrArray *devices, guint domid, gint64 timeout_us)
     return TRUE;
 }
 
+gboolean
+serai_device_is_gone(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *path = serai_device_backend_path(domid, device), *value = NULL;
+    gsize size;
+
+    if (!path || device->backend_domid || serai_device_is_empty(device) || device->kind == SERAI_DEVICE_VFB ||
+        device->kind == SERAI_DEVICE_VKB)
+        return FALSE;
+    value = host->store->ops->read(host->store, 0, path, &size);
+    return !value && errno == ENOENT;
+}
+
 /* A frontend that never connected holds nothing and will not answer; one that is closed holds nothing. */
 static gboolean
 has_let_go(SeraiHost *host, const char *frontend_state)

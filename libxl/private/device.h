@@ -53,6 +53,8 @@ gboolean serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *dev
 char *serai_device_backend_path(guint domid, const SeraiDevice *device);
 /* What the backend of a device in dom0 told about its failure, or NULL: it did not fail. */
 char *serai_device_backend_reason(SeraiHost *host, guint domid, const SeraiDevice *device);
+/* Whether a device that this library can detach has no backend in dom0 any more. */
+gboolean serai_device_is_gone(SeraiHost *host, guint domid, const SeraiDevice *device);
 char *serai_device_frontend_path(guint domid, const SeraiDevice *device);
 char *serai_device_bus_name(guint domid, const SeraiDevice *device);
 

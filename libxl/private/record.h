@@ -30,10 +30,11 @@ gboolean serai_record_set_domid(SeraiHost *host, const char *uuid, uint32_t domi
 /* The rest goes along with other writes. */
 void serai_record_config(SeraiBatch *batch, const SeraiConfig *config);
 gboolean serai_record_device(SeraiBatch *batch, const char *uuid, const SeraiDevice *device, GError **error);
+char *serai_record_device_path(const char *uuid, const SeraiDevice *device);
 void serai_record_device_remove(SeraiBatch *batch, const char *uuid, const SeraiDevice *device);
-void serai_record_ready(SeraiBatch *batch, const char *uuid);
 /* Below the record of a disk, and so gone with it. */
 char *serai_record_claim_path(const char *uuid, int devid);
+void serai_record_ready(SeraiBatch *batch, const char *uuid);
 void serai_record_remove(SeraiBatch *batch, const char *uuid, const char *name);
 void serai_record_rename(SeraiBatch *batch, const char *uuid, const char *from, const char *to);
 /* Adds the condition that the domain is there and not being destroyed. */
