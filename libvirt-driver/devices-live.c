@@ -263,6 +263,33 @@ xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *de
     }
 }
 
+void
+xenDevicesDropDisk(xenDriver *driver, virDomainObj *vm, virDomainDiskDef *disk)
+{
+    virDomainAuditDisk(vm, disk->src, NULL, "detach", true);
+    announceDetached(driver, vm, disk->info.alias, 0);
+    xenLocksReleaseDisk(driver, vm, disk);
+    virDomainDiskDefFree(virDomainDiskRemoveByName(vm->def, disk->dst));
+}
+
+void
+xenDevicesDropNet(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
+{
+    virDomainAuditNet(vm, net, NULL, "detach", true);
+    announceDetached(driver, vm, net->info.alias, 0);
+    xenNetDeactivate(driver, vm, net);
+    xenNetRelease(driver, vm, net);
+    virDomainNetDefFree(virDomainNetRemoveByObj(vm->def, net));
+}
+
+void
+xenDevicesDropChr(xenDriver *driver, virDomainObj *vm, virDomainChrDef ***list, size_t *count, size_t i)
+{
+    announceDetached(driver, vm, (*list)[i]->info.alias, 0);
+    virDomainChrDefFree((*list)[i]);
+    VIR_DELETE_ELEMENT(*list, i, *count);
+}
+
 static int
 detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
 {
@@ -283,13 +310,13 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     disk = virDomainDiskByTarget(vm->def, device->disk.target);
     if (!disk)
         return detached;
-    virDomainAuditDisk(vm, disk->src, NULL, "detach", detached == 0);
-    announceDetached(driver, vm, disk->info.alias, detached);
-    if (detached < 0)
-        return -1;
-    xenLocksReleaseDisk(driver, vm, disk);
-    virDomainDiskDefFree(virDomainDiskRemoveByName(vm->def, device->disk.target));
-    return 0;
+    if (detached == 0) {
+        xenDevicesDropDisk(driver, vm, disk);
+        return 0;
+    }
+    virDomainAuditDisk(vm, disk->src, NULL, "detach", false);
+    announceDetached(driver, vm, disk->info.alias, -1);
+    return -1;
 }
 
 static int
@@ -307,14 +334,13 @@ detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     if (!device)
         return -1;
     detached = call(vm, device, XEN_CALL_DETACH, "interface");
-    virDomainAuditNet(vm, net, NULL, "detach", detached == 0);
-    announceDetached(driver, vm, net->info.alias, detached);
-    if (detached < 0)
-        return -1;
-    xenNetDeactivate(driver, vm, net);
-    xenNetRelease(driver, vm, net);
-    virDomainNetDefFree(virDomainNetRemoveByObj(vm->def, net));
-    return 0;
+    if (detached == 0) {
+        xenDevicesDropNet(driver, vm, net);
+        return 0;
+    }
+    virDomainAuditNet(vm, net, NULL, "detach", false);
+    announceDetached(driver, vm, net->info.alias, -1);
+    return -1;
 }
 
 static int
@@ -338,12 +364,11 @@ detachChr(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     if (!device)
         return -1;
     detached = call(vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
-    announceDetached(driver, vm, (*list)[i]->info.alias, detached);
-    if (detached < 0)
-        return -1;
-    virDomainChrDefFree((*list)[i]);
-    VIR_DELETE_ELEMENT(*list, i, *count);
-    return 0;
+    if (detached == 0)
+        xenDevicesDropChr(driver, vm, list, count, i);
+    else
+        announceDetached(driver, vm, (*list)[i]->info.alias, -1);
+    return detached;
 }
 
 static int

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Devices after the daemon ended while it attached, detached or changed one.
+ * Devices after the daemon ended while it attached, detached or changed one, and after another program took
+ * one away.
  *
  *   the domain has it       the live definition   then
  *   ----------------------  --------------------  ------------------------------------------------
@@ -9,11 +10,10 @@
  *   no                      yes                   it was detached: it leaves the definition
  *   another disc            yes                   it was changed: the definition follows
  *
- * So each call that was cut off has happened wholly or not at all.  The caller holds the job.
+ * So each call that was cut off has happened wholly or not at all.  While the daemon runs, only the third row
+ * counts: what it has not attached is of somebody else and stays.  The caller holds the job.
  */
 #include "devices.h"
-#include "error.h"
-#include "locks.h"
 #include "process.h"
 
 #include "virmacaddr.h"
@@ -79,57 +79,107 @@ takeAway(virDomainObj *vm, const SeraiDevice *device)
         VIR_WARN("%s", error->message);
 }
 
-static void
-forgetDisk(xenDriver *driver, virDomainObj *vm, size_t i)
+/* GEqualFunc of a SeraiDevice and a virDomainChrDef. */
+static gboolean
+isChr(gconstpointer a, gconstpointer b)
 {
-    virDomainDiskDef *disk = virDomainDiskRemove(vm->def, i);
+    const SeraiDevice *device = a;
+    const virDomainChrDef *chr = b;
 
-    VIR_WARN("disk '%s' of domain '%s' was detached when the daemon ended", disk->dst, vm->def->name);
-    xenLocksReleaseDisk(driver, vm, disk);
-    virDomainDiskDefFree(disk);
+    if (chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CHANNEL)
+        return device->kind == SERAI_DEVICE_CHANNEL && STREQ_NULLABLE(device->console.name, chr->target.name);
+    return device->kind == SERAI_DEVICE_CONSOLE && device->devid == chr->target.port;
 }
 
-static void
-forgetNet(xenDriver *driver, virDomainObj *vm, size_t i)
+/* The first console is that of the kernel: it is always there. */
+static bool
+forgetChrs(xenDriver *driver, virDomainObj *vm, GPtrArray *devices, virDomainChrDef ***list, size_t *count)
 {
-    virDomainNetDef *net = virDomainNetRemove(vm->def, i);
-
-    VIR_WARN("interface '%s' of domain '%s' was detached when the daemon ended", NULLSTR(net->ifname),
-             vm->def->name);
-    xenNetDeactivate(driver, vm, net);
-    xenNetRelease(driver, vm, net);
-    virDomainNetDefFree(net);
-}
-
-void
-xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
-{
-    SeraiDomain *domain = XEN_PRIVATE(vm)->domain;
-    g_autoptr(GPtrArray) devices = NULL;
-    g_autoptr(GError) error = NULL;
+    bool changed = false;
     size_t i;
 
+    for (i = *count; i-- > 0;) {
+        const virDomainChrDef *chr = (*list)[i];
+
+        if ((chr->deviceType == VIR_DOMAIN_CHR_DEVICE_TYPE_CONSOLE && chr->target.port <= 0) ||
+            g_ptr_array_find_with_equal_func(devices, chr, isChr, NULL))
+            continue;
+        VIR_WARN("'%s' of domain '%s' has been detached meanwhile", NULLSTR(chr->info.alias), vm->def->name);
+        xenDevicesDropChr(driver, vm, list, count, i);
+        changed = true;
+    }
+    return changed;
+}
+
+/* What the domain has no more leaves the definition; whether there was anything. */
+static bool
+forget(xenDriver *driver, virDomainObj *vm, GPtrArray *devices)
+{
+    bool changed = false;
+    size_t i;
+
+    for (i = vm->def->ndisks; i-- > 0;) {
+        if (g_ptr_array_find_with_equal_func(devices, vm->def->disks[i], isDisk, NULL))
+            continue;
+        VIR_WARN("disk '%s' of domain '%s' has been detached meanwhile", vm->def->disks[i]->dst,
+                 vm->def->name);
+        xenDevicesDropDisk(driver, vm, vm->def->disks[i]);
+        changed = true;
+    }
+    for (i = vm->def->nnets; i-- > 0;) {
+        if (g_ptr_array_find_with_equal_func(devices, vm->def->nets[i], isNet, NULL))
+            continue;
+        VIR_WARN("interface '%s' of domain '%s' has been detached meanwhile",
+                 NULLSTR(vm->def->nets[i]->ifname), vm->def->name);
+        xenDevicesDropNet(driver, vm, vm->def->nets[i]);
+        changed = true;
+    }
+    changed |= forgetChrs(driver, vm, devices, &vm->def->consoles, &vm->def->nconsoles);
+    changed |= forgetChrs(driver, vm, devices, &vm->def->channels, &vm->def->nchannels);
+    return changed;
+}
+
+/* What the domain has, once all that was being detached is. */
+static GPtrArray *
+finish(virDomainObj *vm)
+{
+    g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
+    g_autoptr(GError) error = NULL;
+    GPtrArray *devices;
+
+    virObjectUnlock(vm);
     if (!serai_domain_finish_detaching_sync(domain, NULL, &error)) {
         VIR_WARN("%s", error->message);
         g_clear_error(&error);
     }
     devices = serai_domain_list_devices(domain, &error);
-    if (!devices) {
+    virObjectLock(vm);
+    if (!devices)
         VIR_WARN("cannot list the devices of domain '%s': %s", vm->def->name, error->message);
-        return;
-    }
-    for (i = 0; i < devices->len; i++) {
+    return devices;
+}
+
+void
+xenDevicesFollow(xenDriver *driver, virDomainObj *vm)
+{
+    g_autoptr(GPtrArray) devices = finish(vm);
+
+    if (devices && virDomainObjIsActive(vm) && forget(driver, vm, devices))
+        xenDomainSaveStatus(driver, vm);
+}
+
+void
+xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
+{
+    g_autoptr(GPtrArray) devices = finish(vm);
+    size_t i;
+
+    for (i = 0; devices && i < devices->len; i++) {
         const SeraiDevice *device = g_ptr_array_index(devices, i);
 
         if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC) && !isDefined(vm, device))
             takeAway(vm, device);
     }
-    for (i = vm->def->ndisks; i-- > 0;) {
-        if (!g_ptr_array_find_with_equal_func(devices, vm->def->disks[i], isDisk, NULL))
-            forgetDisk(driver, vm, i);
-    }
-    for (i = vm->def->nnets; i-- > 0;) {
-        if (!g_ptr_array_find_with_equal_func(devices, vm->def->nets[i], isNet, NULL))
-            forgetNet(driver, vm, i);
-    }
+    if (devices)
+        forget(driver, vm, devices);
 }

@@ -18,9 +18,18 @@ int xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef
 int xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev);
 int xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev);
 
-/* Makes the live definition and the domain agree after the daemon was killed among the three above; job held.
+/* The live definition loses a device that the domain has no more, and gives back what was taken for it. */
+void xenDevicesDropDisk(xenDriver *driver, virDomainObj *vm, virDomainDiskDef *disk);
+void xenDevicesDropNet(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+void xenDevicesDropChr(xenDriver *driver, virDomainObj *vm, virDomainChrDef ***list, size_t *count, size_t i);
+
+/* Makes the live definition and the domain agree after the daemon was killed among the three above; job
+ * held.
  */
 void xenDevicesSettle(xenDriver *driver, virDomainObj *vm);
+/* After another program took a device: the definition follows, and its status is saved.  Job held; the lock
+ * is given up meanwhile. */
+void xenDevicesFollow(xenDriver *driver, virDomainObj *vm);
 
 /* Of @def, which is a copy that the caller writes. */
 int xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt);

@@ -5,9 +5,11 @@
  * One thread runs the main context that the library emits its signals in.  It must never wait, as all
  * signals pass through it; so each event becomes a task of a small pool, and a task waits for its domain's
  * job as long as that takes.  What a task does about a domain that stopped is in reconnect.c and depends on
- * the hypervisor's answer only; of a device that failed it tells libvirt's clients.
+ * the hypervisor's answer only; of a device that failed it tells libvirt's clients; of one that went away,
+ * devices-settle.c looks at what the domain has.
  */
 #include "monitor.h"
+#include "devices.h"
 #include "error.h"
 #include "process.h"
 
@@ -23,16 +25,22 @@ struct _xenMonitor {
     GMainLoop *loop;
     GThread *thread;
     GThreadPool *pool;
-    gulong handlers[4];
+    gulong handlers[5];
     gint stopping; /* atomic */
 };
 
-/* Something happened to a domain: it stopped, or a device of it has failed. */
+typedef enum {
+    XEN_TASK_STOPPED, /* or crashed, or died */
+    XEN_TASK_DEVICE_FAILED,
+    XEN_TASK_DEVICE_REMOVED, /* by us or by another program */
+} xenTaskType;
+
+/* Something happened to a domain. */
 typedef struct _xenTask xenTask;
 struct _xenTask {
     SeraiDomain *domain;
-    bool failure; /* of the device that the rest names */
-    int kind;
+    xenTaskType type;
+    int kind; /* of a device that failed */
     int devid;
 };
 
@@ -74,7 +82,25 @@ tellFailure(xenDriver *driver, virDomainObj *vm, const xenTask *task)
     }
 }
 
-/* Waits for the job of the domain and asks how it is. */
+/* Job held. */
+static void
+carryOut(xenDriver *driver, virDomainObj *vm, const xenTask *task)
+{
+    switch (task->type) {
+    case XEN_TASK_STOPPED:
+        xenProcessReconcile(driver, vm);
+        break;
+    case XEN_TASK_DEVICE_FAILED:
+        tellFailure(driver, vm, task);
+        break;
+    case XEN_TASK_DEVICE_REMOVED:
+        if (XEN_PRIVATE(vm)->domain)
+            xenDevicesFollow(driver, vm);
+        break;
+    }
+}
+
+/* Waits for the job of the domain. */
 static void
 work(gpointer data, gpointer opaque)
 {
@@ -93,10 +119,8 @@ work(gpointer data, gpointer opaque)
             virResetLastError();
             continue;
         }
-        if (vm->def->id == (int)domid && task->failure)
-            tellFailure(driver, vm, task);
-        else if (vm->def->id == (int)domid)
-            xenProcessReconcile(driver, vm);
+        if (vm->def->id == (int)domid)
+            carryOut(driver, vm, task);
         virDomainObjEndJob(vm);
         break;
     }
@@ -104,7 +128,7 @@ work(gpointer data, gpointer opaque)
 }
 
 static void
-push(xenDriver *driver, SeraiDomain *domain, bool failure, int kind, int devid)
+push(xenDriver *driver, SeraiDomain *domain, xenTaskType type, int kind, int devid)
 {
     xenTask *task;
 
@@ -112,7 +136,7 @@ push(xenDriver *driver, SeraiDomain *domain, bool failure, int kind, int devid)
         return;
     task = g_new0(xenTask, 1);
     task->domain = g_object_ref(domain);
-    task->failure = failure;
+    task->type = type;
     task->kind = kind;
     task->devid = devid;
     g_thread_pool_push(driver->monitor->pool, task, NULL);
@@ -122,21 +146,28 @@ static void
 onShutdown(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int reason, gpointer driver)
 {
     VIR_DEBUG("domain %u stopped: %d", serai_domain_get_id(domain), reason);
-    push(driver, domain, false, 0, 0);
+    push(driver, domain, XEN_TASK_STOPPED, 0, 0);
 }
 
 static void
 onGone(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
 {
     VIR_DEBUG("domain %u crashed or died", serai_domain_get_id(domain));
-    push(driver, domain, false, 0, 0);
+    push(driver, domain, XEN_TASK_STOPPED, 0, 0);
 }
 
 static void
 onDeviceFailed(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int kind, int devid, gpointer driver)
 {
     VIR_DEBUG("device %d of kind %d of domain %u failed", devid, kind, serai_domain_get_id(domain));
-    push(driver, domain, true, kind, devid);
+    push(driver, domain, XEN_TASK_DEVICE_FAILED, kind, devid);
+}
+
+static void
+onDeviceRemoved(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int kind, int devid, gpointer driver)
+{
+    VIR_DEBUG("device %d of kind %d of domain %u went away", devid, kind, serai_domain_get_id(domain));
+    push(driver, domain, XEN_TASK_DEVICE_REMOVED, kind, devid);
 }
 
 static gpointer
@@ -190,6 +221,8 @@ xenMonitorListen(xenDriver *driver)
     monitor->handlers[2] = g_signal_connect(driver->host, "domain-died", G_CALLBACK(onGone), driver);
     monitor->handlers[3] =
         g_signal_connect(driver->host, "device-failed", G_CALLBACK(onDeviceFailed), driver);
+    monitor->handlers[4] =
+        g_signal_connect(driver->host, "device-removed", G_CALLBACK(onDeviceRemoved), driver);
 }
 
 void

@@ -73,7 +73,8 @@ typedef enum {
  * @backend: who serves it.
  * @readonly: the guest may not write.
  * @shareable: other domains may write to it at the same time, if their disks say so too.  An image is locked
- *   against others as QEMU locks it; of block devices only QEMU sees the locks of QEMU.
+ *   against others as QEMU locks it; a block device is claimed in the store, against other domains of this
+ *   library, and a QEMU that serves it locks it too.
  * @cdrom: the guest sees a CD-ROM.
  * @discard: the guest may give back blocks.
  * @cached: go through dom0's page cache instead of direct I/O.

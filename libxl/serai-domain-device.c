@@ -122,7 +122,7 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
             return FALSE;
     }
     serai_record_expect_ready(batch, domain->uuid);
-    if (!serai_devices_nodes(attaches, domain->domid, domain->uuid, batch, error) ||
+    if (!serai_devices_nodes(host, attaches, domain->domid, domain->uuid, batch, error) ||
         !serai_batch_commit(batch, cancellable, error))
         return FALSE;
     if (serai_devices_wait(host, domain->domid, attaches, NULL, cancellable, error))
@@ -195,6 +195,10 @@ serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellabl
         g_autofree char *backend = serai_device_backend_path(domain->domid, device);
         g_autoptr(GError) local = NULL;
 
+        if (serai_device_is_gone(domain->host, domain->domid, device)) {
+            remove_device(domain, device);
+            continue;
+        }
         if (!backend || serai_store_read_number(domain->host->store, 1, "%s/online", backend) != 0 ||
             serai_domain_detach_device_sync(domain, device, SERAI_DETACH_NONE, cancellable, &local) ||
             g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))

@@ -617,8 +617,9 @@ gboolean serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice 
  * @error: where the reason goes.
  *
  * Goes on with each detaching that ended with its process: the device is gone afterwards, or given back to a
- * guest that does not let go of it.  Nobody else may be detaching devices of this domain meanwhile.  For a
- * worker thread.
+ * guest that does not let go of it.  Of a device that another program took out of the store it clears away
+ * the rest: the guest's side, the record, what QEMU or an Open vSwitch has of it.  Nobody else may be
+ * detaching devices of this domain meanwhile.  For a worker thread.
  *
  * Returns: %TRUE on success.
  */
@@ -692,8 +693,8 @@ char *serai_domain_dup_console_path(SeraiDomain *domain, SeraiDeviceKind kind, i
  * serai_domain_dup_qmp_path:
  * @domain: a domain.
  *
- * Where the QEMU that serves the domain's frame buffer and some of its disks listens for its QMP.  One client
- * at a time is served.
+ * Where the QEMU that serves the domain's frame buffer and some of its disks listens for its QMP.  One
+ * client at a time is served.
  *
  * Returns: (transfer full): path of the socket, whether there is a QEMU or not.
  */

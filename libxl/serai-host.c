@@ -20,11 +20,6 @@
 
 #define RUN_DIR "/run/serai"
 
-typedef struct {
-    char uuid[37];
-    gboolean stopped;
-} Known;
-
 enum {
     SIGNAL_CREATED,
     SIGNAL_SHUTDOWN,
@@ -140,6 +135,34 @@ serai_info_fill(SeraiDomainInfo *info, const xen_domctl_getdomaininfo_t *raw)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+static SeraiKnown *
+known_new(const char *uuid)
+{
+    SeraiKnown *known = g_new0(SeraiKnown, 1);
+
+    g_strlcpy(known->uuid, uuid, sizeof(known->uuid));
+    known->told = g_hash_table_new(NULL, NULL);
+    return known;
+}
+
+static void
+known_free(gpointer data)
+{
+    g_hash_table_unref(((SeraiKnown *)data)->told);
+    g_free(data);
+}
+
+void
+serai_host_later(SeraiHost *host, GSourceFunc func, gpointer data, GDestroyNotify data_free)
+{
+    GSource *source = g_idle_source_new();
+
+    g_source_set_priority(source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(source, func, data, data_free);
+    g_source_attach(source, host->context);
+    g_source_unref(source);
+}
+
 typedef struct {
     SeraiHost *host;
     SeraiDomain *domain;
@@ -181,22 +204,23 @@ static void
 emit_later(SeraiHost *host, guint signal, guint domid, const char *uuid, guint first, int second)
 {
     Emission *e;
-    GSource *source;
 
     /* Nothing is queued for a loop that may never run when nobody listens. */
     if (!g_signal_has_handler_pending(host, signals[signal], 0, TRUE))
         return;
     e = g_new0(Emission, 1);
-    source = g_idle_source_new();
     e->host = g_object_ref(host);
     e->domain = serai_domain_new(host, domid, uuid);
     e->signal = signal;
     e->first = first;
     e->second = second;
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, emit_now, e, emission_free);
-    g_source_attach(source, host->context);
-    g_source_unref(source);
+    serai_host_later(host, emit_now, e, emission_free);
+}
+
+gboolean
+serai_host_tells_of_devices(SeraiHost *host)
+{
+    return g_signal_has_handler_pending(host, signals[SIGNAL_DEVICE_REMOVED], 0, TRUE);
 }
 
 void
@@ -228,7 +252,7 @@ serai_host_model_died(SeraiHost *host, guint domid)
 static void
 compare_one(SeraiHost *host, const SeraiDomainInfo *info, gboolean tell)
 {
-    Known *known = g_hash_table_lookup(host->known, GUINT_TO_POINTER(info->domid));
+    SeraiKnown *known = g_hash_table_lookup(host->known, GUINT_TO_POINTER(info->domid));
 
     if (known && strcmp(known->uuid, info->uuid)) {
         /* The number was used again while we slept. */
@@ -236,8 +260,7 @@ compare_one(SeraiHost *host, const SeraiDomainInfo *info, gboolean tell)
         known = NULL;
     }
     if (!known) {
-        known = g_new0(Known, 1);
-        g_strlcpy(known->uuid, info->uuid, sizeof(known->uuid));
+        known = known_new(info->uuid);
         g_hash_table_insert(host->known, GUINT_TO_POINTER(info->domid), known);
         if (tell)
             emit_later(host, SIGNAL_CREATED, info->domid, info->uuid, 0, 0);
@@ -277,7 +300,7 @@ compare_all(SeraiHost *host, gboolean tell)
         if (g_hash_table_contains(present, key))
             continue;
         if (tell)
-            emit_later(host, SIGNAL_DIED, GPOINTER_TO_UINT(key), ((Known *)value)->uuid, 0, 0);
+            emit_later(host, SIGNAL_DIED, GPOINTER_TO_UINT(key), ((SeraiKnown *)value)->uuid, 0, 0);
         g_hash_table_iter_remove(&iter);
     }
     g_mutex_unlock(&host->lock);
@@ -300,9 +323,12 @@ serai_host_finalize(GObject *object)
         serai_store_unwatch(host->store, host->introduced);
     if (host->released)
         serai_store_unwatch(host->store, host->released);
+    if (host->backends)
+        serai_store_unwatch(host->store, host->backends);
     serai_store_close(host->store);
     serai_hv_close(host->hv);
     g_hash_table_destroy(host->known);
+    g_hash_table_destroy(host->changed);
     g_main_context_unref(host->context);
     g_mutex_clear(&host->lock);
     G_OBJECT_CLASS(serai_host_parent_class)->finalize(object);
@@ -347,7 +373,8 @@ static void
 serai_host_init(SeraiHost *host)
 {
     g_mutex_init(&host->lock);
-    host->known = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    host->known = g_hash_table_new_full(NULL, NULL, NULL, known_free);
+    host->changed = g_hash_table_new(NULL, NULL);
     host->context = g_main_context_ref_thread_default();
     g_strlcpy(host->run_dir, RUN_DIR, sizeof(host->run_dir));
 }
@@ -375,6 +402,9 @@ serai_host_open(const char *backend, GError **error)
         return NULL;
     host->released = serai_store_watch(host->store, "@releaseDomain", on_domains_changed, host, error);
     if (!host->released)
+        return NULL;
+    host->backends = serai_store_watch(host->store, SERAI_BACKENDS, serai_backend_changed, host, error);
+    if (!host->backends)
         return NULL;
     watch_models(host);
     return g_steal_pointer(&host);

@@ -360,7 +360,10 @@ SeraiDomain *serai_host_lookup_by_name(SeraiHost *host, const char *name, GError
  * @kind: a #SeraiDeviceKind.
  * @devid: number of the device.
  *
- * A device of a domain that this library made went away.
+ * A device of a domain that this library made went away: it was detached through this #SeraiHost, or another
+ * program took its backend out of the store.  In the second case the rest of it is still there, which
+ * serai_domain_finish_detaching_sync() clears away.  A process that detaches through a #SeraiHost of its own
+ * is not told of.
  */
 
 /**

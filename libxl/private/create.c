@@ -269,7 +269,7 @@ write_nodes(Creation *c, GError **error)
 
     domain_nodes(c, batch);
     serai_record_config(batch, c->config);
-    if (!serai_devices_nodes(c->attaches, c->domid, c->config->uuid, batch, error))
+    if (!serai_devices_nodes(c->host, c->attaches, c->domid, c->config->uuid, batch, error))
         return FALSE;
     return serai_batch_commit(batch, c->cancellable, error) &&
            serai_store_introduce(c->host->store, c->domid, c->boot.store_frame, c->boot.store_port, error);

@@ -19,6 +19,7 @@
 #include "private/system.h"
 
 #include <net/if.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include <xen/io/xenbus.h>
@@ -189,6 +190,19 @@ choose_number(SeraiDevice *device, const SeraiDevice *original, GPtrArray *devic
     return TRUE;
 }
 
+/* The block device at @path, or 0.  On the pretend host a FIFO stands for one. */
+static dev_t
+block_device(SeraiHost *host, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return 0;
+    if (S_ISBLK(st.st_mode))
+        return st.st_rdev;
+    return host->fake && S_ISFIFO(st.st_mode) ? makedev(8, st.st_ino & 0xfffff) : 0;
+}
+
 static gboolean
 take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error)
 {
@@ -216,6 +230,7 @@ take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error
                     device->disk.path);
         return FALSE;
     }
+    attach->block = device->backend_domid ? 0 : block_device(host, device->disk.path);
     if (is_kernel_disk(device)) {
         if (!host->fake)
             return serai_loop_open(&device->disk, &attach->fd, &attach->node, error);
@@ -364,7 +379,8 @@ serai_console_nodes(SeraiBatch *batch, guint domid, const SeraiDevice *device, c
 }
 
 gboolean
-serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch, GError **error)
+serai_devices_nodes(SeraiHost *host, GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch,
+                    GError **error)
 {
     for (guint i = 0; i < attaches->len; i++) {
         const SeraiAttach *attach = attaches->pdata[i];
@@ -378,6 +394,8 @@ serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBat
         }
         if (serai_device_is_empty(device))
             continue;
+        if (attach->block)
+            serai_disk_claim(batch, host, domid, uuid, device, attach->block);
         serai_batch_mkdir(batch, attach->frontend, domid, device->backend_domid);
         serai_batch_mkdir(batch, attach->backend, device->backend_domid, domid);
         leaf(batch, attach->frontend, "backend", "%s", attach->backend);
@@ -577,6 +595,7 @@ serai_device_remove_nodes(SeraiBatch *batch, guint domid, const char *uuid, cons
 
         serai_batch_remove(batch, entry);
     }
+    serai_disk_give_back(batch, uuid, device);
     serai_record_device_remove(batch, uuid, device);
 }
 
@@ -598,6 +617,19 @@ serai_devices_wait_gone(GPtrArray *devices, guint domid, gint64 timeout_us)
         }
     }
     return TRUE;
+}
+
+gboolean
+serai_device_is_gone(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *path = serai_device_backend_path(domid, device), *value = NULL;
+    gsize size;
+
+    if (!path || device->backend_domid || serai_device_is_empty(device) || device->kind == SERAI_DEVICE_VFB ||
+        device->kind == SERAI_DEVICE_VKB)
+        return FALSE;
+    value = host->store->ops->read(host->store, 0, path, &size);
+    return !value && errno == ENOENT;
 }
 
 /* A frontend that never connected holds nothing and will not answer; one that is closed holds nothing. */

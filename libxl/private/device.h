@@ -13,6 +13,7 @@ typedef struct {
     char *bus_name; /* "vbd-3-51712", as the kernel names it, or NULL */
     int fd;         /* keeps a loop device until the backend has it, or -1 */
     dev_t node;
+    dev_t block; /* the block device of the host that the disk is, or 0 */
     gboolean ready;
 } SeraiAttach;
 
@@ -24,8 +25,13 @@ typedef struct {
 GPtrArray *serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArray *present,
                                  GError **error);
 /* Adds the nodes of all devices, and their records. */
-gboolean serai_devices_nodes(GPtrArray *attaches, guint domid, const char *uuid, SeraiBatch *batch,
-                             GError **error);
+gboolean serai_devices_nodes(SeraiHost *host, GPtrArray *attaches, guint domid, const char *uuid,
+                             SeraiBatch *batch, GError **error);
+/* Adds the claim of a disk on @block to its nodes: the commit fails when another guest has it. */
+void serai_disk_claim(SeraiBatch *batch, SeraiHost *host, guint domid, const char *uuid,
+                      const SeraiDevice *device, dev_t block);
+/* Adds its end, before the record goes. */
+void serai_disk_give_back(SeraiBatch *batch, const char *uuid, const SeraiDevice *device);
 /* Once the nodes are there: tells QEMU of its disks, waits for all backends at once and connects the NICs. */
 gboolean serai_devices_wait(SeraiHost *host, guint domid, GPtrArray *attaches, SeraiProgress *progress,
                             GCancellable *cancellable, GError **error);
@@ -47,6 +53,8 @@ gboolean serai_device_close(SeraiHost *host, guint domid, const SeraiDevice *dev
 char *serai_device_backend_path(guint domid, const SeraiDevice *device);
 /* What the backend of a device in dom0 told about its failure, or NULL: it did not fail. */
 char *serai_device_backend_reason(SeraiHost *host, guint domid, const SeraiDevice *device);
+/* Whether a device that this library can detach has no backend in dom0 any more. */
+gboolean serai_device_is_gone(SeraiHost *host, guint domid, const SeraiDevice *device);
 char *serai_device_frontend_path(guint domid, const SeraiDevice *device);
 char *serai_device_bus_name(guint domid, const SeraiDevice *device);
 

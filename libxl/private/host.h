@@ -6,6 +6,13 @@
 #include "private/hypercall.h"
 #include "private/store.h"
 
+/* A domain that events were told of. */
+typedef struct {
+    char uuid[37];
+    gboolean stopped;
+    GHashTable *told; /* (t) of the signals: numbers of devices that another program took */
+} SeraiKnown;
+
 struct _SeraiHost {
     GObject parent;
     SeraiHv *hv;            /* (c) */
@@ -14,9 +21,11 @@ struct _SeraiHost {
     GMainContext *context;  /* (c) where signals are emitted */
     SeraiWatch *introduced; /* (c) */
     SeraiWatch *released;   /* (c) */
+    SeraiWatch *backends;   /* (c) */
     GMutex lock;
-    GHashTable *known; /* (lock) domid to Known: what events were told of */
-    char run_dir[64];  /* (c) for pid files and sockets */
+    GHashTable *known;   /* (lock) domid to SeraiKnown */
+    GHashTable *changed; /* (lock) domids whose devices are about to be looked at */
+    char run_dir[64];    /* (c) for pid files and sockets */
 };
 
 struct _SeraiDomain {
@@ -27,8 +36,15 @@ struct _SeraiDomain {
 };
 
 SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
+/* Calls @func in the thread of the signals. */
+void serai_host_later(SeraiHost *host, GSourceFunc func, gpointer data, GDestroyNotify data_free);
 /* Emits a signal of the host in its main context; @detail is the reason, or the device. */
 void serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domid, SeraiDeviceKind kind, int devid);
+/* Whether somebody listens to it. */
+gboolean serai_host_tells_of_devices(SeraiHost *host);
+/* The watch on SERAI_BACKENDS; private/device-gone.c. */
+#define SERAI_BACKENDS "/local/domain/0/backend"
+void serai_backend_changed(const char *path, gpointer host);
 /* The device model of a domain is gone; tells so of each device that it served, unless the domain goes too.
  */
 void serai_host_model_died(SeraiHost *host, guint domid);

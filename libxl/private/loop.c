@@ -91,7 +91,7 @@ serai_loop_open(const SeraiDisk *disk, int *ret_fd, dev_t *ret_device, GError **
         return disk_error(error, disk, _("Cannot look at the source of disk"));
     }
     /* The kernel's backend opens a block device anew and not exclusively: there the locks, seen by each
-     * QEMU, end with @ret_fd. */
+     * QEMU, end with @ret_fd, and the claim of the disk stands for them. */
     if ((S_ISBLK(st.st_mode) || S_ISREG(st.st_mode)) && !serai_image_lock(image, disk, error)) {
         close(image);
         return FALSE;

@@ -137,6 +137,12 @@ serai_record_config(SeraiBatch *batch, const SeraiConfig *config)
     }
 }
 
+char *
+serai_record_device_path(const char *uuid, const SeraiDevice *device)
+{
+    return g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/device/%d/%d", uuid, device->kind, device->devid);
+}
+
 gboolean
 serai_record_device(SeraiBatch *batch, const char *uuid, const SeraiDevice *device, GError **error)
 {
@@ -147,7 +153,7 @@ serai_record_device(SeraiBatch *batch, const char *uuid, const SeraiDevice *devi
                             _("The description of a device is too long for the store."));
         return FALSE;
     }
-    path = g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/device/%d/%d", uuid, device->kind, device->devid);
+    path = serai_record_device_path(uuid, device);
     serai_batch_write(batch, path, "%s", data);
     return TRUE;
 }
@@ -155,10 +161,15 @@ serai_record_device(SeraiBatch *batch, const char *uuid, const SeraiDevice *devi
 void
 serai_record_device_remove(SeraiBatch *batch, const char *uuid, const SeraiDevice *device)
 {
-    g_autofree char *path =
-        g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/device/%d/%d", uuid, device->kind, device->devid);
+    g_autofree char *path = serai_record_device_path(uuid, device);
 
     serai_batch_remove(batch, path);
+}
+
+char *
+serai_record_claim_path(const char *uuid, int devid)
+{
+    return g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/device/%d/%d/claim", uuid, SERAI_DEVICE_DISK, devid);
 }
 
 void

@@ -11,6 +11,8 @@
  *   /serai/domain/UUID/name
  *   /serai/domain/UUID/config/N       the description without devices, in pieces of 2 KiB
  *   /serai/domain/UUID/device/K/ID    one device: kind and number as numbers
+ *   /serai/domain/UUID/device/0/ID/claim  where a disk on a block device claims it: disk-claim.c
+ *   /serai/block/MAJOR-MINOR/...      those claims
  *   /serai/console/DOMID/ID/...       what serai-consoled needs to serve one console
  */
 #ifndef SERAI_RECORD_STORE_H
@@ -28,7 +30,10 @@ gboolean serai_record_set_domid(SeraiHost *host, const char *uuid, uint32_t domi
 /* The rest goes along with other writes. */
 void serai_record_config(SeraiBatch *batch, const SeraiConfig *config);
 gboolean serai_record_device(SeraiBatch *batch, const char *uuid, const SeraiDevice *device, GError **error);
+char *serai_record_device_path(const char *uuid, const SeraiDevice *device);
 void serai_record_device_remove(SeraiBatch *batch, const char *uuid, const SeraiDevice *device);
+/* Below the record of a disk, and so gone with it. */
+char *serai_record_claim_path(const char *uuid, int devid);
 void serai_record_ready(SeraiBatch *batch, const char *uuid);
 void serai_record_remove(SeraiBatch *batch, const char *uuid, const char *name);
 void serai_record_rename(SeraiBatch *batch, const char *uuid, const char *from, const char *to);

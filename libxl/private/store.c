@@ -194,6 +194,7 @@ typedef enum {
     OP_REMOVE,
     OP_PRESENT,
     OP_ABSENT,
+    OP_CALL,
 } OpKind;
 
 typedef struct {
@@ -203,6 +204,9 @@ typedef struct {
     uint32_t owner;
     uint32_t reader;
     SeraiError code;
+    SeraiBatchFunc func;
+    gpointer data;
+    GDestroyNotify data_free;
 } Op;
 
 struct SeraiBatch {
@@ -215,6 +219,8 @@ op_free(gpointer data)
 {
     Op *op = data;
 
+    if (op->data_free)
+        op->data_free(op->data);
     g_free(op->path);
     g_free(op->value);
     g_free(op);
@@ -298,6 +304,16 @@ serai_batch_expect(SeraiBatch *batch, const char *path, gboolean present, SeraiE
     op->code = code;
 }
 
+void
+serai_batch_call(SeraiBatch *batch, SeraiBatchFunc func, gpointer data, GDestroyNotify data_free)
+{
+    Op *op = batch_add(batch, OP_CALL, NULL);
+
+    op->func = func;
+    op->data = data;
+    op->data_free = data_free;
+}
+
 static gboolean
 op_apply(SeraiStore *store, uint32_t transaction, const Op *op, GError **error)
 {
@@ -327,6 +343,8 @@ op_apply(SeraiStore *store, uint32_t transaction, const Op *op, GError **error)
             return TRUE;
         g_set_error_literal(error, SERAI_ERROR, op->code, op->value);
         return FALSE;
+    case OP_CALL:
+        return op->func(store, transaction, op->data, error);
     }
     if (!ok)
         serai_set_errno(error, errno, _("Cannot change '%s' in the store"), op->path);

@@ -83,6 +83,10 @@ void serai_batch_remove(SeraiBatch *batch, const char *path);
 /* The commit fails with @code and @message when @path exists (or does not). */
 void serai_batch_expect(SeraiBatch *batch, const char *path, gboolean present, SeraiError code,
                         const char *message);
+/* A step that looks in the transaction before it changes anything; it runs again with each try of the commit,
+ * which fails when it returns FALSE. */
+typedef gboolean (*SeraiBatchFunc)(SeraiStore *store, uint32_t transaction, gpointer data, GError **error);
+void serai_batch_call(SeraiBatch *batch, SeraiBatchFunc func, gpointer data, GDestroyNotify data_free);
 gboolean serai_batch_commit(SeraiBatch *batch, GCancellable *cancellable, GError **error);
 guint serai_batch_length(SeraiBatch *batch);
 

@@ -81,6 +81,8 @@ serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cance
     if (domid > 0 && !host->fake)
         serai_device_model_stop(host, domid);
     remove_nodes(nodes, uuid, domid);
+    for (guint i = 0; i < devices->len; i++)
+        serai_disk_give_back(nodes, uuid, devices->pdata[i]);
     if (!serai_batch_commit(nodes, cancellable, error))
         return FALSE;
     if (domid > 0) {

@@ -148,6 +148,14 @@ on_removal_failed(virConnectPtr c, virDomainPtr domain, const char *alias, void 
     note("removal-failed %s %s;", virDomainGetName(domain), alias);
 }
 
+static void
+on_removed(virConnectPtr c, virDomainPtr domain, const char *alias, void *opaque)
+{
+    (void)c;
+    (void)opaque;
+    note("removed %s %s;", virDomainGetName(domain), alias);
+}
+
 static int
 on_life(virConnectPtr c, virDomainPtr domain, int event, int detail, void *opaque)
 {
@@ -244,7 +252,7 @@ a_pause_by_another_tool_is_seen(void)
     fixture_undefine(domain);
 }
 
-/* Another tool was faster, so there is nothing to detach any more. */
+/* Another tool was faster, so there is nothing to detach any more; and the driver has not heard of it yet. */
 static void
 a_detach_that_fails_is_told(void)
 {
@@ -253,12 +261,73 @@ a_detach_that_fails_is_told(void)
     virDomainPtr domain = start("stays", nic);
     g_autoptr(SeraiDomain) other = serai_host_lookup_by_name(host, "stays", NULL);
     g_autoptr(SeraiDevice) device = serai_device_new(SERAI_DEVICE_NIC);
+    gulong handler = g_signal_handler_find(
+        host, G_SIGNAL_MATCH_ID, g_signal_lookup("device-removed", SERAI_TYPE_HOST), 0, NULL, NULL, NULL);
 
     device->nic.mac = g_strdup("00:16:3e:00:00:71");
+    g_assert_cmpuint(handler, !=, 0);
+    g_signal_handler_block(host, handler);
     g_assert_true(serai_domain_detach_device_sync(other, device, SERAI_DETACH_FORCE, NULL, NULL));
     g_assert_cmpint(virDomainDetachDevice(domain, nic), <, 0);
     fixture_expect_failure("cannot detach <interface> from domain 'stays'");
     expect("removal-failed stays ua-stays;");
+    fixture_undefine(domain);
+    g_signal_handler_unblock(host, handler);
+}
+
+/* The definition follows, and what the driver held for the devices is free. */
+static void
+a_device_taken_by_another_is_told(void)
+{
+    g_autofree char *image = g_build_filename(fixture_root(), "taken.img", NULL);
+    g_autofree char *devices = g_strdup_printf(
+        "<disk type='file'><source file='%s'/><target dev='xvdb' bus='xen'/></disk>"
+        "<disk type='file' device='cdrom'><target dev='xvdc' bus='xen'/></disk>"
+        "<interface type='bridge'><mac address='00:16:3e:00:00:72'/><source bridge='br0'/>"
+        "<alias name='ua-nic'/></interface>"
+        "<channel type='pty'><target type='xen' name='taken'/><alias name='ua-channel'/></channel>",
+        image);
+    static const SeraiDeviceKind kinds[] = {SERAI_DEVICE_DISK, SERAI_DEVICE_NIC, SERAI_DEVICE_CHANNEL};
+    static const char *const told[] = {"removed taken disk-xvdb;", "removed taken ua-nic;",
+                                       "removed taken ua-channel;"};
+    g_autofree char *live = NULL, *inactive = NULL;
+    g_autoptr(SeraiDomain) taken = NULL;
+    virDomainPtr domain, next;
+
+    g_assert_true(g_file_set_contents(image, "x", 1, NULL));
+    domain = start("taken", devices);
+    taken = serai_host_lookup_by_name(host, "taken", NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        g_autoptr(SeraiDevice) device = serai_device_new(kinds[i]);
+
+        device->disk.target = g_strdup("xvdb");
+        device->nic.mac = g_strdup("00:16:3e:00:00:72");
+        device->console.name = g_strdup("taken");
+        forget();
+        g_assert_true(serai_domain_detach_device_sync(taken, device, SERAI_DETACH_NONE, NULL, NULL));
+        expect(told[i]);
+    }
+    live = virDomainGetXMLDesc(domain, 0);
+    inactive = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_assert_null(strstr(live, "taken.img"));
+    g_assert_null(strstr(live, "<interface"));
+    g_assert_null(strstr(live, "<channel"));
+    g_assert_nonnull(strstr(live, "xvdc"));
+    g_assert_nonnull(strstr(live, "<console"));
+    g_assert_nonnull(strstr(inactive, "taken.img"));
+    g_assert_nonnull(strstr(inactive, "<interface"));
+    g_assert_nonnull(strstr(inactive, "<channel"));
+    next = start("next", "<interface type='bridge'><mac address='00:16:3e:00:00:72'/>"
+                         "<source bridge='br0'/></interface>");
+    fixture_undefine(next);
+    /* What it attaches and detaches itself is told once. */
+    forget();
+    CHECK(virDomainAttachDevice(domain, "<disk type='block'><source dev='/dev/zero'/>"
+                                        "<target dev='xvdd' bus='xen'/></disk>"));
+    CHECK(virDomainDetachDevice(domain, "<disk type='block'><target dev='xvdd' bus='xen'/></disk>"));
+    expect("removed taken disk-xvdd;");
+    g_usleep(300 * 1000);
+    g_assert_true(strstr(seen->str, "removed ") == g_strrstr(seen->str, "removed "));
     fixture_undefine(domain);
 }
 
@@ -355,7 +424,7 @@ an_optional_disk_may_be_missing(void)
     expect("disk without gone.iso - disk-xvdc 0;");
     expect("disk without gone.img - disk-xvdb 1;");
     live = virDomainGetXMLDesc(domain, 0);
-    g_assert_null(strstr(live, "gone"));
+    g_assert_null(strstr(live, "gone.i"));
     g_assert_null(strstr(live, "xvdb"));
     g_assert_nonnull(strstr(live, "xvdc"));
     inactive = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
@@ -379,6 +448,7 @@ main(int argc, char **argv)
         {VIR_DOMAIN_EVENT_ID_TUNABLE, VIR_DOMAIN_EVENT_CALLBACK(on_tunable)},
         {VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_tray)},
         {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed)},
+        {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed)},
         {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_life)},
     };
     int ids[G_N_ELEMENTS(events)];
@@ -395,6 +465,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/events/paused-by-another", a_pause_by_another_tool_is_seen);
     g_test_add_func("/libvirt/events/tuned", what_is_tuned_is_told);
     g_test_add_func("/libvirt/events/removal-fails", a_detach_that_fails_is_told);
+    g_test_add_func("/libvirt/events/taken-by-another", a_device_taken_by_another_is_told);
     g_test_add_func("/libvirt/events/tray", a_disc_that_comes_or_goes_moves_the_tray);
     g_test_add_func("/libvirt/events/job-ends", the_end_of_a_job_is_told);
     g_test_add_func("/libvirt/events/disk-is-missing", an_optional_disk_may_be_missing);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Devices of a guest that the host's other tests do not have: disks in other forms than raw, a CD-ROM whose
-medium changes, several consoles, and the console daemon killed while the guest writes.
+medium changes, devices that another program takes, block devices that two guests want, several consoles, and
+the console daemon killed while the guest writes.
 
     SERAI_HOST=serai pytest tests/system/test_devices.py      # or xen: our driver on Debian's Xen
 
@@ -173,6 +174,98 @@ def test_an_encrypted_disk_is_opened_by_a_secret_of_libvirt(host, console, tmp_p
     host.run(f'! grep -qa "read by nobody else" {image}')
     host.virsh(f'secret-undefine {SECRET}')
     host.run(f'rm -f {image}')
+
+
+# What another program does: as xl detaches a device of its own guests, and without a word to the guest.
+POLITELY = '''xenstore-write {back}/online 0 {back}/state 5
+for i in $(seq 60); do [ "$(xenstore-read {back}/state)" = 6 ] && break; sleep 1; done
+xenstore-rm {front} && xenstore-rm {back}'''
+RUDELY = 'xenstore-rm {back}'
+# {form: (backend, frontend, how it is taken, the device)}
+TAKEN = {
+    'raw': ('vbd', 'vbd', POLITELY,
+            f"<disk type='file'><driver name='qemu' type='raw'/><source file='{IMAGES}/taken.raw'/>"
+            "<target dev='xvdg' bus='xen'/></disk>"),
+    'qcow2': ('qdisk', 'vbd', RUDELY,
+              f"<disk type='file'><driver name='qemu' type='qcow2'/><source file='{IMAGES}/taken.qcow2'/>"
+              "<target dev='xvdg' bus='xen'/></disk>"),
+    'nic': ('vif', 'vif', RUDELY,
+            "<interface type='bridge'><source bridge='br0'/><mac address='00:16:3e:00:00:59'/></interface>"),
+}
+
+
+@pytest.fixture
+def removed(host):
+    """What libvirt's event of a device that went away tells of: (domain, alias)."""
+    import libvirt
+    seen, connection = [], host.connect()
+    number = connection.domainEventRegisterAny(
+        None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+        lambda _connection, domain, alias, _opaque: seen.append((domain.name(), alias)), None)
+    yield seen
+    connection.domainEventDeregisterAny(number)
+
+
+@pytest.mark.parametrize('form', TAKEN)
+def test_a_device_that_another_program_takes_leaves_the_guest(host, console, removed, tmp_path, form):
+    backend, frontend, how, text = TAKEN[form]
+    host.run(f'truncate -s 16M {IMAGES}/taken.raw && qemu-img create -q -f qcow2 {IMAGES}/taken.qcow2 16M')
+    device = tmp_path / 'taken.xml'
+    device.write_text(text)
+    domid = host.virsh('domid devices').strip()
+    there = '"$(ls -d /dev/xvdg /sys/class/net/eth1 2>/dev/null)"'
+    xml, held = host.virsh('dumpxml devices'), None
+    for taken in (False, True):
+        host.virsh(f'attach-device devices {device} --live', timeout=600)
+        console.run(f'for i in $(seq 60); do [ {there} ] && exit 0; sleep 1; done; exit 1', 600)
+        if taken:
+            number = host.run(f'xenstore-list /local/domain/0/backend/{backend}/{domid}').split()[-1]
+            # Xen's own tool leaves alone what it has not attached.
+            xl = f'xl {"network" if form == "nic" else "block"}-detach devices {number}'
+            assert host.run(xl, check=False)[0]
+            host.run(how.format(back=f'/local/domain/0/backend/{backend}/{domid}/{number}',
+                                front=f'/local/domain/{domid}/device/{frontend}/{number}'), timeout=600)
+        else:
+            host.virsh(f'detach-device devices {device} --live', timeout=600)
+        limit = time.monotonic() + 120
+        while (host.virsh('dumpxml devices') != xml or len(removed) <= taken or
+               (held and leftovers(host) != held)):
+            assert time.monotonic() < limit, (removed, held, leftovers(host), host.virsh('dumpxml devices'))
+            time.sleep(2)
+        held = leftovers(host)
+        console.run(f'for i in $(seq 60); do [ {there} ] || exit 0; sleep 1; done; exit 1', 600)
+        # The images are locked no more.
+        for image in 'raw', 'qcow2':
+            host.run(f'qemu-img convert -f {image} -O raw {IMAGES}/taken.{image} /dev/null')
+    assert [name for name, _ in removed] == 2 * ['devices'] and len(set(removed)) == 1, removed
+    host.run(f'rm -f {IMAGES}/taken.*')
+
+
+def test_a_block_device_belongs_to_one_guest(host, tmp_path):
+    host.run(f'cd {IMAGES} && truncate -s 16M lv0 lv1')
+    nodes = [host.run(f'losetup -f --show {IMAGES}/lv{i}').strip() for i in range(2)]
+    host.run(f'qemu-img create -q -f qcow2 {nodes[1]} 8M')
+    disks = {}
+    for i, form in (0, 'raw'), (1, 'qcow2'), (0, 'qcow2'), (1, 'raw'):
+        disks[i, form] = tmp_path / f'{form}-{i}.xml'
+        disks[i, form].write_text(f"<disk type='block'><driver name='qemu' type='{form}'/>"
+                                  f"<source dev='{nodes[i]}'/><target dev='xvd{'hi'[i]}' bus='xen'/></disk>")
+    mine = disks[0, 'raw'], disks[1, 'qcow2']
+    other = tmp_path / 'other.xml'
+    other.write_text(renamed(re.sub(r'<disk .*?</disk>', '', GUEST, flags=re.S), 'other', '5a'))
+    host.virsh(['create', str(other), '--paused'], timeout=600)
+    for disk in mine:
+        host.virsh(f'attach-device devices {disk} --live', timeout=600)
+    # Whoever serves it here, and whoever would there.
+    for disk in disks.values():
+        status, said = host.virsh(f'attach-device other {disk} --live', timeout=600, check=False)
+        assert status and 'in use by' in said, said
+    for disk in mine:
+        host.virsh(f'detach-device devices {disk} --live', timeout=600)
+        host.virsh(f'attach-device other {disk} --live', timeout=600)
+    host.virsh('destroy other')
+    assert not re.search(r'/serai/block/\S', host.run('xenstore-ls -f'))
+    host.run(f'losetup -d {" ".join(nodes)} && rm {IMAGES}/lv0 {IMAGES}/lv1')
 
 
 def wait_for_medium(console, word):
