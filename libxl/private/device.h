@@ -14,6 +14,12 @@ typedef struct {
     int fd;         /* keeps a loop device until the backend has it, or -1 */
     dev_t node;
     gboolean ready;
+    /* Of a PCI device. */
+    SeraiHost *host; /* when the device is the guest's already, so that it may have to be taken back */
+    guint domid;
+    guint bus_length;        /* numbers on the bus, this one included */
+    gboolean joins_bus;      /* another device has made the bus */
+    gboolean joins_live_bus; /* and the guest may know it */
 } SeraiAttach;
 
 /*
