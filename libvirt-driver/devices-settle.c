@@ -11,6 +11,7 @@
  *
  * So each call that was cut off has happened wholly or not at all.  The caller holds the job.
  */
+#include "conf.h"
 #include "devices.h"
 #include "error.h"
 #include "locks.h"
@@ -44,6 +45,16 @@ isDisk(gconstpointer a, gconstpointer b)
     return device->kind == SERAI_DEVICE_DISK && STREQ_NULLABLE(device->disk.target, disk->dst);
 }
 
+/* GEqualFunc of a SeraiDevice and a virDomainHostdevDef. */
+static gboolean
+isHostdev(gconstpointer a, gconstpointer b)
+{
+    const SeraiDevice *device = a;
+    g_autoptr(SeraiDevice) other = xenConfHostdev(b);
+
+    return serai_device_same(device, other);
+}
+
 /* Whether the live definition tells of it, and then as it is. */
 static bool
 isDefined(virDomainObj *vm, const SeraiDevice *device)
@@ -64,13 +75,19 @@ isDefined(virDomainObj *vm, const SeraiDevice *device)
         if (isNet(device, vm->def->nets[i]))
             return true;
     }
+    for (i = 0; i < vm->def->nhostdevs; i++) {
+        if (isHostdev(device, vm->def->hostdevs[i]))
+            return true;
+    }
     return false;
 }
 
 static void
 takeAway(virDomainObj *vm, const SeraiDevice *device)
 {
-    const char *name = device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac;
+    const char *name = device->kind == SERAI_DEVICE_DISK  ? device->disk.target
+                       : device->kind == SERAI_DEVICE_PCI ? device->pci.address
+                                                          : device->nic.mac;
     g_autoptr(GError) error = NULL;
 
     VIR_WARN("'%s' was being attached to domain '%s' when the daemon ended: it is detached", name,
@@ -101,6 +118,17 @@ forgetNet(xenDriver *driver, virDomainObj *vm, size_t i)
     virDomainNetDefFree(net);
 }
 
+static void
+forgetHostdev(xenDriver *driver, virDomainObj *vm, size_t i)
+{
+    virDomainHostdevDef *hostdev = virDomainHostdevRemove(vm->def, i);
+
+    VIR_WARN("'%s' of domain '%s' was detached when the daemon ended", NULLSTR(hostdev->info->alias),
+             vm->def->name);
+    xenHostdevsRelease(driver, vm, &hostdev, 1);
+    virDomainHostdevDefFree(hostdev);
+}
+
 void
 xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
 {
@@ -121,7 +149,9 @@ xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
     for (i = 0; i < devices->len; i++) {
         const SeraiDevice *device = g_ptr_array_index(devices, i);
 
-        if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC) && !isDefined(vm, device))
+        if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC ||
+             device->kind == SERAI_DEVICE_PCI) &&
+            !isDefined(vm, device))
             takeAway(vm, device);
     }
     for (i = vm->def->ndisks; i-- > 0;) {
@@ -131,5 +161,9 @@ xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
     for (i = vm->def->nnets; i-- > 0;) {
         if (!g_ptr_array_find_with_equal_func(devices, vm->def->nets[i], isNet, NULL))
             forgetNet(driver, vm, i);
+    }
+    for (i = vm->def->nhostdevs; i-- > 0;) {
+        if (!g_ptr_array_find_with_equal_func(devices, vm->def->hostdevs[i], isHostdev, NULL))
+            forgetHostdev(driver, vm, i);
     }
 }

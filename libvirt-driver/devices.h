@@ -7,6 +7,9 @@
 /* The element a device is written as. */
 const char *xenDevicesElement(const virDomainDeviceDef *dev);
 
+/* Whether @def has that PCI device already, which is then an error of @code. */
+bool xenDevicesHasHostdev(virDomainDef *def, const virDomainHostdevDef *hostdev, int code);
+
 /* The list of @def that holds devices of @chr's kind, and its length; false for a kind that we have not. */
 bool xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
                        size_t **ret_count);
