@@ -191,6 +191,23 @@ xenCapabilitiesNew(xenDriver *driver)
     return g_steal_pointer(&caps);
 }
 
+/* A hypervisor that cannot be asked has none. */
+static void
+fillHostdevs(xenDriver *driver, virDomainCapsDeviceHostdev *hostdev)
+{
+    g_autoptr(xenHostInfo) info = serai_host_get_info(driver->host, NULL);
+
+    if (!info || !info->has_passthrough) {
+        hostdev->supported = VIR_TRISTATE_BOOL_NO;
+        return;
+    }
+    hostdev->supported = VIR_TRISTATE_BOOL_YES;
+    hostdev->mode.report = hostdev->subsysType.report = hostdev->pciBackend.report = true;
+    VIR_DOMAIN_CAPS_ENUM_SET(hostdev->mode, VIR_DOMAIN_HOSTDEV_MODE_SUBSYS);
+    VIR_DOMAIN_CAPS_ENUM_SET(hostdev->subsysType, VIR_DOMAIN_HOSTDEV_SUBSYS_TYPE_PCI);
+    VIR_DOMAIN_CAPS_ENUM_SET(hostdev->pciBackend, VIR_DOMAIN_HOSTDEV_PCI_BACKEND_XEN);
+}
+
 static void
 fillDevices(virDomainCaps *caps)
 {
@@ -223,7 +240,6 @@ fillDevices(virDomainCaps *caps)
     caps->channel.type.report = true;
     VIR_DOMAIN_CAPS_ENUM_SET(caps->channel.type, VIR_DOMAIN_CHR_TYPE_PTY, VIR_DOMAIN_CHR_TYPE_UNIX);
 
-    caps->hostdev.supported = VIR_TRISTATE_BOOL_NO;
     caps->rng.supported = VIR_TRISTATE_BOOL_NO;
     caps->filesystem.supported = VIR_TRISTATE_BOOL_NO;
     caps->tpm.supported = VIR_TRISTATE_BOOL_NO;
@@ -269,6 +285,7 @@ xenCapabilitiesDomain(xenDriver *driver, const char *emulator, const char *arch_
         return NULL;
     caps->maxvcpus = XEN_MAX_VCPUS;
     fillDevices(caps);
+    fillHostdevs(driver, &caps->hostdev);
     return g_steal_pointer(&caps);
 }
 

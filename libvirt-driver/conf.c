@@ -327,6 +327,16 @@ xenConfVfb(const virDomainGraphicsDef *graphics)
     return g_steal_pointer(&device);
 }
 
+SeraiDevice *
+xenConfHostdev(const virDomainHostdevDef *hostdev)
+{
+    SeraiDevice *device = serai_device_new(SERAI_DEVICE_PCI);
+
+    device->pci.address = virPCIDeviceAddressAsString(&hostdev->source.subsys.u.pci.addr);
+    device->pci.permissive = hostdev->writeFiltering == VIR_TRISTATE_BOOL_NO;
+    return device;
+}
+
 static int
 addDevice(SeraiConfig *config, SeraiDevice *device)
 {
@@ -363,6 +373,11 @@ buildDevices(const virDomainDef *def, SeraiConfig *config)
     }
     if (def->ngraphics > 0)
         serai_config_add_device(config, serai_device_new(SERAI_DEVICE_VKB));
+    for (i = 0; i < def->nhostdevs; i++)
+        serai_config_add_device(config, xenConfHostdev(def->hostdevs[i]));
+    config->passthrough =
+        def->nhostdevs > 0 || (def->features[VIR_DOMAIN_FEATURE_XEN] == VIR_TRISTATE_SWITCH_ON &&
+                               def->xen_features[VIR_DOMAIN_XEN_PASSTHROUGH] == VIR_TRISTATE_SWITCH_ON);
     return 0;
 }
 

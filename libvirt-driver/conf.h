@@ -13,6 +13,7 @@
 SeraiConfig *xenConfBuild(const virDomainDef *def);
 
 SeraiDevice *xenConfDisk(const virDomainDiskDef *disk);
+SeraiDevice *xenConfHostdev(const virDomainHostdevDef *hostdev);
 SeraiDevice *xenConfNic(const virDomainNetDef *net);
 SeraiDevice *xenConfConsole(const virDomainChrDef *chr);
 SeraiDevice *xenConfVfb(const virDomainGraphicsDef *graphics);

@@ -86,6 +86,19 @@ findInput(const virDomainDef *def, const virDomainInputDef *input)
 }
 
 bool
+xenDevicesHasHostdev(virDomainDef *def, const virDomainHostdevDef *hostdev, int code)
+{
+    virDomainHostdevDef *found = NULL;
+    g_autofree char *address = NULL;
+
+    if (virDomainHostdevFind(def, (virDomainHostdevDef *)hostdev, &found) < 0)
+        return false;
+    address = virPCIDeviceAddressAsString(&hostdev->source.subsys.u.pci.addr);
+    virReportError(code, _("domain '%s' has the PCI device '%s' already"), def->name, address);
+    return true;
+}
+
+bool
 xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
                   size_t **ret_count)
 {
@@ -197,6 +210,14 @@ attachMemballoon(virDomainDef *def, virDomainDeviceDef *dev)
     return 0;
 }
 
+static int
+attachHostdev(virDomainDef *def, virDomainDeviceDef *dev)
+{
+    if (xenDevicesHasHostdev(def, dev->data.hostdev, VIR_ERR_OPERATION_INVALID))
+        return -1;
+    return virDomainHostdevInsert(def, g_steal_pointer(&dev->data.hostdev));
+}
+
 int
 xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLOption *xmlopt)
 {
@@ -232,6 +253,9 @@ xenDevicesAttachConfig(virDomainDef *def, virDomainDeviceDef *dev, virDomainXMLO
         virDomainLeaseInsert(def, g_steal_pointer(&dev->data.lease));
         attached = 0;
         break;
+    case VIR_DOMAIN_DEVICE_HOSTDEV:
+        attached = attachHostdev(def, dev);
+        break;
     case VIR_DOMAIN_DEVICE_CONTROLLER:
         attached = attachController(def, dev);
         break;
@@ -265,6 +289,7 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
     size_t *count;
     virDomainChrDef ***list;
     virDomainControllerDef *bus;
+    virDomainHostdevDef *hostdev;
     virDomainLeaseDef *lease;
     ssize_t i;
 
@@ -319,6 +344,12 @@ xenDevicesDetachConfig(virDomainDef *def, const virDomainDeviceDef *dev)
         if (!lease)
             return missing(def, "lease");
         virDomainLeaseDefFree(lease);
+        return 0;
+    case VIR_DOMAIN_DEVICE_HOSTDEV:
+        i = virDomainHostdevFind(def, dev->data.hostdev, &hostdev);
+        if (i < 0)
+            return missing(def, "hostdev");
+        virDomainHostdevDefFree(virDomainHostdevRemove(def, i));
         return 0;
     case VIR_DOMAIN_DEVICE_CONTROLLER:
         bus = findBus(def, dev->data.controller);

@@ -232,6 +232,25 @@ attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     return 0;
 }
 
+/* By a number that no other has, for one may be gone from the middle. */
+static void
+nameHostdev(const virDomainDef *def, virDomainHostdevDef *hostdev)
+{
+    size_t number = 0;
+    size_t i;
+
+    if (hostdev->info->alias)
+        return;
+    for (i = 0; i < def->nhostdevs; i++) {
+        const char *alias = def->hostdevs[i]->info->alias;
+        unsigned int other;
+
+        if (alias && sscanf(alias, "hostdev%u", &other) == 1)
+            number = MAX(number, other + 1UL);
+    }
+    hostdev->info->alias = g_strdup_printf("hostdev%zu", number);
+}
+
 static int
 attachLease(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 {
@@ -246,6 +265,27 @@ attachLease(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     return 0;
 }
 
+static int
+attachHostdev(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
+{
+    virDomainHostdevDef *hostdev = dev->data.hostdev;
+    g_autoptr(SeraiDevice) device = xenConfHostdev(hostdev);
+    int attached;
+
+    if (xenDevicesHasHostdev(vm->def, hostdev, VIR_ERR_OPERATION_FAILED) ||
+        xenHostdevsAcquire(driver, vm, &hostdev, 1) < 0)
+        return -1;
+    attached = call(vm, device, XEN_CALL_ATTACH, "hostdev");
+    virDomainAuditHostdev(vm, hostdev, "attach", attached == 0);
+    if (attached < 0) {
+        xenHostdevsRelease(driver, vm, &hostdev, 1);
+        return -1;
+    }
+    nameHostdev(vm->def, hostdev);
+    announceAttached(driver, vm, hostdev->info->alias);
+    return virDomainHostdevInsert(vm->def, g_steal_pointer(&dev->data.hostdev));
+}
+
 int
 xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 {
@@ -258,6 +298,8 @@ xenDevicesAttachLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *de
         return attachChr(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_LEASE:
         return attachLease(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_HOSTDEV:
+        return attachHostdev(driver, vm, dev);
     default:
         return unsupported(vm, dev, XEN_CALL_ATTACH);
     }
@@ -288,6 +330,15 @@ xenDevicesDropChr(xenDriver *driver, virDomainObj *vm, virDomainChrDef ***list, 
     announceDetached(driver, vm, (*list)[i]->info.alias, 0);
     virDomainChrDefFree((*list)[i]);
     VIR_DELETE_ELEMENT(*list, i, *count);
+}
+
+void
+xenDevicesDropHostdev(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef *hostdev)
+{
+    virDomainAuditHostdev(vm, hostdev, "detach", true);
+    announceDetached(driver, vm, hostdev->info->alias, 0);
+    xenHostdevsRelease(driver, vm, &hostdev, 1);
+    virDomainHostdevDefFree(virDomainHostdevRemove(vm->def, virDomainHostdevFind(vm->def, hostdev, NULL)));
 }
 
 static int
@@ -384,6 +435,28 @@ detachLease(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     return 0;
 }
 
+static int
+detachHostdev(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
+{
+    virDomainHostdevDef *hostdev = NULL;
+    g_autoptr(SeraiDevice) device = NULL;
+    int detached;
+
+    if (virDomainHostdevFind(vm->def, dev->data.hostdev, &hostdev) < 0) {
+        virReportError(VIR_ERR_DEVICE_MISSING, _("domain '%s' has no such <%s>"), vm->def->name, "hostdev");
+        return -1;
+    }
+    device = xenConfHostdev(hostdev);
+    detached = call(vm, device, XEN_CALL_DETACH, "hostdev");
+    if (detached == 0) {
+        xenDevicesDropHostdev(driver, vm, hostdev);
+        return 0;
+    }
+    virDomainAuditHostdev(vm, hostdev, "detach", false);
+    announceDetached(driver, vm, hostdev->info->alias, -1);
+    return -1;
+}
+
 int
 xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
 {
@@ -396,6 +469,8 @@ xenDevicesDetachLive(xenDriver *driver, virDomainObj *vm, const virDomainDeviceD
         return detachChr(driver, vm, dev);
     case VIR_DOMAIN_DEVICE_LEASE:
         return detachLease(driver, vm, dev);
+    case VIR_DOMAIN_DEVICE_HOSTDEV:
+        return detachHostdev(driver, vm, dev);
     default:
         return unsupported(vm, dev, XEN_CALL_DETACH);
     }

@@ -13,6 +13,7 @@
  * So each call that was cut off has happened wholly or not at all.  While the daemon runs, only the third row
  * counts: what it has not attached is of somebody else and stays.  The caller holds the job.
  */
+#include "conf.h"
 #include "devices.h"
 #include "process.h"
 
@@ -44,6 +45,16 @@ isDisk(gconstpointer a, gconstpointer b)
     return device->kind == SERAI_DEVICE_DISK && STREQ_NULLABLE(device->disk.target, disk->dst);
 }
 
+/* GEqualFunc of a SeraiDevice and a virDomainHostdevDef. */
+static gboolean
+isHostdev(gconstpointer a, gconstpointer b)
+{
+    const SeraiDevice *device = a;
+    g_autoptr(SeraiDevice) other = xenConfHostdev(b);
+
+    return serai_device_same(device, other);
+}
+
 /* Whether the live definition tells of it, and then as it is. */
 static bool
 isDefined(virDomainObj *vm, const SeraiDevice *device)
@@ -64,13 +75,19 @@ isDefined(virDomainObj *vm, const SeraiDevice *device)
         if (isNet(device, vm->def->nets[i]))
             return true;
     }
+    for (i = 0; i < vm->def->nhostdevs; i++) {
+        if (isHostdev(device, vm->def->hostdevs[i]))
+            return true;
+    }
     return false;
 }
 
 static void
 takeAway(virDomainObj *vm, const SeraiDevice *device)
 {
-    const char *name = device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac;
+    const char *name = device->kind == SERAI_DEVICE_DISK  ? device->disk.target
+                       : device->kind == SERAI_DEVICE_PCI ? device->pci.address
+                                                          : device->nic.mac;
     g_autoptr(GError) error = NULL;
 
     VIR_WARN("'%s' was being attached to domain '%s' when the daemon ended: it is detached", name,
@@ -134,6 +151,14 @@ forget(xenDriver *driver, virDomainObj *vm, GPtrArray *devices)
         xenDevicesDropNet(driver, vm, vm->def->nets[i]);
         changed = true;
     }
+    for (i = vm->def->nhostdevs; i-- > 0;) {
+        if (g_ptr_array_find_with_equal_func(devices, vm->def->hostdevs[i], isHostdev, NULL))
+            continue;
+        VIR_WARN("'%s' of domain '%s' has been detached meanwhile",
+                 NULLSTR(vm->def->hostdevs[i]->info->alias), vm->def->name);
+        xenDevicesDropHostdev(driver, vm, vm->def->hostdevs[i]);
+        changed = true;
+    }
     changed |= forgetChrs(driver, vm, devices, &vm->def->consoles, &vm->def->nconsoles);
     changed |= forgetChrs(driver, vm, devices, &vm->def->channels, &vm->def->nchannels);
     return changed;
@@ -177,7 +202,9 @@ xenDevicesSettle(xenDriver *driver, virDomainObj *vm)
     for (i = 0; devices && i < devices->len; i++) {
         const SeraiDevice *device = g_ptr_array_index(devices, i);
 
-        if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC) && !isDefined(vm, device))
+        if ((device->kind == SERAI_DEVICE_DISK || device->kind == SERAI_DEVICE_NIC ||
+             device->kind == SERAI_DEVICE_PCI) &&
+            !isDefined(vm, device))
             takeAway(vm, device);
     }
     if (devices)

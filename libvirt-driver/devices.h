@@ -7,6 +7,9 @@
 /* The element a device is written as. */
 const char *xenDevicesElement(const virDomainDeviceDef *dev);
 
+/* Whether @def has that PCI device already, which is then an error of @code. */
+bool xenDevicesHasHostdev(virDomainDef *def, const virDomainHostdevDef *hostdev, int code);
+
 /* The list of @def that holds devices of @chr's kind, and its length; false for a kind that we have not. */
 bool xenDevicesChrList(virDomainDef *def, const virDomainChrDef *chr, virDomainChrDef ****ret_list,
                        size_t **ret_count);
@@ -21,6 +24,7 @@ int xenDevicesUpdateLive(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef
 /* The live definition loses a device that the domain has no more, and gives back what was taken for it. */
 void xenDevicesDropDisk(xenDriver *driver, virDomainObj *vm, virDomainDiskDef *disk);
 void xenDevicesDropNet(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
+void xenDevicesDropHostdev(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef *hostdev);
 void xenDevicesDropChr(xenDriver *driver, virDomainObj *vm, virDomainChrDef ***list, size_t *count, size_t i);
 
 /* Makes the live definition and the domain agree after the daemon was killed among the three above; job

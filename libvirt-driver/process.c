@@ -83,9 +83,11 @@ releaseDevices(xenDriver *driver, virDomainObj *vm)
         xenNetRelease(driver, vm, vm->def->nets[i]);
 }
 
+/* The mirror of acquire(). */
 static void
 release(xenDriver *driver, virDomainObj *vm)
 {
+    xenHostdevsRelease(driver, vm, vm->def->hostdevs, vm->def->nhostdevs);
     xenLocksRelease(driver, vm);
     releaseDevices(driver, vm);
 }
@@ -111,8 +113,14 @@ acquire(xenDriver *driver, virDomainObj *vm, bool restored)
 
     if (xenLocksAcquire(driver, vm) < 0)
         goto undo;
+    if (xenHostdevsAcquire(driver, vm, vm->def->hostdevs, vm->def->nhostdevs) < 0)
+        goto unlock;
     return 0;
 
+unlock:
+    virErrorPreserveLast(&error);
+    xenLocksRelease(driver, vm);
+    virErrorRestore(&error);
 undo:
     virErrorPreserveLast(&error);
     releaseDevices(driver, vm);
@@ -459,6 +467,8 @@ xenProcessFillIn(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm)
 
     for (i = 0; i < def->ndisks; i++)
         xenDiskNameAlias(def->disks[i]);
+    for (i = 0; i < def->nhostdevs; i++)
+        fillInAlias(def->hostdevs[i]->info, "hostdev", i);
     for (i = 0; i < def->nchannels; i++)
         fillInAlias(&def->channels[i]->info, "channel", i);
     for (i = 0; i < def->ninputs; i++)

@@ -53,6 +53,14 @@ int xenNetActivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 void xenNetDeactivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net);
 
 /*
+ * Takes PCI devices of the machine from dom0, each wholly or, at a failure, none, and gives them back.  Meet:
+ * those of a domain that was running when the daemon started.  process-hostdev.c
+ */
+int xenHostdevsAcquire(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count);
+void xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count);
+void xenHostdevsMeet(xenDriver *driver, virDomainObj *vm);
+
+/*
  * A MAC address is one running domain's; xenNetAcquire() takes it, an error names who has it.  Taken alone
  * for a domain that is met running.
  */

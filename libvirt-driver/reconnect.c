@@ -248,6 +248,7 @@ reconnect(xenDriver *driver, virDomainObj *vm)
         stop(driver, vm, VIR_DOMAIN_SHUTOFF_UNKNOWN, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
     } else {
         takeBackPorts(vm);
+        xenHostdevsMeet(driver, vm);
         xenProcessFillIn(driver, vm);
         for (i = 0; i < vm->def->nnets; i++) {
             virDomainNetDef *net = vm->def->nets[i];

@@ -55,6 +55,23 @@ xenValidateDiskDetails(const virDomainDiskDef *disk)
     return -1;
 }
 
+int
+xenValidateHostdevDetails(const virDomainHostdevDef *hostdev)
+{
+    const struct detail details[] = {
+        {"<boot>", hostdev->info->bootIndex > 0},
+        {"<rom>", hostdev->info->romfile || hostdev->info->romenabled != VIR_TRISTATE_BOOL_ABSENT ||
+                      hostdev->info->rombar != VIR_TRISTATE_SWITCH_ABSENT},
+        {"<teaming>", hostdev->teaming != NULL},
+    };
+    const char *name = firstOf(details, G_N_ELEMENTS(details));
+
+    if (!name)
+        return 0;
+    virReportError(VIR_ERR_CONFIG_UNSUPPORTED, _("%s of a <hostdev> is not supported"), name);
+    return -1;
+}
+
 /* The scripts that Xen's tools run do what is done here without one. */
 static bool
 isForeignScript(const char *script)

@@ -392,6 +392,34 @@ validateNet(const virDomainNetDef *net)
     return checkConverted(xenConfNic(net), "interface", virMacAddrFormat(&net->mac, mac));
 }
 
+/* USB: Debian builds no paravirtual driver of Linux for it.  The rest is of KVM, or needs an emulator. */
+static int
+validateHostdev(const virDomainHostdevDef *hostdev)
+{
+    const virDomainHostdevSubsysPCI *pci = &hostdev->source.subsys.u.pci;
+
+    if (hostdev->mode != VIR_DOMAIN_HOSTDEV_MODE_SUBSYS) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<hostdev mode='%s'> is not supported: use mode='subsystem' type='pci'"),
+                       virDomainHostdevModeTypeToString(hostdev->mode));
+        return -1;
+    }
+    if (hostdev->source.subsys.type != VIR_DOMAIN_HOSTDEV_SUBSYS_TYPE_PCI) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<hostdev type='%s'> is not supported: a paravirtualized domain can have devices of "
+                         "type='pci'"),
+                       virDomainHostdevSubsysTypeToString(hostdev->source.subsys.type));
+        return -1;
+    }
+    if (pci->backend != VIR_DOMAIN_HOSTDEV_PCI_BACKEND_XEN) {
+        virReportError(VIR_ERR_CONFIG_UNSUPPORTED,
+                       _("<driver name='%s'> of a <hostdev> is not supported: use 'xen'"),
+                       virDomainHostdevSubsysPCIBackendTypeToString(pci->backend));
+        return -1;
+    }
+    return xenValidateHostdevDetails(hostdev);
+}
+
 static int
 validateGraphics(const virDomainGraphicsDef *graphics)
 {
@@ -442,7 +470,7 @@ xenValidateDevice(const virDomainDeviceDef *dev, const virDomainDef *def, void *
     case VIR_DOMAIN_DEVICE_GRAPHICS:
         return validateGraphics(dev->data.graphics);
     case VIR_DOMAIN_DEVICE_HOSTDEV:
-        return refuse("hostdev");
+        return validateHostdev(dev->data.hostdev);
     case VIR_DOMAIN_DEVICE_CHR:
         return validateChr(dev->data.chr);
     case VIR_DOMAIN_DEVICE_INPUT:

@@ -10,5 +10,6 @@
 /* What of them is not possible; -1 with an error that names it.  validate-details.c */
 int xenValidateDomainDetails(const virDomainDef *def);
 int xenValidateDiskDetails(const virDomainDiskDef *disk);
+int xenValidateHostdevDetails(const virDomainHostdevDef *hostdev);
 int xenValidateNetDetails(const virDomainNetDef *net);
 int xenValidateGraphicsDetails(const virDomainGraphicsDef *graphics);

@@ -105,6 +105,7 @@ xenXLConfigNameLost(const virDomainDef *def)
         {"hard_limit", virMemoryLimitIsSet(def->mem.hard_limit)},
         {"numatune", virDomainNumatuneGetNodeset(def->numa, NULL, -1) != NULL},
         {"vcpus", def->individualvcpus},
+        {"hostdev", def->nhostdevs > 0},
         {"lease", def->nleases > 0},
         {"seclabel", def->nseclabels > 0},
         {"memballoon model='none'",

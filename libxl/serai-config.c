@@ -281,7 +281,7 @@ check_devices(const SeraiConfig *config, GError **error)
 
             /* Consoles without a number get one later. */
             if (device->kind >= SERAI_DEVICE_CONSOLE && device->kind != SERAI_DEVICE_CHANNEL &&
-                (device->devid < 0 || other->devid < 0))
+                device->kind != SERAI_DEVICE_PCI && (device->devid < 0 || other->devid < 0))
                 continue;
             if (serai_device_same(device, other))
                 return invalid(error, SERAI_ERROR_INVALID_CONFIG,

@@ -4,6 +4,7 @@
  * to the system is in private/device.c.  No state, no locks.
  */
 #include "private/fields.h"
+#include "private/pci.h"
 
 #define ROW(name, type, limit)                                               \
     {                                                                        \
@@ -11,7 +12,7 @@
     }
 
 static const SeraiField fields[] = {
-    ROW(kind, UINT, SERAI_DEVICE_VKB + 1),
+    ROW(kind, UINT, SERAI_DEVICE_PCI + 1),
     ROW(devid, INT, 0),
     ROW(backend_domid, UINT, 0),
     ROW(disk.target, STRING, 0),
@@ -56,6 +57,8 @@ static const SeraiField fields[] = {
     ROW(vfb.sdl, BOOLEAN, 2),
     ROW(vfb.display, STRING, 0),
     ROW(vfb.xauthority, STRING, 0),
+    ROW(pci.address, STRING, 0),
+    ROW(pci.permissive, BOOLEAN, 2),
 };
 
 G_DEFINE_BOXED_TYPE(SeraiDevice, serai_device, serai_device_copy, serai_device_free)
@@ -317,6 +320,10 @@ serai_device_check(const SeraiDevice *device, GError **error)
         return TRUE;
     case SERAI_DEVICE_VKB:
         return TRUE;
+    case SERAI_DEVICE_PCI:
+        return serai_pci_parse(device->pci.address, NULL) ||
+               invalid(error, _("'%s' is no address of a PCI device."),
+                       device->pci.address ? device->pci.address : "");
     }
     return refuse(error, _("A device is of no known kind."));
 }
@@ -335,6 +342,8 @@ serai_device_same(const SeraiDevice *a, const SeraiDevice *b)
         return a->nic.mac && b->nic.mac && !g_ascii_strcasecmp(a->nic.mac, b->nic.mac);
     case SERAI_DEVICE_CHANNEL:
         return !g_strcmp0(a->console.name, b->console.name);
+    case SERAI_DEVICE_PCI:
+        return !g_strcmp0(a->pci.address, b->pci.address);
     default:
         return MAX(a->devid, 0) == MAX(b->devid, 0);
     }

@@ -15,6 +15,7 @@ G_BEGIN_DECLS
  * @SERAI_DEVICE_CHANNEL: a named console that is not for people: a guest agent, say.
  * @SERAI_DEVICE_VFB: a paravirtual frame buffer, shown by VNC or SDL.
  * @SERAI_DEVICE_VKB: the keyboard and pointer that belong to a frame buffer.
+ * @SERAI_DEVICE_PCI: a PCI device of the machine.
  *
  * What a #SeraiDevice is, and so which of its parts counts.
  */
@@ -25,6 +26,7 @@ typedef enum {
     SERAI_DEVICE_CHANNEL,
     SERAI_DEVICE_VFB,
     SERAI_DEVICE_VKB,
+    SERAI_DEVICE_PCI,
 } SeraiDeviceKind;
 
 /**
@@ -201,6 +203,19 @@ typedef struct {
 } SeraiVfb;
 
 /**
+ * SeraiPci:
+ * @address: "0000:00:1f.2", in lower case; the driver xen-pciback must hold the device.
+ * @permissive: the guest may write to all of the device's configuration space, not only to what is known to
+ *   be harmless.
+ *
+ * The part of a #SeraiDevice that is a PCI device of the machine.  The hypervisor must use an IOMMU for it.
+ */
+typedef struct {
+    char *address;
+    gboolean permissive;
+} SeraiPci;
+
+/**
  * SeraiDevice:
  * @kind: which of the parts counts.
  * @devid: number of the device in the guest, or -1 to have it chosen: by @disk.target for a disk, the lowest
@@ -211,6 +226,7 @@ typedef struct {
  * @nic: when a network interface.
  * @console: when a console or a channel.
  * @vfb: when a frame buffer.
+ * @pci: when a PCI device of the machine.
  *
  * A device of a domain.
  */
@@ -222,8 +238,9 @@ typedef struct {
     SeraiNic nic;
     SeraiConsole console;
     SeraiVfb vfb;
+    SeraiPci pci;
     /*< private >*/
-    gpointer reserved[8];
+    gpointer reserved[6];
 } SeraiDevice;
 
 #define SERAI_TYPE_DEVICE (serai_device_get_type())
@@ -284,7 +301,7 @@ int serai_disk_target_to_devid(const char *target);
  *
  * Whether both describe the same device of a domain: disks by target, NICs by @devid or else MAC, channels
  * by name,
- * the rest by @devid.
+ * PCI devices by address, the rest by @devid.
  *
  * Returns: %TRUE if so.
  */

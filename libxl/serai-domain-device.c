@@ -6,6 +6,7 @@
  */
 #include "private/device.h"
 #include "private/domain.h"
+#include "private/pci.h"
 #include "private/record.h"
 #include "private/system.h"
 
@@ -52,15 +53,34 @@ find_device(SeraiDomain *domain, const SeraiDevice *wanted, GError **error)
 
 /* --- attaching -------------------------------------------------------------------------------- */
 
+/* Whether the bus of a PCI device stays when it goes. */
+static gboolean
+stays_on_bus(SeraiDomain *domain, const SeraiDevice *device)
+{
+    g_autoptr(GPtrArray) devices = NULL;
+
+    if (device->kind != SERAI_DEVICE_PCI)
+        return FALSE;
+    devices = serai_record_devices(domain->host, domain->uuid);
+    return serai_pci_has_others(devices, device);
+}
+
 static void
 remove_device(SeraiDomain *domain, const SeraiDevice *device)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(domain->host->store);
     g_autoptr(GPtrArray) list = g_ptr_array_new();
 
-    g_ptr_array_add(list, (gpointer)device);
-    serai_device_remove_nodes(batch, domain->domid, domain->uuid, device);
+    if (stays_on_bus(domain, device)) {
+        serai_pci_remove_nodes(batch, domain->domid, device);
+        serai_record_device_remove(batch, domain->uuid, device);
+    } else {
+        g_ptr_array_add(list, (gpointer)device);
+        serai_device_remove_nodes(batch, domain->domid, domain->uuid, device);
+    }
     serai_batch_commit(batch, NULL, NULL);
+    if (device->kind == SERAI_DEVICE_PCI)
+        serai_pci_take_back(domain->host, domain->domid, device);
     if (domain->host->fake)
         return;
     if (serai_device_is_model_disk(device))
@@ -79,7 +99,8 @@ check_new(SeraiDomain *domain, const SeraiDevice *device, GPtrArray *present, GE
         const SeraiDevice *other = present->pdata[i];
 
         /* Consoles without a number get a free one. */
-        if (device->devid < 0 && device->kind >= SERAI_DEVICE_CONSOLE && device->kind != SERAI_DEVICE_CHANNEL)
+        if (device->devid < 0 && device->kind >= SERAI_DEVICE_CONSOLE &&
+            device->kind != SERAI_DEVICE_CHANNEL && device->kind != SERAI_DEVICE_PCI)
             continue;
         if (serai_device_same(other, device) ||
             (device->kind == SERAI_DEVICE_NIC && other->kind == SERAI_DEVICE_NIC &&
@@ -99,6 +120,26 @@ check_new(SeraiDomain *domain, const SeraiDevice *device, GPtrArray *present, GE
                                   FALSE);
 }
 
+/* The hypervisor prepares a domain for PCI devices when it makes it, or never. */
+static gboolean
+check_passthrough(SeraiDomain *domain, GPtrArray *wanted, GError **error)
+{
+    const SeraiDevice *device = wanted->pdata[0];
+    g_autoptr(SeraiConfig) config = NULL;
+
+    if (device->kind != SERAI_DEVICE_PCI)
+        return TRUE;
+    if (!serai_pci_check_host(domain->host, wanted, error) ||
+        !(config = serai_domain_get_config(domain, error)))
+        return FALSE;
+    if (config->passthrough)
+        return TRUE;
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                _("The domain was started without passthrough, so PCI device '%s' cannot come to it now."),
+                device->pci.address);
+    return FALSE;
+}
+
 static gboolean
 attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable, GError **error)
 {
@@ -112,6 +153,8 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
     if (!check_new(domain, device, present, error))
         return FALSE;
     g_ptr_array_add(wanted, (gpointer)device);
+    if (!check_passthrough(domain, wanted, error))
+        return FALSE;
     attaches = serai_devices_prepare(host, domain->domid, wanted, present, error);
     if (!attaches)
         return FALSE;
@@ -163,8 +206,9 @@ detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, G
         return NULL;
     }
     if (!serai_device_is_empty(device) &&
-        !serai_device_close(domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT,
-                            cancellable, &local) &&
+        !(stays_on_bus(domain, device) ? serai_pci_close : serai_device_close)(
+            domain->host, domain->domid, device, force ? FORCE_TIMEOUT : CLOSE_TIMEOUT, cancellable,
+            &local) &&
         !(force && g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))) {
         g_propagate_error(error, g_steal_pointer(&local));
         return NULL;
@@ -185,6 +229,14 @@ serai_domain_detach_device_sync(SeraiDomain *domain, const SeraiDevice *device, 
     return TRUE;
 }
 
+/* Whether somebody has begun to detach it. */
+static gboolean
+is_leaving(SeraiDomain *domain, const SeraiDevice *device, const char *backend)
+{
+    return serai_store_read_number(domain->host->store, 1, "%s/online", backend) == 0 ||
+           (device->kind == SERAI_DEVICE_PCI && serai_pci_is_leaving(domain->host, domain->domid, device));
+}
+
 gboolean
 serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellable, GError **error)
 {
@@ -199,7 +251,7 @@ serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellabl
             remove_device(domain, device);
             continue;
         }
-        if (!backend || serai_store_read_number(domain->host->store, 1, "%s/online", backend) != 0 ||
+        if (!backend || !is_leaving(domain, device, backend) ||
             serai_domain_detach_device_sync(domain, device, SERAI_DETACH_NONE, cancellable, &local) ||
             g_error_matches(local, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED))
             continue;

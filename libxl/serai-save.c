@@ -321,6 +321,25 @@ write_image(SeraiDomain *domain, int fd, GBytes *metadata, SeraiProgress *progre
     return TRUE;
 }
 
+/* What a device of the machine is in the middle of cannot be written down. */
+static gboolean
+check_devices(SeraiDomain *domain, GError **error)
+{
+    g_autoptr(GPtrArray) devices = serai_record_devices(domain->host, domain->uuid);
+
+    for (guint i = 0; i < devices->len; i++) {
+        const SeraiDevice *device = devices->pdata[i];
+
+        if (device->kind != SERAI_DEVICE_PCI)
+            continue;
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_UNSUPPORTED,
+                    _("It has PCI device '%s' of the machine, which must be detached first."),
+                    device->pci.address);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean
 serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveFlags flags,
                        GCancellable *cancellable, SeraiProgressFunc progress, gpointer progress_data,
@@ -329,7 +348,7 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
     SeraiProgress p = {.func = progress, .data = progress_data};
     g_autofree char *name = serai_domain_dup_name(domain);
     xen_domctl_getdomaininfo_t info;
-    gboolean ok = serai_domain_raw_info(domain, &info, error) &&
+    gboolean ok = serai_domain_raw_info(domain, &info, error) && check_devices(domain, error) &&
                   serai_record_set_saving(domain->host, domain->uuid, TRUE, error) &&
                   suspend(domain, &p, cancellable, error);
     gboolean asleep = ok;

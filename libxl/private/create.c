@@ -16,6 +16,7 @@
  */
 #include "private/create.h"
 #include "private/device.h"
+#include "private/pci.h"
 #include "private/record.h"
 #include "private/system.h"
 #include "private/teardown.h"
@@ -141,7 +142,7 @@ set_limits(Creation *c, GError **error)
     SeraiTscInfo tsc = {.mode = config->tsc_mode};
 
     if (!serai_hv_max_mem(hv, c->domid, config->max_memory_kib + SERAI_SLACK_KIB, error) ||
-        !serai_hv_set_memory_limit(hv, c->domid, config->max_memory_kib, error))
+        !serai_hv_set_memory_limit(hv, c->domid, config->max_memory_kib, config->passthrough, error))
         return FALSE;
     if (config->tsc_mode != SERAI_TSC_DEFAULT && !serai_hv_set_tsc(hv, c->domid, &tsc, error))
         return FALSE;
@@ -301,7 +302,8 @@ create_steps(Creation *c, SeraiFillFunc fill, gpointer data, GError **error)
 {
     SeraiHost *host = c->host;
 
-    if (!make_empty(c, error) || !set_cpus(c, error) || !set_limits(c, error) || !set_vnuma(c, error))
+    if (!serai_pci_check_host(host, c->config->devices, error) || !make_empty(c, error) ||
+        !set_cpus(c, error) || !set_limits(c, error) || !set_vnuma(c, error))
         return FALSE;
     c->attaches = serai_devices_prepare(host, c->domid, c->config->devices, NULL, error);
     if (!c->attaches)
@@ -328,8 +330,12 @@ complete(const SeraiConfig *config)
 
     g_free(copy->uuid);
     copy->uuid = uuid;
-    for (guint i = 0; i < copy->devices->len; i++)
-        has_console |= ((SeraiDevice *)copy->devices->pdata[i])->kind == SERAI_DEVICE_CONSOLE;
+    for (guint i = 0; i < copy->devices->len; i++) {
+        SeraiDeviceKind kind = ((SeraiDevice *)copy->devices->pdata[i])->kind;
+
+        has_console |= kind == SERAI_DEVICE_CONSOLE;
+        copy->passthrough |= kind == SERAI_DEVICE_PCI;
+    }
     if (!has_console) {
         SeraiDevice *console = serai_device_new(SERAI_DEVICE_CONSOLE);
 

@@ -9,12 +9,14 @@
  *   - a CD-ROM drive without a disc: no nodes at all, since a PV guest cannot see an empty drive
  *   - a NIC: class vif, type vif, served by netback; ready when its link exists, which we then connect
  *   - a console or channel: class console, type console, served by serai-consoled, which may come and go
+ *   - PCI devices: class pci, type pci, one pair for all of a domain (pci.c), served by pciback
  *   - a frame buffer and a keyboard: classes and types vfb and vkbd, served by QEMU; ready at once
  *
  * Console 0 has no backend: it lies in /local/domain/GUEST/console.  All devices of a domain go into one
  * transaction, and one loop waits for all of them.  No locks: an attach belongs to one thread.
  */
 #include "private/device.h"
+#include "private/pci.h"
 #include "private/record.h"
 #include "private/system.h"
 
@@ -83,7 +85,7 @@ is_first_console(const SeraiDevice *device)
 static const char *
 frontend_class(const SeraiDevice *device)
 {
-    static const char *const classes[] = {"vbd", "vif", "console", "console", "vfb", "vkbd"};
+    static const char *const classes[] = {"vbd", "vif", "console", "console", "vfb", "vkbd", "pci"};
 
     return classes[device->kind];
 }
@@ -96,12 +98,20 @@ backend_type(const SeraiDevice *device)
     return frontend_class(device);
 }
 
+/* PCI devices share one bus. */
+static int
+node_number(const SeraiDevice *device)
+{
+    return device->kind == SERAI_DEVICE_PCI ? 0 : device->devid;
+}
+
 char *
 serai_device_frontend_path(guint domid, const SeraiDevice *device)
 {
     if (is_first_console(device))
         return g_strdup_printf("/local/domain/%u/console", domid);
-    return g_strdup_printf("/local/domain/%u/device/%s/%d", domid, frontend_class(device), device->devid);
+    return g_strdup_printf("/local/domain/%u/device/%s/%d", domid, frontend_class(device),
+                           node_number(device));
 }
 
 char *
@@ -110,15 +120,15 @@ serai_device_backend_path(guint domid, const SeraiDevice *device)
     if (is_first_console(device))
         return NULL;
     return g_strdup_printf("/local/domain/%u/backend/%s/%u/%d", device->backend_domid, backend_type(device),
-                           domid, device->devid);
+                           domid, node_number(device));
 }
 
 char *
 serai_device_bus_name(guint domid, const SeraiDevice *device)
 {
-    if (!is_kernel_disk(device) && device->kind != SERAI_DEVICE_NIC)
+    if (!is_kernel_disk(device) && device->kind != SERAI_DEVICE_NIC && device->kind != SERAI_DEVICE_PCI)
         return NULL;
-    return g_strdup_printf("%s-%u-%d", backend_type(device), domid, device->devid);
+    return g_strdup_printf("%s-%u-%d", backend_type(device), domid, node_number(device));
 }
 
 /* --- preparing -------------------------------------------------------------------------------- */
@@ -130,6 +140,8 @@ attach_free(gpointer data)
 
     if (attach->fd >= 0)
         close(attach->fd);
+    if (attach->host && !attach->ready)
+        serai_pci_take_back(attach->host, attach->domid, attach->device);
     serai_device_free(attach->device);
     g_free(attach->frontend);
     g_free(attach->backend);
@@ -203,6 +215,40 @@ block_device(SeraiHost *host, const char *path)
     return host->fake && S_ISFIFO(st.st_mode) ? makedev(8, st.st_ino & 0xfffff) : 0;
 }
 
+/* Numbers of a bus are not given again while it lives, but for those that were given back. */
+static gboolean
+take_pci(SeraiHost *host, SeraiAttach *attach, guint domid, GPtrArray *attaches, GPtrArray *present,
+         GError **error)
+{
+    attach->bus_length = attach->device->devid + 1;
+    for (guint i = 0; present && i < present->len; i++) {
+        const SeraiDevice *other = present->pdata[i];
+
+        if (other->kind != SERAI_DEVICE_PCI)
+            continue;
+        attach->joins_bus = attach->joins_live_bus = TRUE;
+        attach->bus_length = MAX(attach->bus_length, (guint)other->devid + 1);
+    }
+    for (guint i = 0; i + 1 < attaches->len; i++) {
+        const SeraiDevice *other = ((SeraiAttach *)attaches->pdata[i])->device;
+
+        if (other->kind != SERAI_DEVICE_PCI)
+            continue;
+        attach->joins_bus = TRUE;
+        attach->bus_length = MAX(attach->bus_length, (guint)other->devid + 1);
+    }
+    if (attach->joins_live_bus && !serai_pci_bus_is_live(host, domid, attach->device)) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_GUEST_REFUSED,
+                            _("The guest has not loaded its driver of PCI devices, xen-pcifront."));
+        return FALSE;
+    }
+    if (!serai_pci_give(host, domid, attach->device, error))
+        return FALSE;
+    attach->host = host;
+    attach->domid = domid;
+    return TRUE;
+}
+
 static gboolean
 take_resources(SeraiHost *host, SeraiAttach *attach, guint domid, GError **error)
 {
@@ -273,7 +319,9 @@ serai_devices_prepare(SeraiHost *host, guint domid, GPtrArray *devices, GPtrArra
         attach->frontend = serai_device_frontend_path(domid, attach->device);
         attach->backend = serai_device_backend_path(domid, attach->device);
         attach->bus_name = serai_device_bus_name(domid, attach->device);
-        if (!take_resources(host, attach, domid, error))
+        if (attach->device->kind == SERAI_DEVICE_PCI
+                ? !take_pci(host, attach, domid, attaches, present, error)
+                : !take_resources(host, attach, domid, error))
             return NULL;
     }
     return g_steal_pointer(&attaches);
@@ -396,6 +444,14 @@ serai_devices_nodes(SeraiHost *host, GPtrArray *attaches, guint domid, const cha
             continue;
         if (attach->block)
             serai_disk_claim(batch, host, domid, uuid, device, attach->block);
+        if (attach->joins_bus) {
+            g_autofree char *state = g_strdup_printf("%s/state", attach->backend);
+
+            serai_pci_nodes(batch, attach);
+            if (attach->joins_live_bus)
+                serai_batch_write(batch, state, "%d", XenbusStateReconfiguring);
+            continue;
+        }
         serai_batch_mkdir(batch, attach->frontend, domid, device->backend_domid);
         serai_batch_mkdir(batch, attach->backend, device->backend_domid, domid);
         leaf(batch, attach->frontend, "backend", "%s", attach->backend);
@@ -409,6 +465,8 @@ serai_devices_nodes(SeraiHost *host, GPtrArray *attaches, guint domid, const cha
             nic_nodes(batch, attach);
         else if (is_console(device))
             serai_console_nodes(batch, domid, device, attach->frontend);
+        else if (device->kind == SERAI_DEVICE_PCI)
+            serai_pci_nodes(batch, attach);
         else
             vfb_nodes(batch, attach);
         leaf(batch, attach->frontend, "state", "%d", XenbusStateInitialising);
@@ -449,7 +507,9 @@ backend_failed(SeraiHost *host, const SeraiAttach *attach, GError **error)
 
     g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("The backend refuses %s '%s': %s."),
                 frontend_class(device),
-                device->kind == SERAI_DEVICE_DISK ? device->disk.target : device->nic.mac,
+                device->kind == SERAI_DEVICE_DISK  ? device->disk.target
+                : device->kind == SERAI_DEVICE_PCI ? device->pci.address
+                                                   : device->nic.mac,
                 reason ? reason : _("it does not say why"));
     return FALSE;
 }
@@ -477,6 +537,14 @@ nic_connect(SeraiHost *host, SeraiAttach *attach, guint64 domid, GError **error)
     return serai_store_write(host->store, error, status, "connected");
 }
 
+/* Whether there is a backend to wait for. */
+static gboolean
+backend_gets_ready(const SeraiDevice *device)
+{
+    return (device->kind == SERAI_DEVICE_DISK && !serai_device_is_empty(device)) ||
+           device->kind == SERAI_DEVICE_NIC || device->kind == SERAI_DEVICE_PCI;
+}
+
 /* Looks once; FALSE is failure.  @ret_poll says that the store will not tell when it is time to look again.
  */
 static gboolean
@@ -485,8 +553,9 @@ attach_step(SeraiHost *host, SeraiAttach *attach, gboolean *ret_poll, GError **e
     const SeraiDevice *device = attach->device;
     int state;
 
-    if ((device->kind != SERAI_DEVICE_DISK && device->kind != SERAI_DEVICE_NIC) ||
-        serai_device_is_empty(device)) {
+    if (device->kind == SERAI_DEVICE_PCI)
+        return serai_pci_step(host, attach, &attach->ready) || backend_failed(host, attach, error);
+    if (!backend_gets_ready(device)) {
         attach->ready = TRUE;
         return TRUE;
     }
@@ -533,8 +602,7 @@ serai_devices_wait(SeraiHost *host, guint domid, GPtrArray *attaches, SeraiProgr
         const SeraiAttach *attach = attaches->pdata[i];
         g_autofree char *path = attach->backend ? g_strdup_printf("%s/state", attach->backend) : NULL;
 
-        if ((attach->device->kind == SERAI_DEVICE_DISK || attach->device->kind == SERAI_DEVICE_NIC) &&
-            !serai_device_is_empty(attach->device) && !serai_waiter_add(&waiter, path, error))
+        if (backend_gets_ready(attach->device) && !serai_waiter_add(&waiter, path, error))
             return FALSE;
     }
     for (guint i = 0; i < attaches->len; i++)

@@ -15,6 +15,12 @@ typedef struct {
     dev_t node;
     dev_t block; /* the block device of the host that the disk is, or 0 */
     gboolean ready;
+    /* Of a PCI device. */
+    SeraiHost *host; /* when the device is the guest's already, so that it may have to be taken back */
+    guint domid;
+    guint bus_length;        /* numbers on the bus, this one included */
+    gboolean joins_bus;      /* another device has made the bus */
+    gboolean joins_live_bus; /* and the guest may know it */
 } SeraiAttach;
 
 /*

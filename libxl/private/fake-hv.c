@@ -94,6 +94,7 @@ create_domain(FakeHv *hv, struct xen_domctl *op)
     d->pause_count = 1;
     d->next_port = 1;
     d->weight = 256;
+    d->passthrough = (op->u.createdomain.flags & XEN_DOMCTL_CDF_iommu) != 0;
     d->tsc.khz = 2000000;
     d->shared_info = frames_alloc(hv, 0, d->owner);
     d->grants = frames_alloc(hv, 0, d->owner);
@@ -102,9 +103,16 @@ create_domain(FakeHv *hv, struct xen_domctl *op)
     return 0;
 }
 
+static gboolean
+is_of(gpointer sbdf G_GNUC_UNUSED, gpointer owner, gpointer domain)
+{
+    return owner == domain;
+}
+
 static void
 destroy_domain(FakeHv *hv, FakeDomain *d)
 {
+    g_hash_table_foreach_remove(hv->devices, is_of, d);
     for (uint64_t mfn = 0; mfn < SERAI_FAKE_PAGES; mfn++)
         if (hv->owner[mfn] == d->owner)
             frame_free(hv, mfn);
@@ -193,6 +201,26 @@ page_info(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
     return 0;
 }
 
+/* Nobody else may have it, and the domain must have been made for devices. */
+static int
+assign_device(FakeHv *hv, FakeDomain *d, uint32_t sbdf)
+{
+    if (!d->passthrough)
+        return -EINVAL;
+    if (!g_hash_table_contains(hv->devices, GUINT_TO_POINTER(sbdf)))
+        g_hash_table_insert(hv->devices, GUINT_TO_POINTER(sbdf), d);
+    return g_hash_table_lookup(hv->devices, GUINT_TO_POINTER(sbdf)) == d ? 0 : -ENODEV;
+}
+
+static int
+take_device(FakeHv *hv, FakeDomain *d, uint32_t sbdf)
+{
+    if (g_hash_table_lookup(hv->devices, GUINT_TO_POINTER(sbdf)) != d)
+        return -ENODEV;
+    g_hash_table_remove(hv->devices, GUINT_TO_POINTER(sbdf));
+    return 0;
+}
+
 static int
 domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
 {
@@ -258,6 +286,10 @@ domain_domctl(FakeHv *hv, FakeDomain *d, struct xen_domctl *op)
         memset(op->u.cpu_policy.msrs.p, 0x22, 2 * sizeof(xen_msr_entry_t));
         op->u.cpu_policy.nr_msrs = 2;
         return 0;
+    case XEN_DOMCTL_assign_device:
+        return assign_device(hv, d, op->u.assign_device.u.pci.machine_sbdf);
+    case XEN_DOMCTL_deassign_device:
+        return take_device(hv, d, op->u.assign_device.u.pci.machine_sbdf);
     case XEN_DOMCTL_settimeoffset:
     case XEN_DOMCTL_sendtrigger:
     case XEN_DOMCTL_setnodeaffinity:
@@ -317,7 +349,7 @@ fake_sysctl(FakeHv *hv, struct xen_sysctl *op)
         op->u.physinfo.max_cpu_id = SERAI_FAKE_CPUS - 1;
         op->u.physinfo.nr_nodes = 1;
         op->u.physinfo.cpu_khz = 2000000;
-        op->u.physinfo.capabilities = XEN_SYSCTL_PHYSCAP_pv;
+        op->u.physinfo.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_directio;
         op->u.physinfo.total_pages = SERAI_FAKE_PAGES;
         op->u.physinfo.free_pages = hv->free_pages;
         /* Feature words of a plain 64-bit machine: 1d, 1c, e1d, e1c, and so on. */
@@ -600,6 +632,7 @@ fake_close(SeraiHv *base)
     munmap(hv->pinned, SERAI_FAKE_PAGES);
     munmap(hv->m2p, SERAI_FAKE_PAGES * sizeof(*hv->m2p));
     g_hash_table_destroy(hv->domains);
+    g_hash_table_destroy(hv->devices);
     g_mutex_clear(&hv->lock);
     g_free(hv);
 }
@@ -644,6 +677,7 @@ serai_fake_hv_new(void)
     hv->owner[0] = MINE;
     hv->hint = 1;
     hv->domains = g_hash_table_new_full(NULL, NULL, NULL, domain_free);
+    hv->devices = g_hash_table_new(NULL, NULL);
     hv->next_domid = 1;
     dom0->owner = MINE;
     dom0->max_vcpus = 1;
@@ -719,6 +753,18 @@ serai_fake_domains(SeraiHv *base)
 
     g_mutex_lock(&hv->lock);
     n = g_hash_table_size(hv->domains) - 1;
+    g_mutex_unlock(&hv->lock);
+    return n;
+}
+
+guint
+serai_fake_devices(SeraiHv *base)
+{
+    FakeHv *hv = (FakeHv *)base;
+    guint n;
+
+    g_mutex_lock(&hv->lock);
+    n = g_hash_table_size(hv->devices);
     g_mutex_unlock(&hv->lock);
     return n;
 }

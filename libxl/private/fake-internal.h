@@ -23,6 +23,7 @@ typedef struct {
     uint32_t next_port;
     uint16_t weight;
     uint16_t cap;
+    gboolean passthrough;
     xen_pfn_t shared_info;
     xen_pfn_t grants;
     vcpu_guest_context_t *contexts;
@@ -44,6 +45,7 @@ typedef struct {
     uint64_t free_pages;         /* (lock) */
     uint64_t hint;               /* (lock) where to look for a free frame first */
     GHashTable *domains;         /* (lock) domid to FakeDomain */
+    GHashTable *devices;         /* (lock) PCI device to the FakeDomain that has it */
     uint32_t next_domid;         /* (lock) */
     gboolean dirty;              /* (lock) */
     guint calls;                 /* (lock) */

@@ -171,6 +171,8 @@ backend_reacts(FakeStore *store, const char *path)
         return;
     if (!strcmp(state, "1"))
         set_now(store, path, "2");
+    else if (!strcmp(state, "7"))
+        set_now(store, path, "4");
     else if (!strcmp(state, "5") && !frontend_is_closed(store, path))
         set_now(store, path, "6");
 }

@@ -29,6 +29,8 @@ void serai_fake_set_dirty(SeraiHv *hv, gboolean dirty);
 /* Frames that belong to nobody: equal before and after whatever is created and destroyed. */
 guint64 serai_fake_free_pages(SeraiHv *hv);
 guint serai_fake_domains(SeraiHv *hv);
+/* PCI devices that domains have. */
+guint serai_fake_devices(SeraiHv *hv);
 /* The guest stops by itself. */
 void serai_fake_shutdown(SeraiHv *hv, uint32_t domid, uint32_t reason);
 /* How many nodes the store holds. */

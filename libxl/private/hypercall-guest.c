@@ -7,6 +7,14 @@
 #include "private/stream.h"
 
 #include <sys/mman.h>
+#include <xen/physdev.h>
+
+/*
+ * Where machines have the registers of their devices below 4 GiB; a little more than any of them.  Linux
+ * moves the memory that would lie there to above (what "e820_host" of xl does by the machine's own map).
+ */
+#define HOLE_START (1ULL << 30)
+#define HOLE_END   (4ULL << 30)
 
 /* --- vCPU state ------------------------------------------------------------------------------- */
 
@@ -166,6 +174,60 @@ serai_hv_set_policy(SeraiHv *hv, uint32_t domid, GBytes *leaves, GBytes *msrs, G
     return domctl(hv, &op, NULL, error);
 }
 
+/* --- devices of the machine ------------------------------------------------------------------- */
+
+gboolean
+serai_hv_assign_device(SeraiHv *hv, uint32_t domid, uint32_t sbdf, gboolean give, GError **error)
+{
+    struct xen_domctl op = {.cmd = give ? XEN_DOMCTL_assign_device : XEN_DOMCTL_deassign_device,
+                            .domain = domid};
+
+    op.u.assign_device.dev = XEN_DOMCTL_DEV_PCI;
+    op.u.assign_device.u.pci.machine_sbdf = sbdf;
+    return domctl(hv, &op, NULL, error);
+}
+
+gboolean
+serai_hv_permit_ports(SeraiHv *hv, uint32_t domid, uint32_t first, uint32_t count, gboolean allow,
+                      GError **error)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_ioport_permission, .domain = domid};
+
+    op.u.ioport_permission.first_port = first;
+    op.u.ioport_permission.nr_ports = count;
+    op.u.ioport_permission.allow_access = allow;
+    return domctl(hv, &op, NULL, error);
+}
+
+gboolean
+serai_hv_permit_frames(SeraiHv *hv, uint32_t domid, uint64_t first, uint64_t count, gboolean allow,
+                       GError **error)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_iomem_permission, .domain = domid};
+
+    op.u.iomem_permission.first_mfn = first;
+    op.u.iomem_permission.nr_mfns = count;
+    op.u.iomem_permission.allow_access = allow;
+    return domctl(hv, &op, NULL, error);
+}
+
+gboolean
+serai_hv_permit_irq(SeraiHv *hv, uint32_t domid, uint32_t irq, gboolean allow, GError **error)
+{
+    struct physdev_map_pirq map = {.domid = domid, .type = MAP_PIRQ_TYPE_GSI, .index = irq, .pirq = irq};
+    struct physdev_unmap_pirq unmap = {.domid = domid, .pirq = irq};
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_irq_permission, .domain = domid};
+
+    if (allow && struct_call(hv, __HYPERVISOR_physdev_op, PHYSDEVOP_map_pirq, &map, sizeof(map), error) < 0)
+        return FALSE;
+    op.u.irq_permission.pirq = irq;
+    op.u.irq_permission.allow_access = allow;
+    if (!domctl(hv, &op, NULL, error))
+        return FALSE;
+    return allow ||
+           struct_call(hv, __HYPERVISOR_physdev_op, PHYSDEVOP_unmap_pirq, &unmap, sizeof(unmap), error) >= 0;
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 gboolean
@@ -204,21 +266,22 @@ serai_hv_claim(SeraiHv *hv, uint32_t domid, uint64_t pages, GError **error)
 }
 
 gboolean
-serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, GError **error)
+serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, gboolean hole, GError **error)
 {
     struct xen_foreign_memory_map arg = {.domid = domid};
+    uint64_t size = kib << 10, low = hole ? MIN(size, HOLE_START) : size;
     struct {
         uint64_t address;
         uint64_t size;
         uint32_t type;
-    } __attribute__((packed)) entry = {0, kib << 10, 1}; /* E820 type 1: memory */
+    } __attribute__((packed)) entries[] = {{0, low, 1}, {HOLE_END, size - low, 1}}; /* E820 type 1: memory */
     g_auto(Buffer) buffer = {0};
 
-    G_STATIC_ASSERT(sizeof(entry) == 20);
-    if (!buffer_init(&buffer, hv, sizeof(entry), error))
+    G_STATIC_ASSERT(sizeof(entries[0]) == 20);
+    if (!buffer_init(&buffer, hv, sizeof(entries), error))
         return FALSE;
-    memcpy(buffer.data, &entry, sizeof(entry));
-    arg.map.nr_entries = 1;
+    memcpy(buffer.data, entries, sizeof(entries));
+    arg.map.nr_entries = size > low ? 2 : 1;
     set_xen_guest_handle_raw(arg.map.buffer, buffer.data);
     return struct_call(hv, __HYPERVISOR_memory_op, XENMEM_set_memory_map, &arg, sizeof(arg), error) >= 0;
 }

@@ -118,6 +118,16 @@ gboolean serai_hv_set_vnuma(SeraiHv *hv, uint32_t domid, GPtrArray *nodes, guint
                             const SeraiMemoryRange *ranges, guint range_count, GError **error);
 gboolean serai_hv_ssid(SeraiHv *hv, const char *label, uint32_t *ret_ssid, GError **error);
 
+/* --- devices of the machine ------------------------------------------------------------------- */
+/* Gives PCI device @sbdf to the domain, or takes it back. */
+gboolean serai_hv_assign_device(SeraiHv *hv, uint32_t domid, uint32_t sbdf, gboolean give, GError **error);
+gboolean serai_hv_permit_ports(SeraiHv *hv, uint32_t domid, uint32_t first, uint32_t count, gboolean allow,
+                               GError **error);
+gboolean serai_hv_permit_frames(SeraiHv *hv, uint32_t domid, uint64_t first, uint64_t count, gboolean allow,
+                                GError **error);
+/* Interrupt @irq of the machine, which the domain knows by the same number. */
+gboolean serai_hv_permit_irq(SeraiHv *hv, uint32_t domid, uint32_t irq, gboolean allow, GError **error);
+
 /* --- vCPU state ------------------------------------------------------------------------------- */
 gboolean serai_hv_get_context(SeraiHv *hv, uint32_t domid, uint32_t vcpu, vcpu_guest_context_t *ret_context,
                               GError **error);
@@ -141,8 +151,9 @@ gboolean serai_hv_populate(SeraiHv *hv, uint32_t domid, size_t count, uint32_t o
                            xen_pfn_t *extents, size_t *ret_count, GError **error);
 /* Promises @pages to the domain; 0 ends the promise.  A hypervisor without claims counts as success. */
 gboolean serai_hv_claim(SeraiHv *hv, uint32_t domid, uint64_t pages, GError **error);
-/* The memory map a PV guest is shown: memory from 0 up to what it may ever have. */
-gboolean serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, GError **error);
+/* The memory map a PV guest is shown: memory from 0 up to what it may ever have; with @hole, nothing where
+ * devices of the machine have their registers. */
+gboolean serai_hv_set_memory_limit(SeraiHv *hv, uint32_t domid, uint64_t kib, gboolean hole, GError **error);
 gboolean serai_hv_max_gpfn(SeraiHv *hv, uint32_t domid, uint64_t *ret_gpfn, GError **error);
 gboolean serai_hv_hypercall_page(SeraiHv *hv, uint32_t domid, xen_pfn_t mfn, GError **error);
 gboolean serai_hv_pin_table(SeraiHv *hv, uint32_t domid, uint32_t level, xen_pfn_t mfn, GError **error);

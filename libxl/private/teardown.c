@@ -19,7 +19,7 @@
 /* A backend lets go at once unless the disk below it hangs. */
 #define GONE_TIMEOUT (10 * G_USEC_PER_SEC)
 
-static const char *const backend_types[] = {"vbd", "qdisk", "vif", "console", "vfb", "vkbd"};
+static const char *const backend_types[] = {"vbd", "qdisk", "vif", "console", "vfb", "vkbd", "pci"};
 
 static void
 remove_nodes(SeraiBatch *batch, const char *uuid, int domid)

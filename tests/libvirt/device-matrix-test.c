@@ -66,9 +66,22 @@ static const struct row rows[] = {
     {"memballoon", "", "<memballoon model='virtio'><stats period='5'/></memballoon>",
      "<memballoon model='xen'><stats period='7'/></memballoon>", "period='5'", "period='7'", NO, OK, NO, OK,
      NO, OK},
-    {"hostdev", "",
+    /* Only a domain that has had one from the start can be given another. */
+    {"hostdev",
+     "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='1' slot='1' "
+     "function='0'/></source></hostdev>",
      "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='1' slot='2' "
      "function='0'/></source></hostdev>",
+     "<hostdev mode='subsystem' type='pci' managed='no'><source><address domain='0' bus='1' slot='2' "
+     "function='0'/></source></hostdev>",
+     "slot='0x02'", NULL, OK, OK, OK, OK, NO, NO},
+    {"first-hostdev", "",
+     "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0' bus='1' slot='2' "
+     "function='0'/></source></hostdev>",
+     NULL, "<hostdev", NULL, NO, OK, OK, OK, NO, NO},
+    {"usb-hostdev", "",
+     "<hostdev mode='subsystem' type='usb'><source><vendor id='0x1234'/><product "
+     "id='0xbeef'/></source></hostdev>",
      NULL, "<hostdev", NULL, NO, NO, NO, NO, NO, NO},
     {"rng", "", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>", NULL, "<rng",
      NULL, NO, DROPPED, NO, NO, NO, NO},

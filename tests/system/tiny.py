@@ -179,15 +179,15 @@ exit $(tail -c +$before $log | tr -d '\\r' | sed -n 's/^guest: status //p' | tai
 '''
 
 
-def guest_initramfs(kernel, script=None, programs=()):
-    """The guest's initramfs, packed: busybox, the two frontend modules and an init.
+def guest_initramfs(kernel, script=None, programs=(), modules=GUEST_MODULES):
+    """The guest's initramfs, packed: busybox, MODULES (the two frontends) and an init.
 
     SCRIPT is taken in by that init once the devices are there; PROGRAMS is
     {path in the guest: static program here}.
     """
     tree = linux.Initramfs()
     busybox_tree(tree)
-    add_modules(tree, kernel, GUEST_MODULES)
+    add_modules(tree, kernel, modules)
     tree.file('init', GUEST_INIT, 0o755)
     tree.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n')
     tree.file('etc/group', 'root:x:0:\n')
