@@ -381,8 +381,8 @@ xenSaveStartOrResume(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, un
     return resume(driver, vm, conn, path, flags, startFlags);
 }
 
-/* The formats of libvirt that there are; others are of compressors that none of our libraries has, or of
- * Windows. */
+/* The formats that there are.  Not kdump-lzo and kdump-snappy, as the one's library is under the GPL and the
+ * other's is C++, nor that of Windows. */
 static int
 dumpFormat(unsigned int format, unsigned int *dumpFlags)
 {
