@@ -336,10 +336,11 @@ note_that_no_kernel_writes_is_not_taken(Fixture *f, gconstpointer data G_GNUC_UN
 
         switch (i) {
         case 0: /* longer than any */
-            write_note(&guest, first, OSRELEASE, 4097);
+            write_note(&guest, first, long_text, 4097);
+            write_frame(&guest, first + 1, 0, long_text, 4096);
             break;
         case 1:
-            write_note(&guest, first, OSRELEASE, G_MAXUINT32);
+            write_note(&guest, first, long_text, G_MAXUINT32);
             break;
         case 2:
             write_note(&guest, first, "OSRELEASE=\001\n", 12);
