@@ -381,6 +381,24 @@ xenSaveStartOrResume(xenDriver *driver, virDomainObj *vm, virConnectPtr conn, un
     return resume(driver, vm, conn, path, flags, startFlags);
 }
 
+/* The formats that there are.  Not kdump-lzo and kdump-snappy, as the one's library is under the GPL and the
+ * other's is C++, nor that of Windows. */
+static int
+dumpFormat(unsigned int format, unsigned int *dumpFlags)
+{
+    switch (format) {
+    case VIR_DOMAIN_CORE_DUMP_FORMAT_RAW:
+        return 0;
+    case VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB:
+        *dumpFlags |= SERAI_DUMP_KDUMP;
+        return 0;
+    default:
+        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
+                       _("a domain can be dumped in the formats elf and kdump-zlib only"));
+        return -1;
+    }
+}
+
 int
 xenSaveDumpCore(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, const char *path, unsigned int dumpFlags,
                 unsigned int format, unsigned int flags)
@@ -391,12 +409,8 @@ xenSaveDumpCore(xenDriver *driver G_GNUC_UNUSED, virDomainObj *vm, const char *p
     GCancellable *cancellable;
     gboolean dumped;
 
-    if (format != VIR_DOMAIN_CORE_DUMP_FORMAT_RAW) {
-        virReportError(VIR_ERR_OPERATION_UNSUPPORTED, "%s",
-                       _("a domain can be dumped in the raw format, which is ELF, only"));
-        return -1;
-    }
-    if (xenImageFileOpen(&file, path, flags & VIR_DUMP_BYPASS_CACHE) < 0)
+    if (dumpFormat(format, &dumpFlags) < 0 ||
+        xenImageFileOpen(&file, path, flags & VIR_DUMP_BYPASS_CACHE) < 0)
         return -1;
 
     cancellable = xenDomainJobWork(vm);

@@ -412,7 +412,10 @@ serai_domain_dump_sync(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCance
 
     if (ok && !(flags & SERAI_DUMP_LIVE) && !(info.flags & XEN_DOMINF_paused))
         stopped = ok = serai_hv_pause_domain(hv, domain->domid, error);
-    ok = ok && serai_dump_write(hv, domain->domid, fd, &p, cancellable, error);
+    if (ok && flags & SERAI_DUMP_KDUMP)
+        ok = serai_kdump_write(hv, domain->domid, fd, &p, cancellable, error);
+    else if (ok)
+        ok = serai_dump_write(hv, domain->domid, fd, &p, cancellable, error);
     if (ok && flags & SERAI_DUMP_CRASH)
         ok = serai_hv_shutdown_domain(hv, domain->domid, SHUTDOWN_crash, error);
     if (stopped && !serai_hv_unpause_domain(hv, domain->domid, ok ? error : NULL))

@@ -165,6 +165,8 @@ gboolean serai_save_replace_metadata(int fd, GBytes *metadata, GError **error);
  * @SERAI_DUMP_NONE: pause the domain, dump it, let it go on.
  * @SERAI_DUMP_LIVE: do not pause it; the dump may contradict itself.
  * @SERAI_DUMP_CRASH: treat the domain as crashed once it is dumped.
+ * @SERAI_DUMP_KDUMP: write the compressed format of kdump, of a machine without a hypervisor, instead of the
+ *   ELF format of Xen.
  *
  * How memory is dumped.
  */
@@ -172,6 +174,7 @@ typedef enum { /*< flags >*/
                SERAI_DUMP_NONE = 0,
                SERAI_DUMP_LIVE = 1 << 0,
                SERAI_DUMP_CRASH = 1 << 1,
+               SERAI_DUMP_KDUMP = 1 << 2,
 } SeraiDumpFlags;
 
 /**
@@ -186,7 +189,9 @@ typedef enum { /*< flags >*/
  * @callback: called when done.
  * @user_data: for @callback.
  *
- * Writes memory and registers as an ELF file that crash and gdb read.
+ * Writes memory and registers as an ELF file that crash and gdb read, or with %SERAI_DUMP_KDUMP as what kdump
+ * leaves of a machine.  Into a pipe or socket that one goes in its flattened form, of which makedumpfile -R
+ * makes a file.
  */
 void serai_domain_dump_async(SeraiDomain *domain, int fd, SeraiDumpFlags flags, GCancellable *cancellable,
                              SeraiProgressFunc progress, gpointer progress_data,

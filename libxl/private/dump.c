@@ -57,14 +57,15 @@ typedef struct {
     uint64_t mfn;
 } P2mEntry;
 
-static void
-add_note(GByteArray *notes, uint32_t type, const void *desc, uint32_t size)
+void
+serai_dump_add_note(GByteArray *notes, const char *name, uint32_t type, const void *desc, uint32_t size)
 {
-    const Elf64_Nhdr header = {.n_namesz = 4, .n_descsz = size, .n_type = type};
+    const Elf64_Nhdr header = {.n_namesz = strlen(name) + 1, .n_descsz = size, .n_type = type};
     static const guint8 zeros[4];
 
     g_byte_array_append(notes, (const guint8 *)&header, sizeof(header));
-    g_byte_array_append(notes, (const guint8 *)"Xen", 4);
+    g_byte_array_append(notes, (const guint8 *)name, header.n_namesz);
+    g_byte_array_append(notes, zeros, -header.n_namesz & 3);
     if (size)
         g_byte_array_append(notes, desc, size);
     g_byte_array_append(notes, zeros, -size & 3);
@@ -89,20 +90,19 @@ make_notes(SeraiHv *hv, guint vcpus, uint64_t pages)
         g_strlcpy(version.compile.compile_date, info->compile_date, sizeof(version.compile.compile_date));
     }
     version.platform.virt_start = __HYPERVISOR_VIRT_START;
-    add_note(notes, XEN_ELFNOTE_DUMPCORE_NONE, NULL, 0);
-    add_note(notes, XEN_ELFNOTE_DUMPCORE_HEADER, &header, sizeof(header));
-    add_note(notes, XEN_ELFNOTE_DUMPCORE_XEN_VERSION, &version, sizeof(version));
-    add_note(notes, XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION, &format, sizeof(format));
+    serai_dump_add_note(notes, "Xen", XEN_ELFNOTE_DUMPCORE_NONE, NULL, 0);
+    serai_dump_add_note(notes, "Xen", XEN_ELFNOTE_DUMPCORE_HEADER, &header, sizeof(header));
+    serai_dump_add_note(notes, "Xen", XEN_ELFNOTE_DUMPCORE_XEN_VERSION, &version, sizeof(version));
+    serai_dump_add_note(notes, "Xen", XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION, &format, sizeof(format));
     return notes;
 }
 
-static GByteArray *
-read_vcpus(SeraiGuestState *guest, guint *ret_count, GError **error)
+GByteArray *
+serai_dump_vcpus(SeraiGuestState *guest, GError **error)
 {
     g_autoptr(GByteArray) contexts = g_byte_array_new();
     g_autofree vcpu_guest_context_t *context = g_new0(vcpu_guest_context_t, 1);
 
-    *ret_count = 0;
     for (guint vcpu = 0;
          vcpu <= guest->info.max_vcpu_id && guest->info.max_vcpu_id != XEN_INVALID_MAX_VCPU_ID; vcpu++) {
         struct xen_domctl_getvcpuinfo info;
@@ -114,7 +114,6 @@ read_vcpus(SeraiGuestState *guest, guint *ret_count, GError **error)
         if (!serai_hv_get_context(guest->hv, guest->domid, vcpu, context, error))
             return NULL;
         g_byte_array_append(contexts, (guint8 *)context, sizeof(*context));
-        ++*ret_count;
     }
     return g_steal_pointer(&contexts);
 }
@@ -179,14 +178,13 @@ write_all_sections(SeraiGuestState *guest, const P2mEntry *entries, uint64_t cou
                        .e_shnum = SECTION_COUNT,
                        .e_shstrndx = SECTION_NAMES};
     Elf64_Shdr sections[SECTION_COUNT] = {{0}};
-    guint vcpus;
-    g_autoptr(GByteArray) contexts = read_vcpus(guest, &vcpus, error), notes = NULL;
+    g_autoptr(GByteArray) contexts = serai_dump_vcpus(guest, error), notes = NULL;
     const void *data[SECTION_COUNT] = {NULL};
     uint64_t pos = 0, at = sizeof(ehdr) + sizeof(sections);
 
     if (!contexts)
         return FALSE;
-    notes = make_notes(guest->hv, vcpus, count);
+    notes = make_notes(guest->hv, contexts->len / sizeof(vcpu_guest_context_t), count);
     memcpy(ehdr.e_ident, ELFMAG, SELFMAG);
     ehdr.e_ident[EI_CLASS] = ELFCLASS64;
     ehdr.e_ident[EI_DATA] = ELFDATA2LSB;

@@ -11,6 +11,13 @@
 
 #define ENTRIES 512UL /* of 8 bytes on a page */
 
+/* Level 4 entries that are the hypervisor's own (HYPERVISOR_VIRT_START to _END, <xen/arch-x86/xen-x86_64.h>).
+ */
+#define XEN_SLOT_FIRST 256
+#define XEN_SLOT_LAST  271
+G_STATIC_ASSERT((__HYPERVISOR_VIRT_START >> 39 & 511) == XEN_SLOT_FIRST);
+G_STATIC_ASSERT(((__HYPERVISOR_VIRT_END - 1) >> 39 & 511) == XEN_SLOT_LAST);
+
 /* Linux marks entries that are no frames of its own with the two top bits. */
 #define FRAME_LIMIT 0xffffffffUL
 
@@ -168,6 +175,42 @@ serai_guest_pfn(const SeraiGuestState *s, xen_pfn_t mfn)
         if (s->reverse[at].mfn == mfn)
             return s->reverse[at].pfn;
     return SERAI_NO_FRAME;
+}
+
+guint
+serai_guest_normalize_table(const SeraiGuestState *s, const uint64_t *from, uint64_t *to, int level)
+{
+    guint out = 0;
+
+    for (guint i = 0; i < ENTRIES; i++) {
+        uint64_t entry = from[i];
+
+        if (level == 4 && i >= XEN_SLOT_FIRST && i <= XEN_SLOT_LAST)
+            entry = 0;
+        if (entry & 1) {
+            xen_pfn_t pfn = serai_guest_pfn(s, serai_guest_entry_frame(entry));
+
+            if (pfn == SERAI_NO_FRAME || (level > 1 && entry & 0x80)) {
+                entry = 0;
+                out++;
+            } else {
+                entry = (entry & 0xfff0000000000fffUL) | pfn << SERAI_PAGE_SHIFT;
+            }
+        }
+        to[i] = entry;
+    }
+    return out;
+}
+
+gboolean
+serai_guest_page_is_zero(const void *page)
+{
+    const uint64_t *p = page;
+
+    for (guint i = 0; i < ENTRIES; i += 8)
+        if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
+            return FALSE;
+    return TRUE;
 }
 
 /* --- all -------------------------------------------------------------------------------------- */

@@ -30,6 +30,10 @@ gboolean serai_guest_read(SeraiGuestState *state, SeraiHv *hv, uint32_t domid, G
 void serai_guest_clear(SeraiGuestState *state);
 /* The pseudo-physical number of a machine frame, or SERAI_NO_FRAME when the guest's list does not have it. */
 xen_pfn_t serai_guest_pfn(const SeraiGuestState *state, xen_pfn_t mfn);
+/* Copies a page table with pseudo-physical numbers in place of machine frames.  Entries that are the
+ * hypervisor's own are cleared; so are those that lead out of the guest, and their number is returned. */
+guint serai_guest_normalize_table(const SeraiGuestState *state, const uint64_t *from, uint64_t *to,
+                                  int level);
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SeraiGuestState, serai_guest_clear)
 
@@ -43,12 +47,19 @@ gboolean serai_guest_table(SeraiHv *hv, uint32_t domid, uint64_t cr3, uint64_t a
 xen_pfn_t serai_guest_entry_frame(uint64_t entry);
 /* Whether an entry of a p2m list is a frame of the guest's own. */
 gboolean serai_guest_is_frame(xen_pfn_t frame);
+gboolean serai_guest_page_is_zero(const void *page);
 
-/* --- private/save.c, restore.c, dump.c -------------------------------------------------------- */
+/* --- private/save.c, restore.c, dump.c, kdump.c ----------------------------------------------- */
 
 gboolean serai_stream_save(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,
                            GCancellable *cancellable, GError **error);
 gboolean serai_dump_write(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,
                           GCancellable *cancellable, GError **error);
+gboolean serai_kdump_write(SeraiHv *hv, uint32_t domid, int fd, SeraiProgress *progress,
+                           GCancellable *cancellable, GError **error);
+/* The vcpu_guest_context_t of each vCPU that is online, side by side. */
+GByteArray *serai_dump_vcpus(SeraiGuestState *guest, GError **error);
+/* Appends an ELF note. */
+void serai_dump_add_note(GByteArray *notes, const char *name, uint32_t type, const void *desc, uint32_t size);
 
 #endif

@@ -9,13 +9,6 @@
 
 #include <sys/mman.h>
 
-/* Level 4 entries that are the hypervisor's own (HYPERVISOR_VIRT_START to _END, <xen/arch-x86/xen-x86_64.h>).
- */
-#define XEN_SLOT_FIRST 256
-#define XEN_SLOT_LAST  271
-G_STATIC_ASSERT((__HYPERVISOR_VIRT_START >> 39 & 511) == XEN_SLOT_FIRST);
-G_STATIC_ASSERT(((__HYPERVISOR_VIRT_END - 1) >> 39 & 511) == XEN_SLOT_LAST);
-
 typedef struct {
     SeraiGuestState guest;
     int fd;
@@ -87,38 +80,6 @@ write_p2m_frames(Saver *s, GError **error)
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-/* A page table with frame numbers of the stream.  FALSE: it leads out of the guest. */
-static gboolean
-normalize_table(Saver *s, const uint64_t *from, uint64_t *to, int level)
-{
-    for (int i = 0; i < 512; i++) {
-        uint64_t entry = from[i];
-
-        if (level == 4 && i >= XEN_SLOT_FIRST && i <= XEN_SLOT_LAST)
-            entry = 0;
-        if (entry & 1) {
-            xen_pfn_t pfn = serai_guest_pfn(&s->guest, entry >> SERAI_PAGE_SHIFT & 0xffffffffffUL);
-
-            if (pfn == SERAI_NO_FRAME || (level > 1 && entry & 0x80))
-                return FALSE;
-            entry = (entry & 0xfff0000000000fffUL) | pfn << SERAI_PAGE_SHIFT;
-        }
-        to[i] = entry;
-    }
-    return TRUE;
-}
-
-static gboolean
-is_zero(const void *page)
-{
-    const uint64_t *p = page;
-
-    for (int i = 0; i < 512; i += 8)
-        if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
-            return FALSE;
-    return TRUE;
-}
-
 static gboolean
 bad_page(GError **error, xen_pfn_t pfn)
 {
@@ -149,14 +110,14 @@ write_batch(Saver *s, const xen_pfn_t *pfns, const uint32_t *types, guint count,
             continue;
         }
         page = map + ((size_t)mapped++ << SERAI_PAGE_SHIFT);
-        if (!type && is_zero(page)) {
+        if (!type && serai_guest_page_is_zero(page)) {
             record->pfns[i] = pfns[i] | 0xeUL << SERAI_PAGE_TYPE_SHIFT;
             continue;
         }
         record->pfns[i] = pfns[i] | (uint64_t)type << SERAI_PAGE_TYPE_SHIFT;
         if (!level)
             memcpy(data, page, SERAI_PAGE_SIZE);
-        else if (!normalize_table(s, (const uint64_t *)page, (uint64_t *)data, level))
+        else if (serai_guest_normalize_table(&s->guest, (const uint64_t *)page, (uint64_t *)data, level))
             return bad_page(error, pfns[i]);
         data += SERAI_PAGE_SIZE;
     }

@@ -145,7 +145,7 @@ CALL(managed_save_remove, virDomainManagedSaveRemove(d, 0))
 TEXT(managed_save_xml, virDomainManagedSaveGetXMLDesc(d, 0))
 CALL(managed_save_define, virDomainManagedSaveDefineXML(d, "<domain/>", 0))
 CALL(core_dump, virDomainCoreDump(d, "/nonexistent/directory/core", 0))
-CALL(core_dump_kdump, virDomainCoreDumpWithFormat(d, "/tmp/core", VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_ZLIB, 0))
+CALL(core_dump_lzo, virDomainCoreDumpWithFormat(d, "/tmp/core", VIR_DOMAIN_CORE_DUMP_FORMAT_KDUMP_LZO, 0))
 CALL(pm_suspend, virDomainPMSuspendForDuration(d, VIR_NODE_SUSPEND_TARGET_MEM, 0, 0))
 CALL(pm_wakeup, virDomainPMWakeup(d, 0))
 CALL(inject_nmi, virDomainInjectNMI(d, 0))
@@ -247,7 +247,7 @@ static const struct {
     ROW(managed_save_xml),
     ROW(managed_save_define),
     ROW(core_dump),
-    ROW(core_dump_kdump),
+    ROW(core_dump_lzo),
     ROW(pm_suspend),
     ROW(pm_wakeup),
     ROW(inject_nmi),

@@ -263,6 +263,12 @@ class Host(qemu.Qemu):
         mode = '755' if os.access(source, os.X_OK) else '644'
         self.run(f'cat > {shlex.quote(target)} && chmod {mode} {shlex.quote(target)}', input=data)
 
+    def get(self, source, target):
+        """Copy a file of the host to this machine."""
+        with open(target, 'wb') as file:
+            subprocess.run([str(self.ssh), 'serai-host', f'cat {shlex.quote(source)}'],
+                           stdin=subprocess.DEVNULL, stdout=file, check=True, timeout=300)
+
     def has(self, package):
         """Is PACKAGE installed in the host?"""
         return self.run(f'dpkg -s {package} >/dev/null 2>&1', check=False)[0] == 0

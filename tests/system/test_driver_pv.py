@@ -15,6 +15,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,25 @@ def test_dump_is_an_elf_core(host):
     host.virsh(f'dump pv {IMAGES}/pv.core --memory-only', timeout=600)
     assert host.run(f'head -c 4 {IMAGES}/pv.core | od -An -c').split() == ['177', 'E', 'L', 'F']
     host.run(f'rm {IMAGES}/pv.core')
+    assert host.virsh('domstate pv').strip() == 'running'
+
+
+@pytest.mark.parametrize('options', ['', '--live', '--bypass-cache'])
+def test_dump_of_kdump_gives_makedumpfile_the_log_of_the_kernel(host, console, tmp_path, options):
+    """It finds the log by the tables of the dump, from the addresses in the kernel's own VMCOREINFO."""
+    if not shutil.which('makedumpfile'):
+        pytest.skip('makedumpfile is not installed')
+    console.run(f'echo "a line for the dump {options}" > /dev/kmsg')
+    host.virsh(f'dump pv {IMAGES}/pv.kdump --memory-only --format kdump-zlib {options}', timeout=600)
+    host.get(f'{IMAGES}/pv.kdump', tmp_path / 'dump')
+    host.run(f'rm {IMAGES}/pv.kdump')
+    if options == '--bypass-cache':
+        (tmp_path / 'dump').rename(tmp_path / 'flattened')
+        with open(tmp_path / 'flattened') as flattened:
+            subprocess.run(['makedumpfile', '-R', tmp_path / 'dump'], stdin=flattened, check=True)
+    subprocess.run(['makedumpfile', '--dump-dmesg', tmp_path / 'dump', tmp_path / 'log'], check=True)
+    assert f'a line for the dump {options}'.rstrip() in (tmp_path / 'log').read_text()
+    assert (tmp_path / 'dump').stat().st_size < 64 << 20
     assert host.virsh('domstate pv').strip() == 'running'
 
 
