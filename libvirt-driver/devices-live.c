@@ -11,6 +11,7 @@
 #include "disk-limits.h"
 #include "error.h"
 #include "locks.h"
+#include "log.h"
 #include "process.h"
 #include "qmp.h"
 #include "secrets.h"
@@ -30,7 +31,7 @@ typedef enum {
 
 /* The library's part, without the lock.  0 when done and the domain still runs. */
 static int
-call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char *what)
+call(xenDriver *driver, virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char *what)
 {
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GError) error = NULL;
@@ -54,6 +55,7 @@ call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char
         return 0;
     switch (verb) {
     case XEN_CALL_ATTACH:
+        xenLogQuote(driver, vm->def, error);
         xenReportError(&error, _("cannot attach <%s> to domain '%s'"), what, vm->def->name);
         break;
     case XEN_CALL_DETACH:
@@ -121,10 +123,10 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
-    attached = call(vm, device, XEN_CALL_ATTACH, "disk");
+    attached = call(driver, vm, device, XEN_CALL_ATTACH, "disk");
     if (attached == 0 && xenDiskLimitsApply(driver, vm, disk) < 0) {
         virErrorPreserveLast(&error);
-        if (call(vm, device, XEN_CALL_DETACH, "disk") < 0)
+        if (call(driver, vm, device, XEN_CALL_DETACH, "disk") < 0)
             VIR_WARN("%s", virGetLastErrorMessage());
         virErrorRestore(&error);
         attached = -1;
@@ -165,7 +167,7 @@ attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     device = xenConfNic(net);
     if (!device)
         goto release;
-    attached = call(vm, device, XEN_CALL_ATTACH, "interface");
+    attached = call(driver, vm, device, XEN_CALL_ATTACH, "interface");
     virDomainAuditNet(vm, NULL, net, "attach", attached == 0);
     if (attached < 0)
         goto release;
@@ -183,7 +185,7 @@ attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 
 detach:
     virErrorPreserveLast(&error);
-    if (call(vm, device, XEN_CALL_DETACH, "interface") < 0)
+    if (call(driver, vm, device, XEN_CALL_DETACH, "interface") < 0)
         VIR_WARN("%s", virGetLastErrorMessage());
     virErrorRestore(&error);
 release:
@@ -224,7 +226,7 @@ attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         return -1;
     }
     device = xenConfConsole(chr);
-    if (!device || call(vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
+    if (!device || call(driver, vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
         return -1;
     VIR_APPEND_ELEMENT(*list, *count, dev->data.chr);
     xenProcessFillIn(driver, vm);
@@ -279,7 +281,7 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfDisk(vm->def->disks[i]);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, "disk");
+    detached = call(driver, vm, device, XEN_CALL_DETACH, "disk");
     disk = virDomainDiskByTarget(vm->def, device->disk.target);
     if (!disk)
         return detached;
@@ -306,7 +308,7 @@ detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfNic(net);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, "interface");
+    detached = call(driver, vm, device, XEN_CALL_DETACH, "interface");
     virDomainAuditNet(vm, net, NULL, "detach", detached == 0);
     announceDetached(driver, vm, net->info.alias, detached);
     if (detached < 0)
@@ -337,7 +339,7 @@ detachChr(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfConsole((*list)[i]);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
+    detached = call(driver, vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
     announceDetached(driver, vm, (*list)[i]->info.alias, detached);
     if (detached < 0)
         return -1;
@@ -406,7 +408,7 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
-    updated = call(vm, device, XEN_CALL_UPDATE, "disk");
+    updated = call(driver, vm, device, XEN_CALL_UPDATE, "disk");
     virDomainAuditDisk(vm, old->src, disk->src, "update", updated == 0);
     xenLocksReleaseDisk(driver, vm, updated == 0 ? old : disk);
     if (updated < 0)
@@ -467,7 +469,7 @@ updateNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenNetAcquire(driver, vm, net) < 0)
         return -1;
     device = xenConfNic(net);
-    if (!device || call(vm, device, XEN_CALL_UPDATE, "interface") < 0) {
+    if (!device || call(driver, vm, device, XEN_CALL_UPDATE, "interface") < 0) {
         xenNetRelease(driver, vm, net);
         return -1;
     }

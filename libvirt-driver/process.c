@@ -12,7 +12,9 @@
 #include "disk-limits.h"
 #include "error.h"
 #include "locks.h"
+#include "log.h"
 #include "memory.h"
+#include "qmp.h"
 #include "save.h"
 #include "secrets.h"
 
@@ -143,8 +145,10 @@ make(xenDriver *driver, virDomainObj *vm, int restoreFd)
                                            vm, &error);
     xenDomainJobDone(vm, cancellable);
 
-    if (!domain)
+    if (!domain) {
+        xenLogQuote(driver, vm->def, error);
         xenReportError(&error, _("cannot start domain '%s'"), vm->def->name);
+    }
     return domain;
 }
 
@@ -339,9 +343,13 @@ forget:
 int
 xenProcessStop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reason)
 {
+    bool hasQemu = xenQmpExists(driver, vm);
+
     if (destroyGuest(vm) < 0)
         return -1;
 
+    if (hasQemu)
+        xenLogShutdown(driver, vm->def, reason);
     withdraw(driver, vm);
     release(driver, vm);
     virDomainAuditStop(vm, reason == VIR_DOMAIN_SHUTOFF_SHUTDOWN  ? "shutdown"

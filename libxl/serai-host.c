@@ -303,6 +303,8 @@ serai_host_finalize(GObject *object)
     serai_store_close(host->store);
     serai_hv_close(host->hv);
     g_hash_table_destroy(host->known);
+    if (host->model_log_destroy)
+        host->model_log_destroy(host->model_log_data);
     g_main_context_unref(host->context);
     g_mutex_clear(&host->lock);
     G_OBJECT_CLASS(serai_host_parent_class)->finalize(object);
@@ -378,6 +380,15 @@ serai_host_open(const char *backend, GError **error)
         return NULL;
     watch_models(host);
     return g_steal_pointer(&host);
+}
+
+void
+serai_host_set_model_log(SeraiHost *host, SeraiModelLogFunc func, gpointer user_data, GDestroyNotify destroy)
+{
+    g_return_if_fail(!host->model_log);
+    host->model_log = func;
+    host->model_log_data = user_data;
+    host->model_log_destroy = destroy;
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */

@@ -15,8 +15,11 @@ struct _SeraiHost {
     SeraiWatch *introduced; /* (c) */
     SeraiWatch *released;   /* (c) */
     GMutex lock;
-    GHashTable *known; /* (lock) domid to Known: what events were told of */
-    char run_dir[64];  /* (c) for pid files and sockets */
+    GHashTable *known;                /* (lock) domid to Known: what events were told of */
+    char run_dir[64];                 /* (c) for pid files and sockets */
+    SeraiModelLogFunc model_log;      /* (c) NULL when nobody keeps what QEMU says */
+    gpointer model_log_data;          /* (c) */
+    GDestroyNotify model_log_destroy; /* (c) */
 };
 
 struct _SeraiDomain {

@@ -363,6 +363,10 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
         assert re.search(r':\d+', host.virsh('vncdisplay screen'))
     finally:
         host.virsh('destroy screen')
+    # virtlogd wrote down how QEMU began, what it said at its end, and why that was.
+    log = host.run('cat /var/log/libvirt/libxl/screen.log')
+    assert re.match(r'[^\n]*: starting up libvirt version: [^\n]*\n/\S*qemu-system-i386 [^\n]*-vnc [^\n]*\n'
+                    r'.*terminating on signal 15.*shutting down, reason=destroyed\n$', log, re.S), log
     assert leftovers(host) - clean == set()
 
 
@@ -381,6 +385,17 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(host, clean, tmp_path):
     code, text = host.virsh(['create', str(xml)], check=False)
     assert code != 0 and 'no-such.img' in text and 'bad' in text
     assert 'cause is unknown' not in text
+    assert leftovers(host) - clean == set()
+
+
+def test_a_qemu_that_does_not_start_is_quoted(host, clean, tmp_path):
+    host.run('cat > /root/mute && chmod 755 /root/mute',
+             input='#!/bin/sh\necho words of its own >&2\nexit 3\n')
+    xml = tmp_path / 'mute.xml'
+    devices = '<devices><emulator>/root/mute</emulator><graphics type="vnc"/>'
+    xml.write_text(renamed(GUEST, 'mute', '42').replace('<devices>', devices))
+    status, said = host.virsh(['create', str(xml)], timeout=600, check=False)
+    assert status and 'words of its own' in said, said
     assert leftovers(host) - clean == set()
 
 
