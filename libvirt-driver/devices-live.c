@@ -6,6 +6,7 @@
  * library, then enters it in the live definition; a failure gives back in the opposite order.  The lock of
  * the domain is given up while the guest is asked, the job is kept.
  */
+#include "blkio.h"
 #include "conf.h"
 #include "devices.h"
 #include "disk-limits.h"
@@ -51,8 +52,12 @@ call(xenDriver *driver, virDomainObj *vm, const SeraiDevice *device, xenDeviceCa
     }
     virObjectLock(vm);
 
-    if (done)
+    if (done) {
+        /* It may be the first for which there is a QEMU. */
+        if (verb == XEN_CALL_ATTACH)
+            xenBlkioGather(driver, vm);
         return 0;
+    }
     switch (verb) {
     case XEN_CALL_ATTACH:
         xenLogQuote(driver, vm->def, error);

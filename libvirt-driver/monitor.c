@@ -8,6 +8,7 @@
  * the hypervisor's answer only; of a device that failed it tells libvirt's clients.
  */
 #include "monitor.h"
+#include "blkio.h"
 #include "error.h"
 #include "process.h"
 
@@ -23,15 +24,21 @@ struct _xenMonitor {
     GMainLoop *loop;
     GThread *thread;
     GThreadPool *pool;
-    gulong handlers[4];
+    gulong handlers[5];
     gint stopping; /* atomic */
 };
 
-/* Something happened to a domain: it stopped, or a device of it has failed. */
+/* Something happened to a domain. */
+typedef enum {
+    XEN_TASK_STOPPED,
+    XEN_TASK_FAILURE, /* of the device that the task names */
+    XEN_TASK_DISKS,   /* are connected */
+} xenTaskWhat;
+
 typedef struct _xenTask xenTask;
 struct _xenTask {
     SeraiDomain *domain;
-    bool failure; /* of the device that the rest names */
+    xenTaskWhat what;
     int kind;
     int devid;
 };
@@ -93,10 +100,19 @@ work(gpointer data, gpointer opaque)
             virResetLastError();
             continue;
         }
-        if (vm->def->id == (int)domid && task->failure)
-            tellFailure(driver, vm, task);
-        else if (vm->def->id == (int)domid)
-            xenProcessReconcile(driver, vm);
+        if (vm->def->id == (int)domid) {
+            switch (task->what) {
+            case XEN_TASK_STOPPED:
+                xenProcessReconcile(driver, vm);
+                break;
+            case XEN_TASK_FAILURE:
+                tellFailure(driver, vm, task);
+                break;
+            case XEN_TASK_DISKS:
+                xenBlkioGather(driver, vm);
+                break;
+            }
+        }
         virDomainObjEndJob(vm);
         break;
     }
@@ -104,7 +120,7 @@ work(gpointer data, gpointer opaque)
 }
 
 static void
-push(xenDriver *driver, SeraiDomain *domain, bool failure, int kind, int devid)
+push(xenDriver *driver, SeraiDomain *domain, xenTaskWhat what, int kind, int devid)
 {
     xenTask *task;
 
@@ -112,7 +128,7 @@ push(xenDriver *driver, SeraiDomain *domain, bool failure, int kind, int devid)
         return;
     task = g_new0(xenTask, 1);
     task->domain = g_object_ref(domain);
-    task->failure = failure;
+    task->what = what;
     task->kind = kind;
     task->devid = devid;
     g_thread_pool_push(driver->monitor->pool, task, NULL);
@@ -122,21 +138,28 @@ static void
 onShutdown(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int reason, gpointer driver)
 {
     VIR_DEBUG("domain %u stopped: %d", serai_domain_get_id(domain), reason);
-    push(driver, domain, false, 0, 0);
+    push(driver, domain, XEN_TASK_STOPPED, 0, 0);
 }
 
 static void
 onGone(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
 {
     VIR_DEBUG("domain %u crashed or died", serai_domain_get_id(domain));
-    push(driver, domain, false, 0, 0);
+    push(driver, domain, XEN_TASK_STOPPED, 0, 0);
 }
 
 static void
 onDeviceFailed(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int kind, int devid, gpointer driver)
 {
     VIR_DEBUG("device %d of kind %d of domain %u failed", devid, kind, serai_domain_get_id(domain));
-    push(driver, domain, true, kind, devid);
+    push(driver, domain, XEN_TASK_FAILURE, kind, devid);
+}
+
+static void
+onDisksConnected(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
+{
+    VIR_DEBUG("disks of domain %u are connected", serai_domain_get_id(domain));
+    push(driver, domain, XEN_TASK_DISKS, 0, 0);
 }
 
 static gpointer
@@ -190,6 +213,8 @@ xenMonitorListen(xenDriver *driver)
     monitor->handlers[2] = g_signal_connect(driver->host, "domain-died", G_CALLBACK(onGone), driver);
     monitor->handlers[3] =
         g_signal_connect(driver->host, "device-failed", G_CALLBACK(onDeviceFailed), driver);
+    monitor->handlers[4] =
+        g_signal_connect(driver->host, "disks-connected", G_CALLBACK(onDisksConnected), driver);
 }
 
 void

@@ -8,6 +8,7 @@
  * killed at any moment finds every guest that has run again (reconnect.c).
  */
 #include "process.h"
+#include "blkio.h"
 #include "conf.h"
 #include "disk-limits.h"
 #include "error.h"
@@ -235,7 +236,7 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, unsigned int flags)
         if (xenNetActivate(driver, vm, vm->def->nets[i]) < 0)
             goto undo;
     }
-    if (xenMemoryApplyLimit(vm) < 0 || xenDiskLimitsApplyAll(driver, vm) < 0)
+    if (xenMemoryApplyLimit(vm) < 0 || xenDiskLimitsApplyAll(driver, vm) < 0 || xenBlkioSetup(driver, vm) < 0)
         goto undo;
     /* A guest that has run must be found again; one that has not may be lost. */
     if (virDomainObjSave(vm, driver->xmlopt, driver->settings->stateDir) < 0)
@@ -261,6 +262,7 @@ undo:
     withdraw(driver, vm);
     if (destroyGuest(vm) < 0)
         VIR_WARN("domain '%s' is left behind: %s", vm->def->name, virGetLastErrorMessage());
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     g_clear_object(&priv->domain);
     vm->def->id = -1;
     virErrorRestore(&saved);
@@ -348,6 +350,7 @@ xenProcessStop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reaso
     if (destroyGuest(vm) < 0)
         return -1;
 
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     if (hasQemu)
         xenLogShutdown(driver, vm->def, reason);
     withdraw(driver, vm);
@@ -377,6 +380,7 @@ xenProcessRestart(xenDriver *driver, virDomainObj *vm)
 
     if (destroyGuest(vm) < 0)
         return -1;
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     withdraw(driver, vm);
     if (launch(driver, vm, -1, 0) == 0)
         return 0;

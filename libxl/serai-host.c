@@ -32,6 +32,7 @@ enum {
     SIGNAL_DIED,
     SIGNAL_DEVICE_REMOVED,
     SIGNAL_DEVICE_FAILED,
+    SIGNAL_DISKS_CONNECTED,
     SIGNAL_COUNT,
 };
 
@@ -206,6 +207,12 @@ serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domain, SeraiDevice
 }
 
 void
+serai_host_emit_disks_connected(SeraiHost *host, SeraiDomain *domain)
+{
+    emit_later(host, SIGNAL_DISKS_CONNECTED, domain->domid, domain->uuid, 0, 0);
+}
+
+void
 serai_host_model_died(SeraiHost *host, guint domid)
 {
     g_autoptr(SeraiDomain) domain = serai_host_lookup_by_id(host, domid, NULL);
@@ -330,6 +337,8 @@ serai_host_class_init(SeraiHostClass *klass)
     signals[SIGNAL_DEVICE_FAILED] =
         g_signal_new("device-failed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3,
                      SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
+    signals[SIGNAL_DISKS_CONNECTED] = g_signal_new("disks-connected", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                                   NULL, G_TYPE_NONE, 1, SERAI_TYPE_DOMAIN);
 }
 
 /* Device models that were started by somebody before us. */

@@ -404,6 +404,15 @@ void serai_host_set_model_log(SeraiHost *host, SeraiModelLogFunc func, gpointer 
  * domain is destroyed.  Told of domains whose QEMU this #SeraiHost started or found when it was opened.
  */
 
+/**
+ * SeraiHost::disks-connected:
+ * @host: the host.
+ * @domain: the domain.
+ *
+ * A disk of a domain that serai_domain_watch_disks() was called for is connected to the kernel's backend,
+ * which starts threads for it: serai_domain_get_io_tasks().
+ */
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiHostInfo, serai_host_info_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiNode, serai_node_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiDomainInfo, serai_domain_info_free)

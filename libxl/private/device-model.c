@@ -80,8 +80,8 @@ serai_device_model_open(SeraiHost *host, guint domid, GCancellable *cancellable,
 }
 
 /* The number in the file when its writer still holds the lock on it, or 0. */
-static pid_t
-read_pid(SeraiHost *host, guint domid)
+pid_t
+serai_device_model_pid(SeraiHost *host, guint domid)
 {
     g_autofree char *path = pid_path(host, domid);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -289,7 +289,7 @@ on_model_death(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpoin
 void
 serai_device_model_watch(SeraiHost *host, guint domid)
 {
-    pid_t pid = read_pid(host, domid);
+    pid_t pid = serai_device_model_pid(host, domid);
     int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     GSource *source;
     Deathbed *d;
@@ -463,20 +463,20 @@ serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCan
 gboolean
 serai_device_model_runs(SeraiHost *host, guint domid)
 {
-    return read_pid(host, domid) != 0;
+    return serai_device_model_pid(host, domid) != 0;
 }
 
 void
 serai_device_model_stop(SeraiHost *host, guint domid)
 {
     g_autofree char *path = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
-    pid_t pid = read_pid(host, domid);
+    pid_t pid = serai_device_model_pid(host, domid);
 
     if (pid) {
         kill(pid, SIGTERM);
-        for (int i = 0; i < 200 && read_pid(host, domid) == pid; i++)
+        for (int i = 0; i < 200 && serai_device_model_pid(host, domid) == pid; i++)
             g_usleep(i < 20 ? 1000 : 10000);
-        if (read_pid(host, domid) == pid)
+        if (serai_device_model_pid(host, domid) == pid)
             kill(pid, SIGKILL);
     }
     g_unlink(path);

@@ -24,14 +24,16 @@ struct _SeraiHost {
 
 struct _SeraiDomain {
     GObject parent;
-    SeraiHost *host; /* (c) */
-    guint domid;     /* (c) */
-    char uuid[37];   /* (c) */
+    SeraiHost *host;         /* (c) */
+    guint domid;             /* (c) */
+    char uuid[37];           /* (c) */
+    SeraiWatch *disks_watch; /* (c) once it is set by its only user */
 };
 
 SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
 /* Emits a signal of the host in its main context; @detail is the reason, or the device. */
 void serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domid, SeraiDeviceKind kind, int devid);
+void serai_host_emit_disks_connected(SeraiHost *host, SeraiDomain *domain);
 /* The device model of a domain is gone; tells so of each device that it served, unless the domain goes too.
  */
 void serai_host_model_died(SeraiHost *host, guint domid);
