@@ -6,11 +6,13 @@
  * library, then enters it in the live definition; a failure gives back in the opposite order.  The lock of
  * the domain is given up while the guest is asked, the job is kept.
  */
+#include "blkio.h"
 #include "conf.h"
 #include "devices.h"
 #include "disk-limits.h"
 #include "error.h"
 #include "locks.h"
+#include "log.h"
 #include "process.h"
 #include "qmp.h"
 #include "secrets.h"
@@ -30,7 +32,7 @@ typedef enum {
 
 /* The library's part, without the lock.  0 when done and the domain still runs. */
 static int
-call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char *what)
+call(xenDriver *driver, virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char *what)
 {
     g_autoptr(SeraiDomain) domain = g_object_ref(XEN_PRIVATE(vm)->domain);
     g_autoptr(GError) error = NULL;
@@ -50,10 +52,15 @@ call(virDomainObj *vm, const SeraiDevice *device, xenDeviceCall verb, const char
     }
     virObjectLock(vm);
 
-    if (done)
+    if (done) {
+        /* It may be the first for which there is a QEMU. */
+        if (verb == XEN_CALL_ATTACH)
+            xenBlkioGather(driver, vm);
         return 0;
+    }
     switch (verb) {
     case XEN_CALL_ATTACH:
+        xenLogQuote(driver, vm->def, error);
         xenReportError(&error, _("cannot attach <%s> to domain '%s'"), what, vm->def->name);
         break;
     case XEN_CALL_DETACH:
@@ -121,10 +128,10 @@ attachDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
-    attached = call(vm, device, XEN_CALL_ATTACH, "disk");
+    attached = call(driver, vm, device, XEN_CALL_ATTACH, "disk");
     if (attached == 0 && xenDiskLimitsApply(driver, vm, disk) < 0) {
         virErrorPreserveLast(&error);
-        if (call(vm, device, XEN_CALL_DETACH, "disk") < 0)
+        if (call(driver, vm, device, XEN_CALL_DETACH, "disk") < 0)
             VIR_WARN("%s", virGetLastErrorMessage());
         virErrorRestore(&error);
         attached = -1;
@@ -165,7 +172,7 @@ attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     device = xenConfNic(net);
     if (!device)
         goto release;
-    attached = call(vm, device, XEN_CALL_ATTACH, "interface");
+    attached = call(driver, vm, device, XEN_CALL_ATTACH, "interface");
     virDomainAuditNet(vm, NULL, net, "attach", attached == 0);
     if (attached < 0)
         goto release;
@@ -183,7 +190,7 @@ attachNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
 
 detach:
     virErrorPreserveLast(&error);
-    if (call(vm, device, XEN_CALL_DETACH, "interface") < 0)
+    if (call(driver, vm, device, XEN_CALL_DETACH, "interface") < 0)
         VIR_WARN("%s", virGetLastErrorMessage());
     virErrorRestore(&error);
 release:
@@ -224,7 +231,7 @@ attachChr(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
         return -1;
     }
     device = xenConfConsole(chr);
-    if (!device || call(vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
+    if (!device || call(driver, vm, device, XEN_CALL_ATTACH, xenDevicesElement(dev)) < 0)
         return -1;
     VIR_APPEND_ELEMENT(*list, *count, dev->data.chr);
     xenProcessFillIn(driver, vm);
@@ -275,7 +282,7 @@ attachHostdev(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenDevicesHasHostdev(vm->def, hostdev, VIR_ERR_OPERATION_FAILED) ||
         xenHostdevsAcquire(driver, vm, &hostdev, 1) < 0)
         return -1;
-    attached = call(vm, device, XEN_CALL_ATTACH, "hostdev");
+    attached = call(driver, vm, device, XEN_CALL_ATTACH, "hostdev");
     virDomainAuditHostdev(vm, hostdev, "attach", attached == 0);
     if (attached < 0) {
         xenHostdevsRelease(driver, vm, &hostdev, 1);
@@ -357,7 +364,7 @@ detachDisk(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfDisk(vm->def->disks[i]);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, "disk");
+    detached = call(driver, vm, device, XEN_CALL_DETACH, "disk");
     disk = virDomainDiskByTarget(vm->def, device->disk.target);
     if (!disk)
         return detached;
@@ -384,7 +391,7 @@ detachNet(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfNic(net);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, "interface");
+    detached = call(driver, vm, device, XEN_CALL_DETACH, "interface");
     if (detached == 0) {
         xenDevicesDropNet(driver, vm, net);
         return 0;
@@ -414,7 +421,7 @@ detachChr(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev)
     device = xenConfConsole((*list)[i]);
     if (!device)
         return -1;
-    detached = call(vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
+    detached = call(driver, vm, device, XEN_CALL_DETACH, xenDevicesElement(dev));
     if (detached == 0)
         xenDevicesDropChr(driver, vm, list, count, i);
     else
@@ -447,7 +454,7 @@ detachHostdev(xenDriver *driver, virDomainObj *vm, const virDomainDeviceDef *dev
         return -1;
     }
     device = xenConfHostdev(hostdev);
-    detached = call(vm, device, XEN_CALL_DETACH, "hostdev");
+    detached = call(driver, vm, device, XEN_CALL_DETACH, "hostdev");
     if (detached == 0) {
         xenDevicesDropHostdev(driver, vm, hostdev);
         return 0;
@@ -506,7 +513,7 @@ updateDisk(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenLocksAcquireDisk(driver, vm, disk) < 0)
         return -1;
 
-    updated = call(vm, device, XEN_CALL_UPDATE, "disk");
+    updated = call(driver, vm, device, XEN_CALL_UPDATE, "disk");
     virDomainAuditDisk(vm, old->src, disk->src, "update", updated == 0);
     xenLocksReleaseDisk(driver, vm, updated == 0 ? old : disk);
     if (updated < 0)
@@ -567,7 +574,7 @@ updateNet(xenDriver *driver, virDomainObj *vm, virDomainDeviceDef *dev)
     if (xenNetAcquire(driver, vm, net) < 0)
         return -1;
     device = xenConfNic(net);
-    if (!device || call(vm, device, XEN_CALL_UPDATE, "interface") < 0) {
+    if (!device || call(driver, vm, device, XEN_CALL_UPDATE, "interface") < 0) {
         xenNetRelease(driver, vm, net);
         return -1;
     }

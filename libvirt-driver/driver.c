@@ -9,6 +9,7 @@
 #include "capabilities.h"
 #include "define.h"
 #include "domain.h"
+#include "log.h"
 #include "monitor.h"
 #include "process.h"
 
@@ -197,6 +198,7 @@ xenStateInitialize(bool privileged, const char *root, bool monolithic G_GNUC_UNU
 
     if (initHelpers(driver) < 0)
         goto error;
+    xenLogSetup(driver);
     driver->caps = xenCapabilitiesNew(driver);
     driver->xmlopt = xenDomainXMLOptionNew(driver);
     if (!driver->caps || !driver->xmlopt)
@@ -265,6 +267,8 @@ static virHypervisorDriver xenHypervisorDriver = {
     .domainSetMemory = xenDomainSetMemory,
     .domainSetMemoryFlags = xenDomainSetMemoryFlags,
     .domainSetMemoryStatsPeriod = xenDomainSetMemoryStatsPeriod,
+    .domainSetBlkioParameters = xenDomainSetBlkioParameters,
+    .domainGetBlkioParameters = xenDomainGetBlkioParameters,
     .domainSetNumaParameters = xenDomainSetNumaParameters,
     .domainSetMemoryParameters = xenDomainSetMemoryParameters,
     .domainGetMemoryParameters = xenDomainGetMemoryParameters,

@@ -44,6 +44,8 @@ XEN_ENTRY(virDrvDomainSetMaxMemory, xenDomainSetMaxMemory);
 XEN_ENTRY(virDrvDomainSetMemory, xenDomainSetMemory);
 XEN_ENTRY(virDrvDomainSetMemoryFlags, xenDomainSetMemoryFlags);
 XEN_ENTRY(virDrvDomainSetMemoryStatsPeriod, xenDomainSetMemoryStatsPeriod);
+XEN_ENTRY(virDrvDomainSetBlkioParameters, xenDomainSetBlkioParameters);
+XEN_ENTRY(virDrvDomainGetBlkioParameters, xenDomainGetBlkioParameters);
 XEN_ENTRY(virDrvDomainSetNumaParameters, xenDomainSetNumaParameters);
 XEN_ENTRY(virDrvDomainSetMemoryParameters, xenDomainSetMemoryParameters);
 XEN_ENTRY(virDrvDomainGetMemoryParameters, xenDomainGetMemoryParameters);

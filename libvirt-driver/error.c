@@ -48,6 +48,7 @@ codeOf(const GError *error)
     case SERAI_ERROR_DEVICE_FAILED:
     case SERAI_ERROR_GUEST_REFUSED:
     case SERAI_ERROR_IO:
+    case SERAI_ERROR_MODEL_ENDED:
     default:
         return VIR_ERR_OPERATION_FAILED;
     }

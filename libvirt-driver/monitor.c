@@ -9,6 +9,7 @@
  * devices-settle.c looks at what the domain has.
  */
 #include "monitor.h"
+#include "blkio.h"
 #include "devices.h"
 #include "error.h"
 #include "process.h"
@@ -25,7 +26,7 @@ struct _xenMonitor {
     GMainLoop *loop;
     GThread *thread;
     GThreadPool *pool;
-    gulong handlers[5];
+    gulong handlers[6];
     gint stopping; /* atomic */
 };
 
@@ -33,6 +34,7 @@ typedef enum {
     XEN_TASK_STOPPED, /* or crashed, or died */
     XEN_TASK_DEVICE_FAILED,
     XEN_TASK_DEVICE_REMOVED, /* by us or by another program */
+    XEN_TASK_DISKS_CONNECTED,
 } xenTaskType;
 
 /* Something happened to a domain. */
@@ -96,6 +98,9 @@ carryOut(xenDriver *driver, virDomainObj *vm, const xenTask *task)
     case XEN_TASK_DEVICE_REMOVED:
         if (XEN_PRIVATE(vm)->domain)
             xenDevicesFollow(driver, vm);
+        break;
+    case XEN_TASK_DISKS_CONNECTED:
+        xenBlkioGather(driver, vm);
         break;
     }
 }
@@ -170,6 +175,13 @@ onDeviceRemoved(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, int kind, in
     push(driver, domain, XEN_TASK_DEVICE_REMOVED, kind, devid);
 }
 
+static void
+onDisksConnected(SeraiHost *host G_GNUC_UNUSED, SeraiDomain *domain, gpointer driver)
+{
+    VIR_DEBUG("disks of domain %u are connected", serai_domain_get_id(domain));
+    push(driver, domain, XEN_TASK_DISKS_CONNECTED, 0, 0);
+}
+
 static gpointer
 run(gpointer data)
 {
@@ -223,6 +235,8 @@ xenMonitorListen(xenDriver *driver)
         g_signal_connect(driver->host, "device-failed", G_CALLBACK(onDeviceFailed), driver);
     monitor->handlers[4] =
         g_signal_connect(driver->host, "device-removed", G_CALLBACK(onDeviceRemoved), driver);
+    monitor->handlers[5] =
+        g_signal_connect(driver->host, "disks-connected", G_CALLBACK(onDisksConnected), driver);
 }
 
 void

@@ -8,11 +8,14 @@
  * killed at any moment finds every guest that has run again (reconnect.c).
  */
 #include "process.h"
+#include "blkio.h"
 #include "conf.h"
 #include "disk-limits.h"
 #include "error.h"
 #include "locks.h"
+#include "log.h"
 #include "memory.h"
+#include "qmp.h"
 #include "save.h"
 #include "secrets.h"
 
@@ -151,8 +154,10 @@ make(xenDriver *driver, virDomainObj *vm, int restoreFd)
                                            vm, &error);
     xenDomainJobDone(vm, cancellable);
 
-    if (!domain)
+    if (!domain) {
+        xenLogQuote(driver, vm->def, error);
         xenReportError(&error, _("cannot start domain '%s'"), vm->def->name);
+    }
     return domain;
 }
 
@@ -239,7 +244,7 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, unsigned int flags)
         if (xenNetActivate(driver, vm, vm->def->nets[i]) < 0)
             goto undo;
     }
-    if (xenMemoryApplyLimit(vm) < 0 || xenDiskLimitsApplyAll(driver, vm) < 0)
+    if (xenMemoryApplyLimit(vm) < 0 || xenDiskLimitsApplyAll(driver, vm) < 0 || xenBlkioSetup(driver, vm) < 0)
         goto undo;
     /* A guest that has run must be found again; one that has not may be lost. */
     if (virDomainObjSave(vm, driver->xmlopt, driver->settings->stateDir) < 0)
@@ -265,6 +270,7 @@ undo:
     withdraw(driver, vm);
     if (destroyGuest(vm) < 0)
         VIR_WARN("domain '%s' is left behind: %s", vm->def->name, virGetLastErrorMessage());
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     g_clear_object(&priv->domain);
     vm->def->id = -1;
     virErrorRestore(&saved);
@@ -347,9 +353,14 @@ forget:
 int
 xenProcessStop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reason)
 {
+    bool hasQemu = xenQmpExists(driver, vm);
+
     if (destroyGuest(vm) < 0)
         return -1;
 
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
+    if (hasQemu)
+        xenLogShutdown(driver, vm->def, reason);
     withdraw(driver, vm);
     release(driver, vm);
     virDomainAuditStop(vm, reason == VIR_DOMAIN_SHUTOFF_SHUTDOWN  ? "shutdown"
@@ -377,6 +388,7 @@ xenProcessRestart(xenDriver *driver, virDomainObj *vm)
 
     if (destroyGuest(vm) < 0)
         return -1;
+    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     withdraw(driver, vm);
     if (launch(driver, vm, -1, 0) == 0)
         return 0;

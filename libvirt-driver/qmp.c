@@ -49,6 +49,14 @@ socketPath(xenDriver *driver, virDomainObj *vm)
     return serai_domain_dup_qmp_path(XEN_PRIVATE(vm)->domain);
 }
 
+bool
+xenQmpExists(xenDriver *driver, virDomainObj *vm)
+{
+    g_autofree char *path = XEN_PRIVATE(vm)->domain ? socketPath(driver, vm) : NULL;
+
+    return path && virFileExists(path);
+}
+
 xenQmp *
 xenQmpBegin(xenDriver *driver, virDomainObj *vm)
 {

@@ -15,6 +15,9 @@ xenQmp *xenQmpBegin(xenDriver *driver, virDomainObj *vm);
 void xenQmpEnd(xenQmp *qmp);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xenQmp, xenQmpEnd);
 
+/* Whether a QEMU serves @vm, or did until it ended. */
+bool xenQmpExists(xenDriver *driver, virDomainObj *vm);
+
 /*
  * One command and its answer.  @arguments may be NULL and is consumed; what it "return"s goes to @ret_value
  * unless that is NULL.  @fd, when not -1, travels with the command.  -1 with an error.

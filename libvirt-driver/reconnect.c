@@ -21,6 +21,7 @@
  * its file was lost, and then the persistent definition takes it back.
  */
 #include "process.h"
+#include "blkio.h"
 #include "devices.h"
 #include "error.h"
 #include "save.h"
@@ -260,6 +261,7 @@ reconnect(xenDriver *driver, virDomainObj *vm)
                 virDomainNetNotifyActualDevice(network, vm->def, net);
         }
         xenDevicesSettle(driver, vm);
+        xenBlkioReconnect(driver, vm);
         meetCutOffSave(driver, vm);
         xenProcessReconcile(driver, vm);
         xenDomainSaveStatus(driver, vm);
@@ -304,6 +306,7 @@ reclaim(xenDriver *driver, const SeraiDomainInfo *info)
                  info->domid);
         if (!serai_domain_destroy_sync(domain, NULL, &error))
             VIR_WARN("cannot destroy domain %u: %s", info->domid, error->message);
+        xenBlkioRemove(driver, info->domid, config->name);
     } else if (vm && virDomainObjBeginJob(vm, VIR_JOB_MODIFY) == 0) {
         adopt(driver, vm, domain, info);
         virDomainObjEndJob(vm);

@@ -19,6 +19,7 @@ loadFile(xenSettings *settings, const char *path)
 {
     g_autoptr(virConf) conf = NULL;
     g_autofree char *hypervisor = NULL;
+    g_autofree char *stdioHandler = NULL;
 
     if (access(path, R_OK) < 0) {
         VIR_INFO("no settings in %s", path);
@@ -31,6 +32,7 @@ loadFile(xenSettings *settings, const char *path)
 
     if (virConfGetValueString(conf, "hypervisor", &hypervisor) < 0 ||
         virConfGetValueString(conf, "lock_manager", &settings->lockManager) < 0 ||
+        virConfGetValueString(conf, "stdio_handler", &stdioHandler) < 0 ||
         virConfGetValueString(conf, "vnc_listen", &settings->vncListen) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_min", &settings->vncPortMin) < 0 ||
         virConfGetValueUInt(conf, "vnc_port_max", &settings->vncPortMax) < 0)
@@ -42,6 +44,14 @@ loadFile(xenSettings *settings, const char *path)
         return -1;
     }
     settings->pretend = hypervisor != NULL;
+
+    if (stdioHandler && STRNEQ(stdioHandler, "logd") && STRNEQ(stdioHandler, "file")) {
+        virReportError(VIR_ERR_CONF_SYNTAX,
+                       _("%s: stdio_handler = \"%s\": only \"logd\" and \"file\" are known"), path,
+                       stdioHandler);
+        return -1;
+    }
+    settings->logDaemon = STRNEQ_NULLABLE(stdioHandler, "file");
 
     if (settings->vncPortMin < 5900 || settings->vncPortMax > 65535 ||
         settings->vncPortMin > settings->vncPortMax) {
@@ -71,10 +81,12 @@ xenSettingsNew(bool privileged, const char *root)
         etc = g_strdup_printf("%s/etc", root);
         run = g_strdup_printf("%s/run", root);
         lib = g_strdup_printf("%s/lib", root);
+        settings->logDir = g_strdup_printf("%s/log", root);
     } else {
         etc = g_strdup(SYSCONFDIR "/libvirt/libxl");
         run = g_strdup(RUNSTATEDIR "/libvirt/libxl");
         lib = g_strdup(LOCALSTATEDIR "/lib/libvirt/libxl");
+        settings->logDir = g_strdup(LOCALSTATEDIR "/log/libvirt/libxl");
     }
 
     settings->configDir = g_strdup(etc);
@@ -84,6 +96,7 @@ xenSettingsNew(bool privileged, const char *root)
     settings->dumpDir = g_strdup_printf("%s/dump", lib);
     settings->channelDir = g_strdup_printf("%s/channel/target", lib);
 
+    settings->logDaemon = true;
     settings->vncPortMin = 5900;
     settings->vncPortMax = 65535;
 
@@ -108,6 +121,7 @@ xenSettingsFree(xenSettings *settings)
     g_free(settings->saveDir);
     g_free(settings->dumpDir);
     g_free(settings->channelDir);
+    g_free(settings->logDir);
     g_free(settings->lockManager);
     g_free(settings->vncListen);
     g_free(settings);
@@ -117,7 +131,8 @@ int
 xenSettingsMakeDirectories(const xenSettings *settings)
 {
     const char *directories[] = {settings->configDir, settings->autostartDir, settings->stateDir,
-                                 settings->saveDir,   settings->dumpDir,      settings->channelDir};
+                                 settings->saveDir,   settings->dumpDir,      settings->channelDir,
+                                 settings->logDir};
     size_t i;
 
     for (i = 0; i < G_N_ELEMENTS(directories); i++) {

@@ -14,8 +14,10 @@ struct _xenSettings {
     char *saveDir;      /* managed save images */
     char *dumpDir;      /* automatic core dumps */
     char *channelDir;   /* sockets of channels without a path */
+    char *logDir;       /* what the QEMU of each domain says */
 
     bool pretend;      /* a machine inside this process instead of the hypervisor, for tests */
+    bool logDaemon;    /* virtlogd writes the logs, and not QEMU itself */
     char *lockManager; /* NULL, "lockd" or "sanlock" */
     char *vncListen;
     unsigned int vncPortMin, vncPortMax;

@@ -54,7 +54,6 @@ validateElements(const virDomainDef *def)
         {"resource", def->resource != NULL},
         {"genid", def->genidRequested},
         /* Limits that nothing would enforce. */
-        {"blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0},
         {"memtune soft_limit", virMemoryLimitIsSet(def->mem.soft_limit)},
         {"memtune swap_hard_limit", virMemoryLimitIsSet(def->mem.swap_hard_limit)},
         {"memtune min_guarantee", def->mem.min_guarantee > 0},

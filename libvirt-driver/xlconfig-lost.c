@@ -102,6 +102,7 @@ xenXLConfigNameLost(const virDomainDef *def)
         {"title", def->title != NULL},
         {"description", def->description != NULL},
         {"metadata", def->metadata != NULL},
+        {"blkiotune", def->blkio.weight > 0 || def->blkio.ndevices > 0},
         {"hard_limit", virMemoryLimitIsSet(def->mem.hard_limit)},
         {"numatune", virDomainNumatuneGetNodeset(def->numa, NULL, -1) != NULL},
         {"vcpus", def->individualvcpus},

@@ -17,7 +17,11 @@ G_DEFINE_BOXED_TYPE(SeraiVcpuInfo, serai_vcpu_info, serai_vcpu_info_copy, serai_
 static void
 serai_domain_finalize(GObject *object)
 {
-    g_object_unref(SERAI_DOMAIN(object)->host);
+    SeraiDomain *domain = SERAI_DOMAIN(object);
+
+    if (domain->disks_watch)
+        serai_store_unwatch(domain->host->store, domain->disks_watch);
+    g_object_unref(domain->host);
     G_OBJECT_CLASS(serai_domain_parent_class)->finalize(object);
 }
 

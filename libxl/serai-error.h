@@ -34,6 +34,7 @@ G_BEGIN_DECLS
  * @SERAI_ERROR_UNSUPPORTED: neither this library nor the hypervisor can do this.
  * @SERAI_ERROR_PERMISSION: we are not allowed to.
  * @SERAI_ERROR_IO: a file or a device could not be read or written.
+ * @SERAI_ERROR_MODEL_ENDED: QEMU ended instead of starting; the log that the caller opened has the reason.
  *
  * Codes of %SERAI_ERROR.
  */
@@ -56,6 +57,7 @@ typedef enum {
     SERAI_ERROR_UNSUPPORTED,
     SERAI_ERROR_PERMISSION,
     SERAI_ERROR_IO,
+    SERAI_ERROR_MODEL_ENDED,
 } SeraiError;
 
 GQuark serai_error_quark(void);

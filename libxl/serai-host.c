@@ -27,6 +27,7 @@ enum {
     SIGNAL_DIED,
     SIGNAL_DEVICE_REMOVED,
     SIGNAL_DEVICE_FAILED,
+    SIGNAL_DISKS_CONNECTED,
     SIGNAL_COUNT,
 };
 
@@ -230,6 +231,12 @@ serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domain, SeraiDevice
 }
 
 void
+serai_host_emit_disks_connected(SeraiHost *host, SeraiDomain *domain)
+{
+    emit_later(host, SIGNAL_DISKS_CONNECTED, domain->domid, domain->uuid, 0, 0);
+}
+
+void
 serai_host_model_died(SeraiHost *host, guint domid)
 {
     g_autoptr(SeraiDomain) domain = serai_host_lookup_by_id(host, domid, NULL);
@@ -329,6 +336,8 @@ serai_host_finalize(GObject *object)
     serai_hv_close(host->hv);
     g_hash_table_destroy(host->known);
     g_hash_table_destroy(host->changed);
+    if (host->model_log_destroy)
+        host->model_log_destroy(host->model_log_data);
     g_main_context_unref(host->context);
     g_mutex_clear(&host->lock);
     G_OBJECT_CLASS(serai_host_parent_class)->finalize(object);
@@ -354,6 +363,8 @@ serai_host_class_init(SeraiHostClass *klass)
     signals[SIGNAL_DEVICE_FAILED] =
         g_signal_new("device-failed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3,
                      SERAI_TYPE_DOMAIN, G_TYPE_UINT, G_TYPE_INT);
+    signals[SIGNAL_DISKS_CONNECTED] = g_signal_new("disks-connected", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                                   NULL, G_TYPE_NONE, 1, SERAI_TYPE_DOMAIN);
 }
 
 /* Device models that were started by somebody before us. */
@@ -408,6 +419,15 @@ serai_host_open(const char *backend, GError **error)
         return NULL;
     watch_models(host);
     return g_steal_pointer(&host);
+}
+
+void
+serai_host_set_model_log(SeraiHost *host, SeraiModelLogFunc func, gpointer user_data, GDestroyNotify destroy)
+{
+    g_return_if_fail(!host->model_log);
+    host->model_log = func;
+    host->model_log_data = user_data;
+    host->model_log_destroy = destroy;
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */

@@ -328,6 +328,36 @@ SeraiDomain *serai_host_lookup_by_name(SeraiHost *host, const char *name, GError
  */
 
 /**
+ * SeraiModelLogFunc:
+ * @host: the host.
+ * @name: name of a domain.
+ * @uuid: its UUID.
+ * @argv: (array zero-terminated=1): the command that is about to be run.
+ * @user_data: what was given with the function.
+ * @error: where the reason goes.
+ *
+ * Opens what the QEMU of a domain writes its messages to, as long as it lives.  Called in whatever thread
+ * starts QEMU: during the creation of the domain, or when a device is attached that is the first to need it.
+ *
+ * Returns: a file descriptor, which the library closes, or -1, and QEMU is not started.
+ */
+typedef int (*SeraiModelLogFunc)(SeraiHost *host, const char *name, const char *uuid, const char *const *argv,
+                                 gpointer user_data, GError **error);
+
+/**
+ * serai_host_set_model_log:
+ * @host: the host.
+ * @func: (scope notified) (closure user_data) (destroy destroy): opens the log.
+ * @user_data: for @func.
+ * @destroy: (nullable): for @user_data, with the host.
+ *
+ * Has the messages of each QEMU kept.  To be called at most once, before any domain is made; without it they
+ * are lost, but for those of a QEMU that does not start, which are in the error.
+ */
+void serai_host_set_model_log(SeraiHost *host, SeraiModelLogFunc func, gpointer user_data,
+                              GDestroyNotify destroy);
+
+/**
  * SeraiHost::domain-shutdown:
  * @host: the host.
  * @domain: the domain.
@@ -375,6 +405,15 @@ SeraiDomain *serai_host_lookup_by_name(SeraiHost *host, const char *name, GError
  *
  * QEMU, which served the device, ended while the domain runs.  The guest's requests to it wait until the
  * domain is destroyed.  Told of domains whose QEMU this #SeraiHost started or found when it was opened.
+ */
+
+/**
+ * SeraiHost::disks-connected:
+ * @host: the host.
+ * @domain: the domain.
+ *
+ * A disk of a domain that serai_domain_watch_disks() was called for is connected to the kernel's backend,
+ * which starts threads for it: serai_domain_get_io_tasks().
  */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SeraiHostInfo, serai_host_info_free)

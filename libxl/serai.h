@@ -29,5 +29,6 @@
 #include <serai-domain.h>
 #include <serai-save.h>
 #include <serai-qmp.h>
+#include <serai-io.h>
 
 #endif

@@ -17,10 +17,12 @@
 #include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@ static const char *const emulators[] = {
 };
 
 #define START_TIMEOUT (30 * G_USEC_PER_SEC)
+#define START_STEP    (50 * 1000)
 
 static const char *
 find_emulator(const SeraiConfig *config, GError **error)
@@ -77,8 +80,8 @@ serai_device_model_open(SeraiHost *host, guint domid, GCancellable *cancellable,
 }
 
 /* The number in the file when its writer still holds the lock on it, or 0. */
-static pid_t
-read_pid(SeraiHost *host, guint domid)
+pid_t
+serai_device_model_pid(SeraiHost *host, guint domid)
 {
     g_autofree char *path = pid_path(host, domid);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -153,7 +156,6 @@ command_line(SeraiHost *host, guint domid, const SeraiConfig *config, const char
     add(args, "-qmp"), add(args, "unix:%s,server=on,wait=off", socket);
     add_display(args, vfb);
     add(args, "-pidfile"), add(args, "%s", pid);
-    add(args, "-daemonize");
     g_ptr_array_add(args, NULL);
     return args;
 }
@@ -177,11 +179,12 @@ environment(const SeraiConfig *config)
 /* --- privileges ------------------------------------------------------------------------------- */
 
 /*
- * In the child, between fork and exec: nothing but system calls.  QEMU's own -sandbox cannot be asked for:
+ * In the child, between fork and exec: nothing but system calls.  It leaves our session, as a service does;
+ * with its own -daemonize QEMU would close its messages too.  QEMU's own -sandbox cannot be asked for:
  * Debian's QEMU for Xen is built without seccomp and refuses the option.
  */
 static void
-drop_capabilities(gpointer data G_GNUC_UNUSED)
+drop_privileges(gpointer data G_GNUC_UNUSED)
 {
     const guint32 kept = 1u << CAP_DAC_OVERRIDE;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -192,6 +195,8 @@ drop_capabilities(gpointer data G_GNUC_UNUSED)
             prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
     syscall(SYS_capset, &header, caps);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    umask(027);
+    setsid();
 }
 
 /* --- VNC -------------------------------------------------------------------------------------- */
@@ -284,7 +289,7 @@ on_model_death(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpoin
 void
 serai_device_model_watch(SeraiHost *host, guint domid)
 {
-    pid_t pid = read_pid(host, domid);
+    pid_t pid = serai_device_model_pid(host, domid);
     int fd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     GSource *source;
     Deathbed *d;
@@ -304,18 +309,133 @@ serai_device_model_watch(SeraiHost *host, guint domid)
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
+/* A QEMU that is being started. */
+typedef struct {
+    int fd;       /* its process, or -1 when it has ended already */
+    int messages; /* the pipe that its messages come from, or -1 when the caller keeps them */
+} Start;
+
+static void
+start_clear(Start *start)
+{
+    if (start->fd >= 0)
+        close(start->fd);
+    if (start->messages >= 0)
+        close(start->messages);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Start, start_clear)
+
+/* Where its messages go.  The end of the pipe is closed once it serves; QEMU goes on without. */
+static int
+open_messages(SeraiHost *host, const SeraiConfig *config, GPtrArray *args, Start *start, GError **error)
+{
+    int fds[2];
+    int fd;
+
+    if (host->model_log) {
+        fd = host->model_log(host, config->name, config->uuid, (const char *const *)args->pdata,
+                             host->model_log_data, error);
+        if (fd < 0)
+            g_prefix_error(error, _("Cannot open the log of QEMU: "));
+        return fd;
+    }
+    if (!g_unix_open_pipe(fds, FD_CLOEXEC, error))
+        return -1;
+    start->messages = fds[0];
+    return fds[1];
+}
+
+static gboolean
+spawn(SeraiHost *host, const SeraiConfig *config, GPtrArray *args, Start *start, GError **error)
+{
+    g_auto(GStrv) env = environment(config);
+    g_autoptr(GError) local = NULL;
+    int messages = open_messages(host, config, args, start, error);
+    GPid pid;
+    gboolean done;
+
+    if (messages < 0)
+        return FALSE;
+    done = g_spawn_async_with_fds("/", (char **)args->pdata, env, G_SPAWN_DEFAULT, drop_privileges, NULL,
+                                  &pid, -1, messages, messages, &local);
+    close(messages);
+    if (!done) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s"),
+                    local->message);
+        return FALSE;
+    }
+    start->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (start->fd < 0 && errno != ESRCH) {
+        serai_set_errno(error, errno, _("Cannot watch QEMU"));
+        kill(pid, SIGKILL);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+has_ended(const Start *start)
+{
+    struct pollfd poll_fd = {.fd = start->fd, .events = POLLIN};
+
+    return start->fd < 0 || poll(&poll_fd, 1, 0) > 0;
+}
+
+static void
+say_why_it_ended(const Start *start, GError **error)
+{
+    char text[4096];
+    ssize_t size;
+
+    if (start->messages < 0) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_MODEL_ENDED,
+                            _("QEMU ended instead of starting."));
+        return;
+    }
+    size = read(start->messages, text, sizeof(text) - 1);
+    text[MAX(size, 0)] = '\0';
+    g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s"), g_strchomp(text));
+}
+
+static gboolean
+wait_until_it_serves(SeraiHost *host, const Start *start, const char *path, GCancellable *cancellable,
+                     GError **error)
+{
+    gint64 deadline = g_get_monotonic_time() + START_TIMEOUT;
+    g_auto(SeraiWaiter) waiter = {0};
+
+    serai_waiter_init(&waiter, host->store);
+    if (!serai_waiter_add(&waiter, path, error))
+        return FALSE;
+    for (;;) {
+        g_autofree char *state = serai_store_read(host->store, "%s", path);
+        g_autoptr(GError) local = NULL;
+
+        if (has_ended(start)) {
+            say_why_it_ended(start, error);
+            return FALSE;
+        }
+        if (state && !strcmp(state, "running"))
+            return TRUE;
+        /* The store tells that it serves, nothing tells that it has ended. */
+        if (!serai_waiter_wait(&waiter, MIN(deadline, g_get_monotonic_time() + START_STEP), cancellable,
+                               &local) &&
+            (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_TIMED_OUT) ||
+             g_get_monotonic_time() >= deadline)) {
+            g_propagate_prefixed_error(error, g_steal_pointer(&local), _("QEMU does not get ready: "));
+            return FALSE;
+        }
+    }
+}
+
 gboolean
 serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCancellable *cancellable,
                          GError **error)
 {
     const char *emulator = find_emulator(config, error);
     g_autoptr(GPtrArray) args = NULL;
-    g_autofree char *output = NULL, *path = g_strdup_printf("/local/domain/0/device-model/%u/state", domid);
-    g_auto(GStrv) env = NULL;
-    g_auto(SeraiWaiter) waiter = {0};
-    g_autoptr(GError) local = NULL;
-    gint64 deadline = g_get_monotonic_time() + START_TIMEOUT;
-    int status;
+    g_autofree char *path = g_strdup_printf("/local/domain/0/device-model/%u/state", domid);
+    g_auto(Start) start = {.fd = -1, .messages = -1};
 
     if (!emulator)
         return FALSE;
@@ -323,54 +443,40 @@ serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *config, GCan
         serai_set_errno(error, errno, _("Cannot make '%s'"), host->run_dir);
         return FALSE;
     }
+    /* A QEMU that has ended may have left what it said. */
+    if (!serai_store_remove(host->store, path, error))
+        return FALSE;
     args = command_line(host, domid, config, emulator);
-    env = environment(config);
-    if (!g_spawn_sync("/", (char **)args->pdata, env, G_SPAWN_STDOUT_TO_DEV_NULL, drop_capabilities, NULL,
-                      NULL, &output, &status, &local) ||
-        !g_spawn_check_wait_status(status, &local)) {
-        g_set_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_FAILED, _("QEMU did not start: %s: %s"),
-                    local->message, output ? g_strchomp(output) : "");
+    if (!spawn(host, config, args, &start, error))
         return FALSE;
+    if (wait_until_it_serves(host, &start, path, cancellable, error) &&
+        setup_displays(host, domid, config, cancellable, error)) {
+        serai_device_model_watch(host, domid);
+        return TRUE;
     }
-    serai_waiter_init(&waiter, host->store);
-    if (!serai_waiter_add(&waiter, path, error))
-        return FALSE;
-    for (;;) {
-        g_autofree char *state = serai_store_read(host->store, "%s", path);
-
-        if (state && !strcmp(state, "running")) {
-            if (setup_displays(host, domid, config, cancellable, error)) {
-                serai_device_model_watch(host, domid);
-                return TRUE;
-            }
-            serai_device_model_stop(host, domid);
-            return FALSE;
-        }
-        if (!serai_waiter_wait(&waiter, deadline, cancellable, error)) {
-            g_prefix_error(error, _("QEMU does not get ready: "));
-            serai_device_model_stop(host, domid);
-            return FALSE;
-        }
-    }
+    if (start.fd >= 0)
+        syscall(SYS_pidfd_send_signal, start.fd, SIGKILL, NULL, 0);
+    serai_device_model_stop(host, domid);
+    return FALSE;
 }
 
 gboolean
 serai_device_model_runs(SeraiHost *host, guint domid)
 {
-    return read_pid(host, domid) != 0;
+    return serai_device_model_pid(host, domid) != 0;
 }
 
 void
 serai_device_model_stop(SeraiHost *host, guint domid)
 {
     g_autofree char *path = pid_path(host, domid), *socket = serai_device_model_qmp_path(host, domid);
-    pid_t pid = read_pid(host, domid);
+    pid_t pid = serai_device_model_pid(host, domid);
 
     if (pid) {
         kill(pid, SIGTERM);
-        for (int i = 0; i < 200 && read_pid(host, domid) == pid; i++)
+        for (int i = 0; i < 200 && serai_device_model_pid(host, domid) == pid; i++)
             g_usleep(i < 20 ? 1000 : 10000);
-        if (read_pid(host, domid) == pid)
+        if (serai_device_model_pid(host, domid) == pid)
             kill(pid, SIGKILL);
     }
     g_unlink(path);

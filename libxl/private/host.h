@@ -23,16 +23,20 @@ struct _SeraiHost {
     SeraiWatch *released;   /* (c) */
     SeraiWatch *backends;   /* (c) */
     GMutex lock;
-    GHashTable *known;   /* (lock) domid to SeraiKnown */
-    GHashTable *changed; /* (lock) domids whose devices are about to be looked at */
-    char run_dir[64];    /* (c) for pid files and sockets */
+    GHashTable *known;                /* (lock) domid to SeraiKnown */
+    GHashTable *changed;              /* (lock) domids whose devices are about to be looked at */
+    char run_dir[64];                 /* (c) for pid files and sockets */
+    SeraiModelLogFunc model_log;      /* (c) NULL when nobody keeps what QEMU says */
+    gpointer model_log_data;          /* (c) */
+    GDestroyNotify model_log_destroy; /* (c) */
 };
 
 struct _SeraiDomain {
     GObject parent;
-    SeraiHost *host; /* (c) */
-    guint domid;     /* (c) */
-    char uuid[37];   /* (c) */
+    SeraiHost *host;         /* (c) */
+    guint domid;             /* (c) */
+    char uuid[37];           /* (c) */
+    SeraiWatch *disks_watch; /* (c) once it is set by its only user */
 };
 
 SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
@@ -40,6 +44,7 @@ SeraiDomain *serai_domain_new(SeraiHost *host, guint domid, const char *uuid);
 void serai_host_later(SeraiHost *host, GSourceFunc func, gpointer data, GDestroyNotify data_free);
 /* Emits a signal of the host in its main context; @detail is the reason, or the device. */
 void serai_host_emit_device_removed(SeraiHost *host, SeraiDomain *domid, SeraiDeviceKind kind, int devid);
+void serai_host_emit_disks_connected(SeraiHost *host, SeraiDomain *domain);
 /* Whether somebody listens to it. */
 gboolean serai_host_tells_of_devices(SeraiHost *host);
 /* The watch on SERAI_BACKENDS; private/device-gone.c. */

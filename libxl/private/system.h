@@ -43,6 +43,8 @@ gboolean serai_device_model_start(SeraiHost *host, guint domid, SeraiConfig *con
 /* Ends it.  Harmless when there is none. */
 void serai_device_model_stop(SeraiHost *host, guint domid);
 gboolean serai_device_model_runs(SeraiHost *host, guint domid);
+/* Its process number, or 0. */
+pid_t serai_device_model_pid(SeraiHost *host, guint domid);
 /* Where it listens for QMP. */
 char *serai_device_model_qmp_path(SeraiHost *host, guint domid);
 

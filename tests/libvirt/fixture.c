@@ -46,7 +46,8 @@ fixture_open(int *argc, char ***argv)
     root = keep ? g_strdup(keep) : g_dir_make_tmp("serai-driver-XXXXXX", NULL);
     g_mkdir_with_parents(root, 0700);
     settings = g_strdup_printf("%s/libxl.conf", root);
-    g_assert_true(g_file_set_contents(settings, "hypervisor = \"fake\"\n", -1, NULL));
+    g_assert_true(
+        g_file_set_contents(settings, "hypervisor = \"fake\"\nstdio_handler = \"file\"\n", -1, NULL));
 
     g_assert_cmpint(virEventRegisterDefaultImpl(), ==, 0);
     /* Wakes the loop, so that it sees the end of the test. */

@@ -161,6 +161,54 @@ nodes_are_chosen_in_the_definition(void)
     fixture_undefine(domain);
 }
 
+/* On a pretend machine nothing is limited; that it is, the system tests see. */
+static void
+io_of_the_domain_is_tuned(void)
+{
+    virDomainPtr domain = fixture_define(conn, "blkio", NULL);
+    virTypedParameterPtr params = NULL;
+    virTypedParameter got[6];
+    int count = 0;
+    int max = 0;
+    int asked = 0;
+    g_autofree char *xml = NULL;
+
+    CHECK(virTypedParamsAddUInt(&params, &count, &max, VIR_DOMAIN_BLKIO_WEIGHT, 300));
+    CHECK(virTypedParamsAddString(&params, &count, &max, VIR_DOMAIN_BLKIO_DEVICE_WRITE_BPS,
+                                  "/dev/vda,1048576,/dev/vdb,4096"));
+    CHECK(virDomainSetBlkioParameters(domain, params, count, VIR_DOMAIN_AFFECT_CONFIG));
+    xml = virDomainGetXMLDesc(domain, 0);
+    g_assert_nonnull(strstr(xml, "<weight>300</weight>"));
+    g_assert_nonnull(strstr(xml, "<write_bytes_sec>1048576</write_bytes_sec>"));
+
+    CHECK(virDomainCreate(domain));
+    params[0].value.ui = 500;
+    CHECK(virDomainSetBlkioParameters(domain, params, 1, VIR_DOMAIN_AFFECT_LIVE));
+    CHECK(virDomainGetBlkioParameters(domain, NULL, &asked, 0));
+    g_assert_cmpint(asked, ==, 6);
+    CHECK(virDomainGetBlkioParameters(domain, got, &asked, VIR_DOMAIN_AFFECT_LIVE));
+    g_assert_cmpint(asked, ==, 6);
+    g_assert_cmpstr(got[0].field, ==, VIR_DOMAIN_BLKIO_WEIGHT);
+    g_assert_cmpuint(got[0].value.ui, ==, 500);
+    g_assert_cmpstr(got[5].field, ==, VIR_DOMAIN_BLKIO_DEVICE_WRITE_BPS);
+    g_assert_cmpstr(got[5].value.s, ==, "/dev/vda,1048576,/dev/vdb,4096");
+    virTypedParamsClear(got, asked);
+    asked = 1;
+    CHECK(virDomainGetBlkioParameters(domain, got, &asked, VIR_DOMAIN_AFFECT_CONFIG));
+    g_assert_cmpint(asked, ==, 1);
+    g_assert_cmpuint(got[0].value.ui, ==, 300);
+
+    /* All of it or nothing. */
+    params[0].value.ui = 700;
+    params[1].value.s[8] = '\0';
+    g_assert_cmpint(virDomainSetBlkioParameters(domain, params, count, VIR_DOMAIN_AFFECT_LIVE), <, 0);
+    fixture_expect_failure("/dev/vda");
+    CHECK(virDomainGetBlkioParameters(domain, got, &asked, VIR_DOMAIN_AFFECT_LIVE));
+    g_assert_cmpuint(got[0].value.ui, ==, 500);
+    virTypedParamsFree(params, count);
+    fixture_undefine(domain);
+}
+
 /* As virsh cpu-stats asks: how many, what of each, then each and all together. */
 static void
 the_time_of_each_vcpu_is_told(void)
@@ -494,6 +542,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/inspect/domain-0-has-no-limit", domain_0_has_no_limit_to_set);
     g_test_add_func("/libvirt/inspect/memory-is-read", memory_is_read_as_the_guest_sees_it);
     g_test_add_func("/libvirt/inspect/nodes-are-chosen", nodes_are_chosen_in_the_definition);
+    g_test_add_func("/libvirt/inspect/blkio", io_of_the_domain_is_tuned);
     g_test_add_func("/libvirt/inspect/cpu-stats", the_time_of_each_vcpu_is_told);
     g_test_add_func("/libvirt/inspect/bytes-of-a-disk", bytes_of_a_disk_are_read);
     g_test_add_func("/libvirt/inspect/served-disks", disks_that_are_served_have_no_error);

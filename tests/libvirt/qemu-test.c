@@ -403,6 +403,30 @@ a_viewer_is_connected_to_the_screen(void)
     fixture_undefine(domain);
 }
 
+/* QEMU's own words come from a real one only; that it ends is the driver's to say. */
+static void
+the_end_of_qemu_is_in_the_log(void)
+{
+    g_autofree char *log = g_build_filename(fixture_root(), "log", "box.log", NULL);
+    g_autofree char *other = g_build_filename(fixture_root(), "log", "plain.log", NULL);
+    g_autofree char *text = NULL;
+    virDomainPtr domain = fixture_define(conn, "box", NULL);
+    virDomainPtr plain = fixture_define(conn, "plain", NULL);
+
+    unlink(log);
+    CHECK(virDomainCreate(domain));
+    CHECK(virDomainCreate(plain));
+    CHECK(virDomainDestroy(domain));
+    CHECK(virDomainDestroy(plain));
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    g_assert_true(g_str_has_suffix(text, ": shutting down, reason=destroyed\n"));
+    g_assert_true(strchr(text, '\n') == text + strlen(text) - 1);
+    /* One without QEMU has none. */
+    g_assert_false(g_file_test(other, G_FILE_TEST_EXISTS));
+    fixture_undefine(domain);
+    fixture_undefine(plain);
+}
+
 static void
 listen_as_qemu(void)
 {
@@ -448,6 +472,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/qemu/password", a_password_changes_while_the_guest_runs);
     g_test_add_func("/libvirt/qemu/screenshot", the_picture_comes_through_the_stream);
     g_test_add_func("/libvirt/qemu/open-graphics", a_viewer_is_connected_to_the_screen);
+    g_test_add_func("/libvirt/qemu/end-in-the-log", the_end_of_qemu_is_in_the_log);
     result = g_test_run();
 
     g_socket_service_stop(qemu.service);

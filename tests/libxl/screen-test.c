@@ -6,6 +6,8 @@
 #include "common.h"
 #include "private/system.h"
 
+#include <fcntl.h>
+
 #define DOMID 7
 
 static SeraiVfb *
@@ -18,6 +20,25 @@ add_screen(Fixture *f)
 }
 
 static void
+say_that_it_serves(Fixture *f)
+{
+    g_assert_true(serai_store_write(f->host->store, NULL, "/local/domain/0/device-model/7/state", "running"));
+}
+
+/* What QEMU does in the store when it is ready. */
+static gpointer
+serve(gpointer data)
+{
+    Fixture *f = data;
+    g_autofree char *path = g_build_filename(f->dir, "told", NULL);
+
+    while (!g_file_test(path, G_FILE_TEST_EXISTS))
+        g_usleep(1000);
+    say_that_it_serves(f);
+    return NULL;
+}
+
+static void
 set_up(Fixture *f, gconstpointer data)
 {
     g_autofree char *script = NULL;
@@ -27,12 +48,15 @@ set_up(Fixture *f, gconstpointer data)
     f->config->emulator = g_build_filename(f->dir, "qemu", NULL);
     script = g_strdup_printf("#!/bin/sh\n"
                              "[ -e %s/fail ] && { echo 'no display' >&2; exit 1; }\n"
-                             "echo \"$@ DISPLAY=$DISPLAY XAUTHORITY=$XAUTHORITY\" >%s/told\n",
-                             f->dir, f->dir);
+                             "echo \"$@ DISPLAY=$DISPLAY XAUTHORITY=$XAUTHORITY\" >%s/part\n"
+                             "echo 'first words' >&2\n"
+                             "mv %s/part %s/told\n"
+                             "exec sleep 5\n",
+                             f->dir, f->dir, f->dir, f->dir);
     g_assert_true(g_file_set_contents(f->config->emulator, script, -1, NULL));
     g_assert_cmpint(g_chmod(f->config->emulator, 0700), ==, 0);
-    /* As QEMU says when it serves. */
-    g_assert_true(serai_store_write(f->host->store, NULL, "/local/domain/0/device-model/7/state", "running"));
+    /* Of an earlier QEMU, which nobody must take for the one that is started. */
+    say_that_it_serves(f);
 }
 
 /* What QEMU was told; the test goes on whether its VNC could be asked about afterwards or not. */
@@ -41,9 +65,12 @@ start(Fixture *f, gboolean expected)
 {
     g_autofree char *path = g_build_filename(f->dir, "told", NULL);
     g_autoptr(GError) error = NULL;
+    GThread *server = g_thread_new("serve", serve, f);
+    gboolean started = serai_device_model_start(f->host, DOMID, f->config, NULL, &error);
     char *text = NULL;
 
-    if (serai_device_model_start(f->host, DOMID, f->config, NULL, &error) != expected)
+    g_thread_join(server);
+    if (started != expected)
         g_error("%s", error ? error->message : "it started");
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     g_unlink(path);
@@ -117,6 +144,58 @@ a_qemu_that_does_not_start_says_why(Fixture *f, gconstpointer data G_GNUC_UNUSED
     g_assert_false(serai_device_model_runs(f->host, DOMID));
 }
 
+/* --- the log ---------------------------------------------------------------------------------- */
+
+static int
+open_log(SeraiHost *host G_GNUC_UNUSED, const char *name, const char *uuid, const char *const *argv,
+         gpointer data, GError **error)
+{
+    const char *path = data;
+    int fd;
+
+    g_assert_true(name && serai_uuid_parse(uuid, (guint8[16]){0}) && g_str_has_suffix(argv[0], "/qemu"));
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_IO, "no log, says the caller");
+    return fd;
+}
+
+static void
+what_it_says_is_in_the_log(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *path = g_build_filename(f->dir, "log", NULL), *told = NULL, *text = NULL;
+    g_autofree char *fail = g_build_filename(f->dir, "fail", NULL);
+    g_autoptr(GError) error = NULL;
+
+    add_screen(f)->sdl = TRUE;
+    serai_host_set_model_log(f->host, open_log, g_strdup(path), g_free);
+    told = start(f, TRUE);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "first words\n");
+
+    /* Then the reason is there, and not with us. */
+    g_assert_true(g_file_set_contents(fail, "", -1, NULL));
+    g_assert_false(serai_device_model_start(f->host, DOMID, f->config, NULL, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_MODEL_ENDED);
+    g_free(g_steal_pointer(&text));
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "first words\nno display\n");
+}
+
+static void
+without_its_log_it_does_not_start(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *path = g_build_filename(f->dir, "missing", "log", NULL);
+    g_autofree char *told = g_build_filename(f->dir, "told", NULL);
+    g_autoptr(GError) error = NULL;
+
+    add_screen(f)->sdl = TRUE;
+    serai_host_set_model_log(f->host, open_log, path, NULL);
+    g_assert_false(serai_device_model_start(f->host, DOMID, f->config, NULL, &error));
+    expect(error->message, "log of QEMU: no log, says the caller");
+    g_assert_false(g_file_test(told, G_FILE_TEST_EXISTS));
+}
+
 #define T(name) g_test_add("/libxl/screen/" #name, Fixture, NULL, set_up, name, fixture_tear_down)
 
 int
@@ -126,5 +205,7 @@ main(int argc, char **argv)
     T(sdl_is_shown_on_the_display_that_is_named);
     T(vnc_listens_where_it_is_told);
     T(a_qemu_that_does_not_start_says_why);
+    T(what_it_says_is_in_the_log);
+    T(without_its_log_it_does_not_start);
     return g_test_run();
 }

@@ -58,7 +58,8 @@ GUEST = f'''
 # What a domain leaves in dom0 when something was forgotten: nodes, loop devices, interfaces, status files.
 LEFTOVERS = ('xenstore-ls -f | sed "s/ = .*//" | grep -v "^/tool/"; losetup -n -O NAME -a; '
              'ls /sys/class/net | grep "^vif"; ls /run/libvirt/libxl/*.xml 2>/dev/null; '
-             'ls /run/serai /var/run/serai 2>/dev/null | grep qemu; true')
+             'ls /run/serai /var/run/serai 2>/dev/null | grep qemu; '
+             'ls -d /sys/fs/cgroup/machine/xen-* 2>/dev/null; true')
 # On a loaded machine an emulated host takes its time.
 BOOT_TIMEOUT = int(os.environ.get('SERAI_BOOT_TIMEOUT', '900'))
 
@@ -275,6 +276,31 @@ def test_memory_goes_down_and_up(host, console):
     console.run('true')
 
 
+def test_limits_of_block_io_hold_the_kernels_threads(host):
+    """Writes of 4 MiB, with a limit of 1 MiB in a second, which a restart of libvirtd keeps, and without."""
+    def seconds():
+        # A console ends with the daemon.
+        terminal = Console(host, 'pv')
+        try:
+            begin = time.monotonic()
+            terminal.run('dd if=/dev/zero of=/dev/xvda bs=64k count=64 oflag=direct 2>/dev/null', 600)
+            return time.monotonic() - begin
+        finally:
+            terminal.close()
+
+    device = host.run(f'findmnt -n -o SOURCE -T {IMAGES}').strip()
+    device = f"/dev/{host.run(f'lsblk -n -o PKNAME {device}').strip()}"
+    host.virsh(f'blkiotune pv --device-write-bytes-sec {device},1048576 --live')
+    host.run('systemctl restart libvirtd')
+    assert f'{device},1048576' in host.virsh('blkiotune pv --live')
+    held = seconds()
+    host.virsh(f'blkiotune pv --device-write-bytes-sec {device},0 --live')
+    lifted = seconds()
+    assert held > 3.5 and held > 2 * lifted, (held, lifted)
+    status, said = host.virsh('blkiotune pv --device-write-bytes-sec /dev/null,1 --live', check=False)
+    assert status and 'no block device' in said, said
+
+
 def test_save_and_restore_keep_the_guest(host, console):
     console.run('echo here > /tmp/marker')
     before = domain_id(host)
@@ -389,6 +415,10 @@ def test_a_frame_buffer_is_seen_and_typed_at_and_a_disk_is_limited(host, clean, 
         assert re.search(r':\d+', host.virsh('vncdisplay screen'))
     finally:
         host.virsh('destroy screen')
+    # virtlogd wrote down how QEMU began, what it said at its end, and why that was.
+    log = host.run('cat /var/log/libvirt/libxl/screen.log')
+    assert re.match(r'[^\n]*: starting up libvirt version: [^\n]*\n/\S*qemu-system-i386 [^\n]*-vnc [^\n]*'
+                    r'\n.*terminating on signal 15.*shutting down, reason=destroyed\n$', log, re.S), log
     assert leftovers(host) - clean == set()
 
 
@@ -406,6 +436,17 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(host, clean, tmp_path):
     code, text = host.virsh(['create', str(xml)], check=False)
     assert code != 0 and 'no-such.img' in text and 'bad' in text
     assert 'cause is unknown' not in text
+    assert leftovers(host) - clean == set()
+
+
+def test_a_qemu_that_does_not_start_is_quoted(host, clean, tmp_path):
+    host.run('cat > /root/mute && chmod 755 /root/mute',
+             input='#!/bin/sh\necho words of its own >&2\nexit 3\n')
+    xml = tmp_path / 'mute.xml'
+    devices = '<devices><emulator>/root/mute</emulator><graphics type="vnc"/>'
+    xml.write_text(renamed(GUEST, 'mute', '42').replace('<devices>', devices))
+    status, said = host.virsh(['create', str(xml)], timeout=600, check=False)
+    assert status and 'words of its own' in said, said
     assert leftovers(host) - clean == set()
 
 
