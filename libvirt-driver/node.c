@@ -6,6 +6,7 @@
  */
 #include "entries.h"
 #include "capabilities.h"
+#include "process.h"
 #include "error.h"
 
 #include "domain_driver.h"
@@ -337,7 +338,13 @@ int
 xenNodeDeviceReAttach(virNodeDevicePtr dev)
 {
     xenDriver *driver = dev->conn->privateData;
+    virPCIDeviceAddress at = {0};
 
+    if (sscanf(dev->name, "pci_%x_%x_%x_%x", &at.domain, &at.bus, &at.slot, &at.function) == 4) {
+        g_autofree char *address = virPCIDeviceAddressAsString(&at);
+
+        xenHostdevForget(address);
+    }
     return virDomainDriverNodeDeviceReAttach(dev, driver->hostdevs);
 }
 

@@ -29,6 +29,17 @@ checkHost(xenDriver *driver, virDomainObj *vm)
     return -1;
 }
 
+/*
+ * What xen-pciback has held once it remembers, and takes again before dom0's own driver can if that was
+ * loaded later.  It keeps no device by forgetting it, and remembers none that came to it in another way.
+ */
+void
+xenHostdevForget(const char *address)
+{
+    if (virFileWriteStr("/sys/bus/pci/drivers/pciback/remove_slot", address, 0) < 0)
+        VIR_DEBUG("xen-pciback does not remember %s: %s", address, g_strerror(errno));
+}
+
 int
 xenHostdevsAcquire(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count)
 {
@@ -46,10 +57,17 @@ void
 xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count)
 {
     virErrorPtr error;
+    size_t i;
 
     if (count == 0 || driver->settings->pretend)
         return;
     virErrorPreserveLast(&error);
+    for (i = 0; i < count; i++) {
+        g_autofree char *address = virPCIDeviceAddressAsString(&hostdevs[i]->source.subsys.u.pci.addr);
+
+        if (hostdevs[i]->managed)
+            xenHostdevForget(address);
+    }
     virHostdevReAttachPCIDevices(driver->hostdevs, XEN_DRIVER_INTERNAL_NAME, vm->def->name, hostdevs, count);
     virErrorRestore(&error);
 }
