@@ -89,17 +89,19 @@ carryOut(xenDriver *driver, virDomainObj *vm, int action, virDomainShutoffReason
 }
 
 /*
- * A guest sleeps and no job is saving it, for we hold one: the daemon that asked it to was killed.  That it
- * falls asleep only after we have started is as possible, as it takes its time.
+ * A guest sleeps and no job is saving it, for we hold one: the daemon that asked it to was killed, or another
+ * program is at it, which the library leaves alone.  That it falls asleep only after we have started is as
+ * possible, as it takes its time.
  */
 static void
 wake(virDomainObj *vm)
 {
     g_autoptr(GError) error = NULL;
 
-    VIR_WARN("domain '%s' suspended itself and nobody saves it: it goes on", vm->def->name);
-    if (!serai_domain_wake(XEN_PRIVATE(vm)->domain, &error))
-        VIR_WARN("domain '%s' does not go on: %s", vm->def->name, error->message);
+    if (serai_domain_wake(XEN_PRIVATE(vm)->domain, &error))
+        VIR_WARN("domain '%s' suspended itself and nobody saves it: it goes on", vm->def->name);
+    else
+        VIR_WARN("domain '%s' sleeps: %s", vm->def->name, error->message);
 }
 
 static void

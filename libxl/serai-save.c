@@ -295,6 +295,11 @@ serai_domain_wake(SeraiDomain *domain, GError **error)
 {
     gboolean suspended;
 
+    if (serai_record_another_saves(domain->host, domain->uuid)) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                            _("Another process is saving the domain."));
+        return FALSE;
+    }
     retract(domain);
     if (!is_suspended(domain, &suspended, error) || (suspended && !wake(domain, error)))
         return FALSE;

@@ -64,7 +64,7 @@ gboolean serai_domain_save_finish(SeraiDomain *domain, GAsyncResult *result, GEr
  * is as it was, so what was saved of it must not be restored any more.  A request to suspend that the guest
  * has not seen yet is taken back.  Nothing happens to a domain that does not sleep.
  *
- * Returns: %TRUE on success.
+ * Returns: %TRUE on success, %FALSE with %SERAI_ERROR_INVALID_STATE while another process saves it.
  */
 gboolean serai_domain_wake(SeraiDomain *domain, GError **error);
 

@@ -4,6 +4,7 @@
 #include "hypercall/hypercall.h"
 #include "base/string.h"
 #include "domain/sched.h"
+#include "domain/time.h"
 #include "mm/guest-copy.h"
 #include "mm/heap.h"
 
@@ -46,6 +47,9 @@ domctl_setvcpucontext(struct domain *d, struct xen_domctl *op)
     if (!rc)
         rc = vcpu_set_context(v, ctx);
     heap_free(ctx);
+    /* Whoever builds a domain clears its shared info before this. */
+    if (!rc && v->id == 0)
+        time_update_wallclock(d);
     return rc;
 }
 

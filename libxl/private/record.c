@@ -68,6 +68,14 @@ serai_record_save_was_cut_off(SeraiHost *host, const char *uuid)
 }
 
 gboolean
+serai_record_another_saves(SeraiHost *host, const char *uuid)
+{
+    g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/saving", uuid);
+
+    return owner && owner_lives(owner) && atoi(owner) != getpid();
+}
+
+gboolean
 serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error)
 {
     g_autofree char *path = record_path(uuid, "saving");

@@ -32,7 +32,8 @@ AROUND = '''<domain type='xen'>
   {outside}
   <devices>{inside}</devices>
 </domain>'''
-OF_DEVICES = ('disk', 'interface', 'console', 'graphics', 'input', 'channel', 'serial', 'emulator', 'video')
+OF_DEVICES = ('disk', 'interface', 'console', 'graphics', 'input', 'channel', 'serial', 'emulator', 'video',
+              'hostdev')
 
 
 def elements(text):

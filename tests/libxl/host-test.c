@@ -203,6 +203,32 @@ waking_who_is_awake_is_harmless(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN);
 }
 
+/* What another process saves must sleep until that is done. */
+static void
+who_is_saved_by_another_is_not_woken(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autofree char *stat = NULL, *saver = NULL, *record = NULL;
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) fields = NULL;
+
+    record = g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/saving", serai_domain_get_uuid(domain));
+    /* The parent lives as long as we do. */
+    saver = g_strdup_printf("/proc/%d/stat", getppid());
+    g_assert_true(g_file_get_contents(saver, &stat, NULL, &error));
+    fields = g_strsplit(strrchr(stat, ')'), " ", 0);
+    g_assert_true(serai_store_write(f->host->store, &error, record, "%d %s", getppid(), fields[20]));
+    g_assert_false(serai_domain_wake(domain, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE);
+    g_clear_error(&error);
+
+    /* One who died meanwhile is not waited for. */
+    g_assert_true(serai_store_write(f->host->store, &error, record, "%d 1", getppid()));
+    g_assert_true(serai_domain_wake(domain, &error));
+    g_assert_no_error(error);
+    destroy(domain);
+}
+
 static void
 missing_boot_loader_names_its_package(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -234,6 +260,7 @@ main(int argc, char **argv)
     T(maximum_of_memory_moves);
     T(devices_tell_what_they_did);
     T(waking_who_is_awake_is_harmless);
+    T(who_is_saved_by_another_is_not_woken);
     T(missing_boot_loader_names_its_package);
     return g_test_run();
 }

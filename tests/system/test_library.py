@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""libserai on a host without libvirt in between: what a domain costs dom0, and a NIC that changes.
+"""libserai on a host without libvirt in between: what a domain costs dom0, a NIC that changes, a save.
 
     SERAI_HOST=serai pytest tests/system/test_library.py      # or xen: our library on Debian's Xen
 
@@ -110,3 +110,10 @@ def test_a_rate_is_kept(host, guest):
     assert limited > max(300, 2 * free)
     library(host, 'nic limited rate_kib=0')
     assert longest_ping(guest, '10.9.81.1') < limited / 2
+
+
+def test_a_guest_goes_on_after_it_was_saved(host, guest):
+    guest.run('echo here > /tmp/marker')
+    library(host, 'save limited /root/limited.save')
+    assert int(host.run('stat -c %s /root/limited.save; rm /root/limited.save')) > 1 << 20
+    guest.run('[ "$(cat /tmp/marker)" = here ] && dd if=/dev/xvda of=/dev/null bs=64k count=4')

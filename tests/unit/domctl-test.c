@@ -79,8 +79,10 @@ domain_lives_and_dies(void)
     set_xen_guest_handle(op.u.vcpucontext.ctxt, &back);
     g_assert_cmpint(toolstack_domctl(XEN_DOMCTL_getvcpucontext, d->id, &op), ==, -ENODATA);
     set_xen_guest_handle(op.u.vcpucontext.ctxt, &ctx);
+    d->shared->wc_sec = 0; /* as builders leave it */
     g_assert_cmpint(toolstack_domctl(XEN_DOMCTL_setvcpucontext, d->id, &op), ==, 0);
     g_assert_cmphex(toolstack_context.kernel_sp, ==, 0x1234);
+    g_assert_cmpuint(d->shared->wc_sec, !=, 0);
     set_xen_guest_handle(op.u.vcpucontext.ctxt, &back);
     g_assert_cmpint(toolstack_domctl(XEN_DOMCTL_getvcpucontext, d->id, &op), ==, 0);
     g_assert_cmphex(back.kernel_sp, ==, 0x1234);

@@ -7,6 +7,7 @@
     library.py destroy COUNT
     library.py id NAME
     library.py nic NAME link_down=1 rate_kib=1000
+    library.py save NAME FILE       and let it go on
 """
 
 import sys
@@ -78,6 +79,11 @@ def nic(host, name, *changes):
     domain.update_device_sync(device, None)
 
 
+def save(host, name, path):
+    with open(path, 'wb') as image:
+        host.lookup_by_name(name).save_sync(image.fileno(), None, Serai.SaveFlags.KEEP_RUNNING, None, None)
+
+
 if __name__ == '__main__':
-    commands = {'create': create, 'share': share, 'destroy': destroy, 'id': domid, 'nic': nic}
+    commands = {'create': create, 'share': share, 'destroy': destroy, 'id': domid, 'nic': nic, 'save': save}
     commands[sys.argv[1]](Serai.Host.open(None), *sys.argv[2:])
