@@ -186,8 +186,7 @@ xenImageOpen(const char *path, bool writable, int *ret_fd, char **ret_xml, bool 
         g_clear_pointer(ret_xml, g_free);
         return -1;
     }
-    *ret_fd = fd;
-    fd = -1;
+    *ret_fd = g_steal_fd(&fd);
     return 0;
 }
 

@@ -195,8 +195,8 @@ static int
 put_cpumask(const struct xenctl_bitmap *bitmap, const cpumask_t *mask)
 {
     u32 guest_bytes = DIV_ROUND_UP((u64)bitmap->nr_bits, 8);
-    u32 bytes = MIN(guest_bytes, DIV_ROUND_UP(cpu_limit, 8));
     u8 buf[sizeof(mask->bits)];
+    u32 bytes = MIN(guest_bytes, MIN(DIV_ROUND_UP(cpu_limit, 8), (u32)sizeof(buf)));
 
     for (u32 i = 0; i < bytes; i++) {
         buf[i] = mask->bits[i / 8] >> (i % 8 * 8);
