@@ -343,7 +343,7 @@ xenNodeDeviceReAttach(virNodeDevicePtr dev)
     if (sscanf(dev->name, "pci_%x_%x_%x_%x", &at.domain, &at.bus, &at.slot, &at.function) == 4) {
         g_autofree char *address = virPCIDeviceAddressAsString(&at);
 
-        xenHostdevForget(address);
+        xenHostdevForget(driver, address);
     }
     return virDomainDriverNodeDeviceReAttach(dev, driver->hostdevs);
 }

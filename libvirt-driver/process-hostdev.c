@@ -32,10 +32,15 @@ checkHost(xenDriver *driver, virDomainObj *vm)
 /*
  * What xen-pciback has held once it remembers, and takes again before dom0's own driver can if that was
  * loaded later.  It keeps no device by forgetting it, and remembers none that came to it in another way.
+ * The hypervisor as well keeps apart what a guest had: dom0's driver would have it without DMA and MSI.
  */
 void
-xenHostdevForget(const char *address)
+xenHostdevForget(xenDriver *driver, const char *address)
 {
+    g_autoptr(GError) error = NULL;
+
+    if (!serai_host_reclaim_pci(driver->host, address, &error))
+        VIR_DEBUG("PCI device %s stays as it is: %s", address, error->message);
     if (virFileWriteStr("/sys/bus/pci/drivers/pciback/remove_slot", address, 0) < 0)
         VIR_DEBUG("xen-pciback does not remember %s: %s", address, g_strerror(errno));
 }
@@ -66,7 +71,7 @@ xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **ho
         g_autofree char *address = virPCIDeviceAddressAsString(&hostdevs[i]->source.subsys.u.pci.addr);
 
         if (hostdevs[i]->managed)
-            xenHostdevForget(address);
+            xenHostdevForget(driver, address);
     }
     virHostdevReAttachPCIDevices(driver->hostdevs, XEN_DRIVER_INTERNAL_NAME, vm->def->name, hostdevs, count);
     virErrorRestore(&error);

@@ -60,7 +60,7 @@ int xenHostdevsAcquire(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef 
 void xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count);
 void xenHostdevsMeet(xenDriver *driver, virDomainObj *vm);
 /* Before a device at @address, "0000:00:1f.2", goes back to dom0's driver. */
-void xenHostdevForget(const char *address);
+void xenHostdevForget(xenDriver *driver, const char *address);
 
 /*
  * A MAC address is one running domain's; xenNetAcquire() takes it, an error names who has it.  Taken alone

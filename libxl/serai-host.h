@@ -277,6 +277,19 @@ char *serai_host_read_log(SeraiHost *host, GError **error);
 gboolean serai_host_send_debug_key(SeraiHost *host, char key, GError **error);
 
 /**
+ * serai_host_reclaim_pci:
+ * @host: a host.
+ * @address: address of a PCI device that the driver xen-pciback holds, "0000:00:1f.2".
+ * @error: where the reason goes.
+ *
+ * Has dom0 own a device again that was a guest's.  Xen keeps such a device apart, without DMA and interrupts,
+ * until it is told that nothing of the guest's goes on in it.  To be called before dom0's driver gets it.
+ *
+ * Returns: %TRUE on success; %FALSE as well when a guest has it, or when it was not kept apart.
+ */
+gboolean serai_host_reclaim_pci(SeraiHost *host, const char *address, GError **error);
+
+/**
  * serai_host_list_domains:
  * @host: a host.
  * @error: where the reason goes.

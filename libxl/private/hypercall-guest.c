@@ -188,6 +188,16 @@ serai_hv_assign_device(SeraiHv *hv, uint32_t domid, uint32_t sbdf, gboolean give
 }
 
 gboolean
+serai_hv_device_is_free(SeraiHv *hv, uint32_t sbdf, GError **error)
+{
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_test_assign_device, .domain = DOMID_INVALID};
+
+    op.u.assign_device.dev = XEN_DOMCTL_DEV_PCI;
+    op.u.assign_device.u.pci.machine_sbdf = sbdf;
+    return domctl(hv, &op, NULL, error);
+}
+
+gboolean
 serai_hv_permit_ports(SeraiHv *hv, uint32_t domid, uint32_t first, uint32_t count, gboolean allow,
                       GError **error)
 {

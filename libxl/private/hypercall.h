@@ -121,6 +121,8 @@ gboolean serai_hv_ssid(SeraiHv *hv, const char *label, uint32_t *ret_ssid, GErro
 /* --- devices of the machine ------------------------------------------------------------------- */
 /* Gives PCI device @sbdf to the domain, or takes it back. */
 gboolean serai_hv_assign_device(SeraiHv *hv, uint32_t domid, uint32_t sbdf, gboolean give, GError **error);
+/* Whether no guest has the device. */
+gboolean serai_hv_device_is_free(SeraiHv *hv, uint32_t sbdf, GError **error);
 gboolean serai_hv_permit_ports(SeraiHv *hv, uint32_t domid, uint32_t first, uint32_t count, gboolean allow,
                                GError **error);
 gboolean serai_hv_permit_frames(SeraiHv *hv, uint32_t domid, uint64_t first, uint64_t count, gboolean allow,

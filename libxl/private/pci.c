@@ -12,6 +12,7 @@
  */
 #include "private/pci.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 #include <xen/io/xenbus.h>
@@ -22,6 +23,10 @@
 /* Lines of the file "resource", <linux/pci.h>: six regions and the ROM. */
 #define RESOURCES   7
 #define RESOURCE_IO 0x100
+
+/* Of the configuration space: the command register, and its bit that lets the device do DMA. */
+#define COMMAND            4
+#define COMMAND_BUS_MASTER 0x4
 
 gboolean
 serai_pci_parse(const char *address, uint32_t *ret_sbdf)
@@ -153,6 +158,41 @@ serai_pci_take_back(SeraiHost *host, guint domid, const SeraiDevice *device)
     }
     if (!serai_hv_assign_device(host->hv, domid, sbdf, FALSE, &local))
         g_debug("PCI device %s: %s", device->pci.address, local->message);
+}
+
+static gboolean
+stop_dma(const char *address, GError **error)
+{
+    g_autofree char *path = g_strdup_printf(SYSFS "/%s/config", address);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint16_t command;
+    gboolean done = fd >= 0 && pread(fd, &command, sizeof(command), COMMAND) == sizeof(command);
+
+    if (done) {
+        command = GUINT16_TO_LE(GUINT16_FROM_LE(command) & ~COMMAND_BUS_MASTER);
+        done = pwrite(fd, &command, sizeof(command), COMMAND) == sizeof(command);
+    }
+    if (!done)
+        serai_set_errno(error, errno, _("Cannot stop the DMA of PCI device '%s'"), address);
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Xen's "quarantine": what a guest had is DOMID_IO's by now, whose I/O page tables are empty. */
+gboolean
+serai_host_reclaim_pci(SeraiHost *host, const char *address, GError **error)
+{
+    g_autofree char *held = g_strdup_printf(PCIBACK "/%s", address);
+    uint32_t sbdf;
+
+    if (!serai_pci_parse(address, &sbdf) || (!host->fake && access(held, F_OK) < 0)) {
+        g_set_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE,
+                    _("PCI device '%s' is not there, or the driver xen-pciback does not hold it."), address);
+        return FALSE;
+    }
+    return host->fake || (serai_hv_device_is_free(host->hv, sbdf, error) && stop_dma(address, error) &&
+                          serai_hv_assign_device(host->hv, DOMID_IO, sbdf, FALSE, error));
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */

@@ -90,6 +90,16 @@ log_is_read_and_keys_are_sent(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 }
 
 static void
+only_a_pci_address_is_reclaimed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_host_reclaim_pci(f->host, "0000:00:1f.2", NULL));
+    g_assert_false(serai_host_reclaim_pci(f->host, "../00:00:1f.2", &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DEVICE);
+}
+
+static void
 crash_is_a_crash(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(SeraiDomain) domain = create(f);
@@ -255,6 +265,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     T(machine_tells_its_facts);
     T(log_is_read_and_keys_are_sent);
+    T(only_a_pci_address_is_reclaimed);
     T(crash_is_a_crash);
     T(vcpus_are_pinned_and_taken);
     T(maximum_of_memory_moves);
