@@ -148,7 +148,7 @@ def renamed(xml, name, last):
 
 def leftovers(host):
     """What dom0 holds, but for the store's directories that stay after the first of their kind."""
-    stays = r'/local/domain/0/(backend/\w+|device-model)'
+    stays = r'/local/domain/0/(backend/\w+|device-model)|/serai/block'
     return {w for w in host.run(LEFTOVERS).split() if not re.fullmatch(stays, w)}
 
 
