@@ -51,10 +51,16 @@ owner_lives(const char *owner)
     return pid && *end == ' ' && start_time(pid) == g_ascii_strtoull(end + 1, NULL, 10);
 }
 
+static char *
+read_owner(SeraiHost *host, const char *uuid, const char *leaf)
+{
+    return serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/%s", uuid, leaf);
+}
+
 gboolean
 serai_record_owner_lives(SeraiHost *host, const char *uuid)
 {
-    g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/owner", uuid);
+    g_autofree char *owner = read_owner(host, uuid, "owner");
 
     return owner && owner_lives(owner);
 }
@@ -62,7 +68,7 @@ serai_record_owner_lives(SeraiHost *host, const char *uuid)
 gboolean
 serai_record_save_was_cut_off(SeraiHost *host, const char *uuid)
 {
-    g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/saving", uuid);
+    g_autofree char *owner = read_owner(host, uuid, "saving");
 
     return owner && !owner_lives(owner);
 }
@@ -70,7 +76,7 @@ serai_record_save_was_cut_off(SeraiHost *host, const char *uuid)
 gboolean
 serai_record_another_saves(SeraiHost *host, const char *uuid)
 {
-    g_autofree char *owner = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/saving", uuid);
+    g_autofree char *owner = read_owner(host, uuid, "saving");
 
     return owner && owner_lives(owner) && atoi(owner) != getpid();
 }

@@ -149,4 +149,14 @@ destroy(SeraiDomain *domain)
     g_assert_no_error(error);
 }
 
+static inline SeraiDevice *
+new_disk(const char *target, const char *path)
+{
+    SeraiDevice *device = serai_device_new(SERAI_DEVICE_DISK);
+
+    device->disk.target = g_strdup(target);
+    device->disk.path = g_strdup(path);
+    return device;
+}
+
 #endif

@@ -38,16 +38,6 @@ make_block_device(Fixture *f, const char *name)
     return path;
 }
 
-static SeraiDevice *
-new_disk(const char *target, const char *path)
-{
-    SeraiDevice *device = serai_device_new(SERAI_DEVICE_DISK);
-
-    device->disk.target = g_strdup(target);
-    device->disk.path = g_strdup(path);
-    return device;
-}
-
 static guint
 claims(Fixture *f)
 {

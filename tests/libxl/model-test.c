@@ -484,16 +484,6 @@ count_events(SeraiHost *host, SeraiDomain *domain, guint kind, int devid, gpoint
     (*(int *)data)++;
 }
 
-static SeraiDevice *
-other_disk(const char *target, const char *path)
-{
-    SeraiDevice *device = serai_device_new(SERAI_DEVICE_DISK);
-
-    device->disk.target = g_strdup(target);
-    device->disk.path = g_strdup(path);
-    return device;
-}
-
 static gboolean
 has_backend(Fixture *f, SeraiDomain *domain, const char *type, const char *target)
 {
@@ -507,7 +497,7 @@ has_backend(Fixture *f, SeraiDomain *domain, const char *type, const char *targe
 static void
 death_of_the_model_is_told_of_its_disks(Fixture *f, gconstpointer data)
 {
-    SeraiDevice *device = other_disk("xvdb", f->config->ramdisk);
+    SeraiDevice *device = new_disk("xvdb", f->config->ramdisk);
     g_autoptr(GError) error = NULL;
     SeraiDomain *domain;
     int events = 0;
@@ -536,7 +526,7 @@ death_of_the_model_is_told_of_its_disks(Fixture *f, gconstpointer data)
 static void
 disc_comes_and_goes(Fixture *f, gconstpointer data)
 {
-    g_autoptr(SeraiDevice) drive = other_disk("xvdc", NULL);
+    g_autoptr(SeraiDevice) drive = new_disk("xvdc", NULL);
     g_autoptr(GPtrArray) devices = NULL;
     g_autoptr(GError) error = NULL;
     SeraiDomain *domain;
@@ -596,7 +586,7 @@ note_wiping(gpointer data)
 static void
 passphrase_is_written_nowhere(Fixture *f, gconstpointer data)
 {
-    SeraiDevice *device = other_disk("xvdb", f->config->ramdisk);
+    SeraiDevice *device = new_disk("xvdb", f->config->ramdisk);
     g_autofree char *encoded = g_base64_encode((const guchar *)WORD, strlen(WORD)), *config = NULL;
     g_autoptr(SeraiConfig) back = NULL;
     g_autoptr(GString) all = g_string_new(NULL);
