@@ -106,5 +106,7 @@ extern void (*fake_guest_access_hook)(u64 address, size_t size, bool write);
 extern unsigned fake_guest_reads, fake_guest_writes;
 /* When not 0, counts down with each access; the one that reaches 0 faults. */
 extern unsigned fake_guest_fault_in;
+/* From now on a guest's access to anything else faults, until the machine starts anew. */
+void fake_guest_owns(const void *memory, size_t size);
 
 #endif

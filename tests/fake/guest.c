@@ -17,12 +17,21 @@
 void (*fake_guest_access_hook)(u64 address, size_t size, bool write);
 unsigned fake_guest_reads, fake_guest_writes;
 unsigned fake_guest_fault_in;
+static u64 owned_start, owned_end;
 
 void
 fake_reset_guest(void)
 {
     fake_guest_access_hook = NULL;
     fake_guest_reads = fake_guest_writes = fake_guest_fault_in = 0;
+    owned_start = owned_end = 0;
+}
+
+void
+fake_guest_owns(const void *memory, size_t size)
+{
+    owned_start = (u64)memory;
+    owned_end = owned_start + size;
 }
 
 static bool
@@ -30,6 +39,8 @@ access_faults(u64 address, size_t size, bool write)
 {
     if (fake_guest_access_hook)
         fake_guest_access_hook(address, size, write);
+    if (owned_end && (address < owned_start || address > owned_end - size))
+        return true;
     return fake_guest_fault_in && !--fake_guest_fault_in;
 }
 

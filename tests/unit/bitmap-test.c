@@ -7,6 +7,12 @@
 
 #define SIZE 200u
 
+static u64
+random_word(void)
+{
+    return (u64)g_test_rand_int() << 32 ^ (u32)g_test_rand_int();
+}
+
 static unsigned
 slow_next(const u64 *map, unsigned size, unsigned from, bool set)
 {
@@ -25,7 +31,7 @@ searches_agree_with_a_bit_by_bit_search(void)
         u64 density = g_test_rand_int_range(0, 4);
 
         for (unsigned i = 0; i < ARRAY_SIZE(map); i++)
-            map[i] = density == 0 ? 0 : density == 1 ? ~0ull : (u64)g_random_int() << 32 | g_random_int();
+            map[i] = density == 0 ? 0 : density == 1 ? ~0ull : random_word();
         for (unsigned from = 0; from <= size + 70; from++) {
             unsigned set = from < size ? slow_next(map, size, from, true) : size;
             unsigned clear = from < size ? slow_next(map, size, from, false) : size;

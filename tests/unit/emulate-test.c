@@ -340,20 +340,18 @@ pci_and_cmos_pairs_are_kept_apart(void)
 static void
 string_io_stops_where_it_must(void)
 {
-    u8 *buffer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
     start();
     v->pv.iopl = 1;
     regs->rdx = 0x120;
-    regs->rdi = (u64)buffer;
+    regs->rdi = (u64)code + 4096;
     regs->rcx = 4;
     EMULATES(0xf3, 0x6d);
     g_assert_cmpuint(regs->rcx, ==, 0);
-    g_assert_cmphex(regs->rdi, ==, (u64)buffer + 16);
-    g_assert_cmphex(((u32 *)buffer)[3], ==, 0xa5a5a504);
+    g_assert_cmphex(regs->rdi, ==, (u64)code + 4096 + 16);
+    g_assert_cmphex(((u32 *)code)[1024 + 3], ==, 0xa5a5a504);
 
     /* Too much for once: goes on later. */
-    regs->rdi = (u64)buffer;
+    regs->rdi = (u64)code + 4096;
     regs->rcx = 1000;
     CODE(0xf3, 0x6c);
     g_assert_true(pv_emulate_privileged(regs));
@@ -361,9 +359,9 @@ string_io_stops_where_it_must(void)
     g_assert_cmpuint(regs->rcx, ==, 1000 - 256);
 
     /* Backwards, and off the page: a fault at that address, the device untouched. */
-    regs->rsi = (u64)buffer + 2;
+    regs->rsi = (u64)code + 2;
     regs->rflags |= RFLAGS_DF;
-    munmap(buffer - 4096, 4096);
+    fake_guest_owns(code, 8192);
     last_out.count = 0;
     regs->rcx = 10;
     CODE(0xf3, 0x6e);
@@ -371,8 +369,7 @@ string_io_stops_where_it_must(void)
     g_assert_cmpuint(last_out.count, ==, 3);
     g_assert_cmpuint(regs->rcx, ==, 7);
     g_assert_cmpuint(bounced.count, ==, 1);
-    g_assert_cmphex(info.arch.cr2, ==, (u64)buffer - 1);
-    munmap(buffer, 4096);
+    g_assert_cmphex(info.arch.cr2, ==, (u64)code - 1);
 
     regs->rflags &= ~RFLAGS_DF;
     last_in.count = bounced.count = 0;
@@ -570,14 +567,16 @@ random_bytes_do_no_harm(void)
     start();
     v->pv.iopl = 3;
     v->pv.cr4 |= CR4_OSXSAVE;
+    fake_guest_owns(code, 8192);
     for (unsigned round = 0; round < 200000; round++) {
         u64 rip = (u64)code;
 
         for (unsigned i = 0; i < 16; i++)
-            code[i] = g_random_int();
+            code[i] = g_test_rand_int();
         if (round & 1)
             code[0] = "\x0f\x6c\x6d\x6e\x6f\xe4\xec\xf3"[round >> 1 & 7];
         regs->rip = rip;
+        regs->rbx = regs->rdi = regs->rsi = rip + g_test_rand_int_range(-256, 8192 + 256);
         regs->rcx &= 0xff;
         v->pv.kernel_mode = round & 2;
         regs->cs = round & 4 ? 0xe033 : 0xe023;
