@@ -117,6 +117,7 @@ xenConnectListAllDomains(virConnectPtr conn, virDomainPtr **domains, unsigned in
 
     if (virConnectListAllDomainsEnsureACL(conn) < 0)
         return -1;
+    xenProcessFollowPauses(driver, flags);
     return virDomainObjListExport(driver->domains, conn, domains, virConnectListAllDomainsCheckACL, flags);
 }
 

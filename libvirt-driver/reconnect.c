@@ -338,6 +338,23 @@ forEach(xenDriver *driver, void (*function)(xenDriver *, virDomainObj *))
     g_free(vms);
 }
 
+static void
+askForPause(xenDriver *driver, virDomainObj *vm)
+{
+    SeraiDomain *domain = virDomainObjIsActive(vm) ? XEN_PRIVATE(vm)->domain : NULL;
+    g_autoptr(xenDomainFacts) info = domain ? serai_domain_get_info(domain, NULL) : NULL;
+
+    if (info)
+        xenProcessFollowPause(driver, vm, info);
+}
+
+void
+xenProcessFollowPauses(xenDriver *driver, unsigned int flags)
+{
+    if (flags & VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE)
+        forEach(driver, askForPause);
+}
+
 void
 xenProcessReconnectAll(xenDriver *driver)
 {

@@ -306,6 +306,7 @@ xenConnectGetAllDomainStats(virConnectPtr conn, virDomainPtr *doms, unsigned int
     if (wanted == 0)
         wanted = ~0U;
 
+    xenProcessFollowPauses(driver, listFlags);
     if (ndoms) {
         if (virDomainObjListConvert(driver->domains, conn, doms, ndoms, &vms, &nvms,
                                     virConnectGetAllDomainStatsCheckACL, listFlags, true) < 0)

@@ -218,6 +218,26 @@ a_qemu_that_ends_is_told(void)
     fixture_undefine(domain);
 }
 
+/* How many guests a list of those that run has. */
+static int
+running(void)
+{
+    virDomainStatsRecordPtr *records = NULL;
+    virDomainPtr *domains = NULL;
+    int guests = 0;
+    int n = virConnectListAllDomains(conn, &domains, VIR_CONNECT_LIST_DOMAINS_RUNNING);
+    int m = virConnectGetAllDomainStats(conn, 0, &records, VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING);
+
+    g_assert_cmpint(n, ==, m);
+    for (int i = 0; i < n; i++) {
+        guests += virDomainGetID(domains[i]) != 0;
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    virDomainStatsRecordListFree(records);
+    return guests;
+}
+
 /* No event of the hypervisor's tells, so who asks sees it first. */
 static void
 a_pause_by_another_tool_is_seen(void)
@@ -246,6 +266,11 @@ a_pause_by_another_tool_is_seen(void)
     CHECK(virTypedParamsGetInt(records[0]->params, records[0]->nparams, "state.state", &state));
     g_assert_cmpint(state, ==, VIR_DOMAIN_PAUSED);
     virDomainStatsRecordListFree(records);
+
+    g_assert_true(serai_domain_unpause(other, NULL));
+    g_assert_cmpint(running(), ==, 1);
+    g_assert_true(serai_domain_pause(other, NULL));
+    g_assert_cmpint(running(), ==, 0);
     CHECK(virDomainResume(domain));
     CHECK(virDomainGetState(domain, &state, NULL, 0));
     g_assert_cmpint(state, ==, VIR_DOMAIN_RUNNING);
