@@ -7,6 +7,8 @@
  *   disk DEVICE      reads and writes, sequential and random
  *   net HOST PORT    stream both ways, request and response, against "serve PORT" in dom0
  *   count            micro's operations a fixed number of times, between the marks of count/plugin.c
+ *   count-io DEVICE HOST PORT
+ *                    the same of disk and net
  *   true             ends at once: what is executed
  *
  * Each result is a line "bench: NAME VALUE", times in microseconds, rates in MiB/s or operations per second.
@@ -165,15 +167,18 @@ micro(void)
 
 #define MARK(number) \
     __asm__ volatile(".byte 0x0f, 0x1f, 0x84, 0x00\n\t.long 0x5e7a1000 + %c0" ::"i"(number) : "memory")
-#define COUNT(index)                                                                \
-    do {                                                                            \
-        operations[index].run(operations[index].batch);                             \
-        MARK(0x40 + (index));                                                       \
-        operations[index].run(operations[index].batch);                             \
-        MARK(0x140 + (index));                                                      \
-        printf("bench: counted %d %s %u\n", 0x40 + (index), operations[index].name, \
-               operations[index].batch);                                            \
+/* Runs @work once before it counts. */
+#define COUNT_WORK(number, name, batch, work)                               \
+    do {                                                                    \
+        work;                                                               \
+        MARK(number);                                                       \
+        work;                                                               \
+        MARK(0x100 + (number));                                             \
+        printf("bench: counted %d %s %u\n", number, name, (unsigned)batch); \
     } while (0)
+#define COUNT(index)                                                            \
+    COUNT_WORK(0x40 + (index), operations[index].name, operations[index].batch, \
+               operations[index].run(operations[index].batch))
 
 static void
 count_all(void)
@@ -212,15 +217,23 @@ transfer(int fd, uint8_t *buffer, unsigned size, unsigned count, int writing, in
     return now() - begin;
 }
 
+static int
+open_disk(const char *device, uint8_t **buffer)
+{
+    int fd = open(device, O_RDWR | O_DIRECT);
+
+    if (fd < 0 || posix_memalign((void **)buffer, SMALL, BLOCK))
+        die(device);
+    memset(*buffer, 0x5a, BLOCK);
+    return fd;
+}
+
 static void
 disk(const char *device)
 {
-    int fd = open(device, O_RDWR | O_DIRECT);
     uint8_t *buffer;
+    int fd = open_disk(device, &buffer);
 
-    if (fd < 0 || posix_memalign((void **)&buffer, SMALL, BLOCK))
-        die(device);
-    memset(buffer, 0x5a, BLOCK);
     transfer(fd, buffer, BLOCK, AREA / BLOCK, 0, 0); /* what dom0 caches it has then */
     printf("bench: disk-read %.3f\n", AREA / 1048576.0 / transfer(fd, buffer, BLOCK, AREA / BLOCK, 0, 0));
     printf("bench: disk-write %.3f\n",
@@ -317,36 +330,75 @@ connect_to(const char *host, int port, char what)
     return fd;
 }
 
+static char net_buffer[BLOCK];
+
+static void
+net_send(const char *host, int port)
+{
+    int fd = connect_to(host, port, SINK);
+
+    transfer_all(fd, net_buffer, STREAM, 1);
+    transfer_all(fd, net_buffer, 1, 0);
+    close(fd);
+}
+
+static void
+net_receive(const char *host, int port)
+{
+    int fd = connect_to(host, port, SOURCE);
+
+    transfer_all(fd, net_buffer, STREAM, 0);
+    close(fd);
+}
+
+static void
+net_requests(int fd, unsigned count)
+{
+    while (count--) {
+        transfer_all(fd, net_buffer, 64, 1);
+        transfer_all(fd, net_buffer, 64, 0);
+    }
+}
+
 static void
 net(const char *host, int port)
 {
-    static char buffer[BLOCK];
     unsigned long count = 0;
     double begin, took;
-    int fd = connect_to(host, port, SINK);
+    int fd;
 
+    net_requests(fd = connect_to(host, port, ECHO), 1); /* the bridge's port is awake then */
     begin = now();
-    transfer_all(fd, buffer, STREAM, 1);
-    transfer_all(fd, buffer, 1, 0);
+    net_send(host, port);
     printf("bench: net-send %.3f\n", STREAM / 1048576.0 / (now() - begin));
-    close(fd);
-
-    fd = connect_to(host, port, SOURCE);
     begin = now();
-    transfer_all(fd, buffer, STREAM, 0);
+    net_receive(host, port);
     printf("bench: net-receive %.3f\n", STREAM / 1048576.0 / (now() - begin));
-    close(fd);
-
-    fd = connect_to(host, port, ECHO);
     begin = now();
     do {
-        transfer_all(fd, buffer, 64, 1);
-        transfer_all(fd, buffer, 64, 0);
-        count++;
+        net_requests(fd, 8);
+        count += 8;
         took = now() - begin;
     } while (took < 2 * ENOUGH);
     printf("bench: net-request %.1f\n", (double)count / took);
     close(fd);
+}
+
+/* Streams by the MiB, small ones each. */
+static void
+count_io(const char *device, const char *host, int port)
+{
+    uint8_t *buffer;
+    int disk_fd = open_disk(device, &buffer), net_fd = connect_to(host, port, ECHO);
+
+    COUNT_WORK(0x50, "disk-read", 8, transfer(disk_fd, buffer, BLOCK, 32, 0, 0));
+    COUNT_WORK(0x51, "disk-write", 8, transfer(disk_fd, buffer, BLOCK, 32, 1, 0));
+    COUNT_WORK(0x52, "disk-read-4k", 200, transfer(disk_fd, buffer, SMALL, 200, 0, 1));
+    COUNT_WORK(0x53, "disk-write-4k", 200, transfer(disk_fd, buffer, SMALL, 200, 1, 1));
+    COUNT_WORK(0x54, "net-send", STREAM >> 20, net_send(host, port));
+    COUNT_WORK(0x55, "net-receive", STREAM >> 20, net_receive(host, port));
+    COUNT_WORK(0x56, "net-request", 400, net_requests(net_fd, 400));
+    close(net_fd);
 }
 
 int
@@ -366,6 +418,8 @@ main(int argc, char **argv)
         micro();
     else if (!strcmp(what, "count"))
         count_all();
+    else if (!strcmp(what, "count-io") && argc == 5)
+        count_io(argv[2], argv[3], atoi(argv[4]));
     else if (!strcmp(what, "disk") && argc == 3)
         disk(argv[2]);
     else if (!strcmp(what, "net") && argc == 4)

@@ -53,6 +53,7 @@ SECTIONS = {
     'guest': 'system calls, disk and network in a guest',
     'many': 'the 1st guest beside the last of many, and what each costs in memory',
     'guest-counts': 'instructions of a system call, fork, ... in dom0, by QEMU\'s TCG plugin',
+    'io-counts': 'instructions of the machine for disk and network of a guest, by the plugin; both with xl',
     'operations': 'instructions of the hypervisor for one operation, and its own memory',
     'store': 'the store daemons on this machine, 1,000 nodes; Xen is the better of Debian\'s two',
 }
@@ -83,6 +84,27 @@ echo "bench: ready"
 while read -r line; do
     [ -n "$line" ] && { $line; echo "bench: status $?"; }
 done
+'''
+
+# Of the guest whose disk and network are counted, and of its dom0.
+IO_SCRIPT = '''\
+ip addr add 192.168.200.2/24 dev eth0; ip link set eth0 up
+bench count-io /dev/xvda 192.168.200.1 7; echo "counted: $?"
+'''
+DOM0_IO_SCRIPT = '''\
+dd if=/dev/zero of=/tmp/disk bs=1M count=64 2>/dev/null; losetup /dev/loop0 /tmp/disk
+bench serve 7 >/dev/null &
+xl create /etc/io.cfg >/dev/null && wait-guest io counted: 900 && echo
+'''
+IO_GUEST = '''\
+name = "io"
+type = "pv"
+kernel = "/boot/guest-kernel"
+ramdisk = "/boot/io-initrd"
+extra = "console=hvc0 quiet"
+memory = 128
+vif = ["mac=00:16:3e:00:00:01,bridge=xenbr0"]
+disk = ["phy:/dev/loop0,xvda,w"]
 '''
 
 
@@ -268,26 +290,29 @@ class Bench:
     def guest_counts(self):
         for kind in self.options.kinds + ['bare']:
             self.say(f'instructions in dom0: {kind}')
-            for number, (name, batch, values) in self.counted(kind).items():
-                for what, value in zip(('hypervisor', 'machine', 'entries'), values):
-                    if kind != 'bare' or what == 'machine':
-                        self.table.add(f'{name}: {what}', 'count', kind, value / batch)
+            self.count(kind, script='bench count', store=None, console='', memory=768)
 
-    def counted(self, kind):
-        """{mark: (operation, how often, (instructions in the hypervisor, in all, returns))}"""
+    def io_counts(self):
+        initrd = tiny.guest_initramfs(linux.Kernel(), IO_SCRIPT, {'bin/bench': self.program})
+        for kind in self.options.kinds:
+            self.say(f'instructions for I/O of a guest: {kind}')
+            self.count(kind, {'boot/io-initrd': initrd, 'etc/io.cfg': IO_GUEST}, script=DOM0_IO_SCRIPT)
+
+    def count(self, kind, files=(), **arguments):
+        """Rows of what a tiny dom0, or a guest there, says to have counted."""
         log = self.work / f'count-{kind}'
-        machine = tiny.Tiny(kind, script='bench count', files={'/usr/bin/bench': self.program}, store=None,
-                            console='', memory=768, qemu_args=hypervisor_ops.counting(log))
+        machine = tiny.Tiny(kind, files={'/usr/bin/bench': self.program, **dict(files)},
+                            qemu_args=hypervisor_ops.counting(log), **arguments)
         with machine:
             output = machine.done(1800)
             hypervisor_ops.end(machine)
         text = log.read_text()
-        found = {}
         for number, name, batch in re.findall(r'bench: counted (\d+) (\S+) (\d+)', output):
             inside = int(re.search(rf'^count {number} (\d+)', text, re.M).group(1))
             others = map(int, re.search(rf'^more {number} (\d+) (\d+)', text, re.M).groups())
-            found[number] = name, int(batch), (inside, *others)
-        return found
+            for what, value in zip(('hypervisor', 'machine', 'entries'), (inside, *others)):
+                if kind != 'bare' or what == 'machine':
+                    self.table.add(f'{name}: {what}', 'count', kind, value / int(batch))
 
     def operations(self):
         for kind in self.options.kinds:
