@@ -71,20 +71,16 @@ serai_pci_check_host(SeraiHost *host, GPtrArray *devices, GError **error)
 
 /* --- what the hypervisor is told -------------------------------------------------------------- */
 
-/* Registers and interrupt: all of it, or, when it is taken back, as much as can be. */
-static gboolean
-permit(SeraiHost *host, guint domid, const char *address, gboolean allow, GError **error)
+/* The first reason is the one that is told: where something failed already, NULL. */
+gboolean
+serai_pci_permit(SeraiHost *host, guint domid, const char *resources, guint irq, gboolean allow,
+                 GError **error)
 {
-    g_autofree char *path = g_strdup_printf(SYSFS "/%s/resource", address), *resources = NULL;
-    g_autofree char *irq_path = g_strdup_printf(SYSFS "/%s/irq", address), *irq = NULL;
-    g_auto(GStrv) lines = NULL;
+    g_auto(GStrv) lines = g_strsplit(resources, "\n", RESOURCES + 1);
     gboolean done = TRUE;
     guint64 number;
 
-    if (!g_file_get_contents(path, &resources, NULL, error) ||
-        !g_file_get_contents(irq_path, &irq, NULL, error))
-        return FALSE;
-    lines = g_strsplit(resources, "\n", RESOURCES + 1);
+        GError **reason = done ? error : NULL;
     for (guint i = 0; lines[i] && i < RESOURCES && (done || !allow); i++) {
         guint64 first, last, flags;
 
@@ -92,18 +88,27 @@ permit(SeraiHost *host, guint domid, const char *address, gboolean allow, GError
                    &first, &last, &flags) != 3 ||
             !first || last < first)
             continue;
-        if (flags & RESOURCE_IO)
-            done = serai_hv_permit_ports(host->hv, domid, first, last - first + 1, allow, error);
-        else
-            done = serai_hv_permit_frames(host->hv, domid, first >> SERAI_PAGE_SHIFT,
-                                          (last >> SERAI_PAGE_SHIFT) - (first >> SERAI_PAGE_SHIFT) + 1, allow,
-                                          error);
-        if (!allow)
-            error = NULL; /* the first reason is the one */
+        if (!(flags & RESOURCE_IO
+                  ? serai_hv_permit_ports(host->hv, domid, first, last - first + 1, allow, reason)
+                  : serai_hv_permit_frames(host->hv, domid, first >> SERAI_PAGE_SHIFT,
+                                           (last >> SERAI_PAGE_SHIFT) - (first >> SERAI_PAGE_SHIFT) + 1,
+                                           allow, reason)))
+            done = FALSE;
     }
-    number = g_ascii_strtoull(irq, NULL, 10);
-    return (done || !allow) && (!number || serai_hv_permit_irq(host->hv, domid, number, allow, error)) &&
-           done;
+    if (irq && (done || !allow) && !serai_hv_permit_irq(host->hv, domid, irq, allow, done ? error : NULL))
+        done = FALSE;
+    return done;
+}
+
+static gboolean
+permit(SeraiHost *host, guint domid, const char *address, gboolean allow, GError **error)
+{
+    g_autofree char *path = g_strdup_printf(SYSFS "/%s/resource", address), *resources = NULL;
+    g_autofree char *irq_path = g_strdup_printf(SYSFS "/%s/irq", address), *irq = NULL;
+
+    return g_file_get_contents(path, &resources, NULL, error) &&
+           g_file_get_contents(irq_path, &irq, NULL, error) &&
+           serai_pci_permit(host, domid, resources, g_ascii_strtoull(irq, NULL, 10), allow, error);
 }
 
 static gboolean

@@ -211,6 +211,54 @@ failures_keep_nothing(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 }
 
 int
+/* Of the calls about registers and interrupt: how many there were, and which of them fails. */
+static guint calls, refused;
+
+static gboolean
+permissions(unsigned int number, const uint64_t args[5])
+{
+    struct xen_domctl *op = (void *)(uintptr_t)args[0];
+
+    if (number == __HYPERVISOR_physdev_op)
+        return TRUE;
+    if (number != __HYPERVISOR_domctl ||
+        (op->cmd != XEN_DOMCTL_ioport_permission && op->cmd != XEN_DOMCTL_iomem_permission &&
+         op->cmd != XEN_DOMCTL_irq_permission))
+        return FALSE;
+    if (calls++ != refused)
+        return TRUE;
+    op->domain = DOMID_INVALID; /* which nobody has */
+    return FALSE;
+}
+
+/* What cannot be taken back does not keep the rest, and is told of. */
+static void
+permissions_are_taken_back_as_far_as_can_be(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    static const char resources[] = "0x00000000fe000000 0x00000000fe003fff 0x0000000000040200\n"
+                                    "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+                                    "0x000000000000c000 0x000000000000c03f 0x0000000000040101\n"
+                                    "0x00000000fe004000 0x00000000fe004fff 0x0000000000040200\n";
+    g_autoptr(SeraiDomain) domain = create(f);
+
+    serai_fake_set_spy(f->host->hv, permissions);
+    for (refused = 0; refused <= 4; refused++) {
+        g_autoptr(GError) error = NULL;
+
+        calls = 0;
+        g_assert_cmpint(serai_pci_permit(f->host, 1, resources, 11, FALSE, &error), ==, refused == 4);
+        g_assert_cmpint(error == NULL, ==, refused == 4);
+        g_assert_cmpuint(calls, ==, 4);
+        g_clear_error(&error);
+
+        calls = 0;
+        g_assert_cmpint(serai_pci_permit(f->host, 1, resources, 11, TRUE, &error), ==, refused == 4);
+        g_assert_cmpint(error == NULL, ==, refused == 4);
+        g_assert_cmpuint(calls, ==, MIN(refused + 1, 4));
+    }
+    serai_fake_set_spy(f->host->hv, NULL);
+}
+
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -223,3 +271,4 @@ main(int argc, char **argv)
     ADD("failures", failures_keep_nothing);
     return g_test_run();
 }
+    ADD("permissions", permissions_are_taken_back_as_far_as_can_be);
