@@ -78,10 +78,9 @@ serai_pci_permit(SeraiHost *host, guint domid, const char *resources, guint irq,
 {
     g_auto(GStrv) lines = g_strsplit(resources, "\n", RESOURCES + 1);
     gboolean done = TRUE;
-    guint64 number;
 
-        GError **reason = done ? error : NULL;
     for (guint i = 0; lines[i] && i < RESOURCES && (done || !allow); i++) {
+        GError **reason = done ? error : NULL;
         guint64 first, last, flags;
 
         if (sscanf(lines[i], "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x",
@@ -277,13 +276,20 @@ serai_pci_step(SeraiHost *host, const SeraiAttach *attach, gboolean *ret_ready)
     return TRUE;
 }
 
-gboolean
-serai_pci_is_leaving(SeraiHost *host, guint domid, const SeraiDevice *device)
+static char *
+device_state_path(guint domid, const SeraiDevice *device)
 {
     g_autofree char *backend = serai_device_backend_path(domid, device);
 
-    return serai_store_read_number(host->store, 0, "%s/state-%d", backend, device->devid) >=
-           XenbusStateClosing;
+    return node(backend, "state", device->devid);
+}
+
+gboolean
+serai_pci_is_leaving(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *path = device_state_path(domid, device);
+
+    return serai_store_read_number(host->store, 0, "%s", path) >= XenbusStateClosing;
 }
 
 /* Whether guest and backend are through with what they were told; the state of the device does not say. */
@@ -301,12 +307,13 @@ serai_pci_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint64 
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_auto(SeraiWaiter) waiter = {0};
     gint64 deadline = g_get_monotonic_time() + timeout_us;
+    int bus = bus_state(host, backend);
 
-    /* A guest without the driver has not touched it. */
-    if (bus_state(host, backend) < XenbusStateConnected)
+    /* A guest without the driver has not touched it, or has let go of all. */
+    if (bus < XenbusStateConnected || bus == XenbusStateClosed)
         return TRUE;
     state = g_strdup_printf("%s/state", backend);
-    device_state = node(backend, "state", device->devid);
+    device_state = device_state_path(domid, device);
     if (has_left(host, domid, device, backend))
         return TRUE; /* as it was asked to before */
     serai_waiter_init(&waiter, host->store);

@@ -154,6 +154,26 @@ one_that_is_leaving_goes(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     expect_bus(f, 1, "dev-1", NULL);
 }
 
+/* A guest that unloaded its driver of the bus has let go of all devices; nobody waits for it. */
+static void
+guest_without_its_driver_is_not_asked(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = NULL;
+    g_autoptr(SeraiDevice) first = card("0000:00:10.0");
+    g_autoptr(GError) error = NULL;
+
+    serai_config_add_device(f->config, card("0000:00:10.0"));
+    serai_config_add_device(f->config, card("0000:00:11.0"));
+    domain = create(f);
+    g_assert_true(serai_store_write(f->host->store, NULL, "/local/domain/0/backend/pci/1/0/state", "%d",
+                                    XenbusStateClosed));
+    g_assert_true(serai_domain_detach_device_sync(domain, first, 0, NULL, &error));
+    g_assert_no_error(error);
+    expect_bus(f, 1, "dev-0", NULL);
+    expect_bus(f, 1, "dev-1", "0000:00:11.0");
+    expect_bus(f, 1, "state", "6");
+}
+
 /* A hypervisor that uses no IOMMU. */
 static gboolean
 without_iommu(unsigned int number, const uint64_t args[5])
@@ -191,26 +211,6 @@ what_cannot_be_is_refused(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     close(fd);
 }
 
-/* Whatever call fails while a domain is made, no device stays with what is left of it. */
-static void
-failures_keep_nothing(Fixture *f, gconstpointer data G_GNUC_UNUSED)
-{
-    SeraiDomain *domain = NULL;
-
-    serai_config_add_device(f->config, card("0000:00:10.0"));
-    for (guint n = 1; !domain; n++) {
-        g_autoptr(GError) error = NULL;
-
-        serai_fake_fail(f->host->hv, n, ENOMEM);
-        domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
-        serai_fake_fail(f->host->hv, 0, 0);
-        if (!domain)
-            g_assert_cmpuint(serai_fake_devices(f->host->hv), ==, 0);
-    }
-    g_object_unref(domain);
-}
-
-int
 /* Of the calls about registers and interrupt: how many there were, and which of them fails. */
 static guint calls, refused;
 
@@ -259,6 +259,26 @@ permissions_are_taken_back_as_far_as_can_be(Fixture *f, gconstpointer data G_GNU
     serai_fake_set_spy(f->host->hv, NULL);
 }
 
+/* Whatever call fails while a domain is made, no device stays with what is left of it. */
+static void
+failures_keep_nothing(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiDomain *domain = NULL;
+
+    serai_config_add_device(f->config, card("0000:00:10.0"));
+    for (guint n = 1; !domain; n++) {
+        g_autoptr(GError) error = NULL;
+
+        serai_fake_fail(f->host->hv, n, ENOMEM);
+        domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+        serai_fake_fail(f->host->hv, 0, 0);
+        if (!domain)
+            g_assert_cmpuint(serai_fake_devices(f->host->hv), ==, 0);
+    }
+    g_object_unref(domain);
+}
+
+int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -267,8 +287,9 @@ main(int argc, char **argv)
     ADD("last-one", the_last_one_takes_the_bus_along);
     ADD("one-owner", a_device_has_one_owner);
     ADD("leaving", one_that_is_leaving_goes);
+    ADD("without-driver", guest_without_its_driver_is_not_asked);
     ADD("refused", what_cannot_be_is_refused);
+    ADD("permissions", permissions_are_taken_back_as_far_as_can_be);
     ADD("failures", failures_keep_nothing);
     return g_test_run();
 }
-    ADD("permissions", permissions_are_taken_back_as_far_as_can_be);
