@@ -49,10 +49,9 @@ char *serai_record_uuid_of(SeraiHost *host, const char *name);
 char *serai_record_name_key(const char *name);
 /* Whether the process that owns the record still lives. */
 gboolean serai_record_owner_lives(SeraiHost *host, const char *uuid);
-/* Writes down that we are saving the domain, which sleeps meanwhile, or that we are done. */
+/* Writes down that we are saving the domain, which sleeps meanwhile, or waking it; fails with
+ * SERAI_ERROR_INVALID_STATE while another process, which lives, is at that.  Or that we are done. */
 gboolean serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error);
-/* Whether another process, which lives, is saving it. */
-gboolean serai_record_another_saves(SeraiHost *host, const char *uuid);
 /* Whether somebody who died was saving it. */
 gboolean serai_record_save_was_cut_off(SeraiHost *host, const char *uuid);
 
