@@ -57,7 +57,7 @@ clear_stale(SeraiHost *host, const SeraiConfig *config)
         if (domid < 0)
             domid = serai_find_domid(host, uuids[i]);
         if (serai_record_is_stale(host, uuids[i], domid))
-            serai_teardown(host, uuids[i], domid, NULL, NULL);
+            serai_teardown_stale(host, uuids[i], domid, NULL, NULL);
     }
 }
 

@@ -259,16 +259,70 @@ serai_record_expect_ready(SeraiBatch *batch, const char *uuid)
                        _("The domain is being made or destroyed."));
 }
 
+typedef struct {
+    char *root;
+    int domid;
+    gboolean stale;
+} Destruction;
+
+static void
+destruction_free(gpointer data)
+{
+    g_free(((Destruction *)data)->root);
+    g_free(data);
+}
+
+/* Whether the record is still the one that was meant. */
+static gboolean
+destroying_step(SeraiStore *store, uint32_t transaction, gpointer data, GError **error)
+{
+    const Destruction *d = data;
+    g_autofree char *domid_path = g_strconcat(d->root, "/domid", NULL), *domid = NULL;
+    g_autofree char *owner_path = g_strconcat(d->root, "/owner", NULL), *owner = NULL;
+    gsize size;
+
+    domid = store->ops->read(store, transaction, domid_path, &size);
+    owner = store->ops->read(store, transaction, owner_path, &size);
+    if ((!domid || d->domid < 0 || atoi(domid) == d->domid) && !(d->stale && is_another(owner)))
+        return TRUE;
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                        _("The domain is being made or destroyed."));
+    return FALSE;
+}
+
 gboolean
-serai_record_destroying(SeraiHost *host, const char *uuid, GError **error)
+serai_record_destroying(SeraiHost *host, const char *uuid, int domid, gboolean stale, GError **error)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_autofree char *state = record_path(uuid, "state");
+    Destruction *d = g_new0(Destruction, 1);
 
+    d->root = record_path(uuid, "");
+    d->domid = domid;
+    d->stale = stale;
     serai_batch_expect(batch, state, TRUE, SERAI_ERROR_NO_DOMAIN, "");
+    serai_batch_call(batch, destroying_step, d, destruction_free);
     serai_batch_write(batch, state, "destroying");
     write_owner(batch, uuid);
     return serai_batch_commit(batch, NULL, error);
+}
+
+static gboolean
+owner_step(SeraiStore *store, uint32_t transaction, gpointer path, GError **error)
+{
+    gsize size;
+    g_autofree char *owner = store->ops->read(store, transaction, path, &size), *ours = this_process();
+
+    if (!g_strcmp0(owner, ours))
+        return TRUE;
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN, _("The domain is gone."));
+    return FALSE;
+}
+
+void
+serai_record_expect_ours(SeraiBatch *batch, const char *uuid)
+{
+    serai_batch_call(batch, owner_step, record_path(uuid, "owner"), g_free);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -354,6 +354,69 @@ saved_domain_is_marked_until_it_is_gone(Fixture *f, gconstpointer data G_GNUC_UN
     close(fd);
 }
 
+/* --- two who destroy one domain --------------------------------------------------------------- */
+
+static Fixture *racing;
+static guint calls_to_wait;
+
+/* As often as one process is about to change the store, another has come first, and made the domain anew. */
+static uint32_t
+start_after_another(SeraiStore *store)
+{
+    if (calls_to_wait && --calls_to_wait == 0) {
+        store->ops = real_ops;
+        g_assert_true(serai_store_remove(
+            store, SERAI_RECORD_ROOT "/domain/6f1c9c5e-0000-4000-8000-000000000001", NULL));
+        g_assert_true(serai_store_remove(store, SERAI_RECORD_ROOT "/name/6775657374", NULL));
+        g_object_unref(create(racing));
+    }
+    return real_ops->start(store);
+}
+
+static void
+expect_new_one(Fixture *f)
+{
+    g_autoptr(SeraiDomain) domain = serai_host_lookup_by_name(f->host, "guest", NULL);
+    g_autofree char *name = serai_store_read(f->host->store, "/vm/%s/name", f->config->uuid);
+
+    g_assert_nonnull(domain);
+    g_assert_cmpuint(domain->domid, ==, 2);
+    g_assert_cmpstr(name, ==, "guest");
+    destroy(domain);
+}
+
+/* Whichever step of destroying it another process is ahead of, its new domain of that name stays whole. */
+static void
+domain_made_anew_is_not_destroyed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiStoreOps ops = *f->host->store->ops;
+
+    racing = f;
+    real_ops = f->host->store->ops;
+    ops.start = start_after_another;
+    for (guint n = 1; n <= 4; n++) {
+        g_autoptr(SeraiDomain) domain = NULL;
+        g_autoptr(GError) error = NULL;
+
+        g_assert_finalize_object(f->host);
+        f->host = serai_host_open("fake", NULL);
+        domain = create(f);
+        if (n == 4) { /* all was over before */
+            g_autoptr(SeraiDomain) same = serai_host_lookup_by_name(f->host, "guest", NULL);
+
+            destroy(same);
+            g_object_unref(create(f));
+        } else {
+            calls_to_wait = n;
+            f->host->store->ops = &ops;
+        }
+        serai_domain_destroy_sync(domain, NULL, &error);
+        f->host->store->ops = real_ops;
+        g_assert_cmpuint(calls_to_wait, ==, 0);
+        expect_new_one(f);
+    }
+}
+
 static void
 missing_boot_loader_names_its_package(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -390,6 +453,7 @@ main(int argc, char **argv)
     T(zombie_saves_nothing);
     T(who_does_not_fall_asleep_is_as_before);
     T(saved_domain_is_marked_until_it_is_gone);
+    T(domain_made_anew_is_not_destroyed);
     T(missing_boot_loader_names_its_package);
     return g_test_run();
 }
