@@ -168,6 +168,38 @@ stale_claims_count_for_nothing(Fixture *f, gconstpointer data)
     destroy(other);
 }
 
+static const SeraiStoreOps *real_ops;
+
+static char **
+list_fails(SeraiStore *store, uint32_t transaction, const char *path)
+{
+    if (!g_str_has_prefix(path, "/serai/block/"))
+        return real_ops->list(store, transaction, path);
+    errno = E2BIG;
+    return NULL;
+}
+
+/* Where nobody knows who else has it, a device is given to nobody. */
+static void
+claims_that_cannot_be_read_are_in_the_way(Fixture *f, gconstpointer data)
+{
+    g_autofree char *path = make_block_device(f, "disk");
+    g_autoptr(SeraiDevice) device = new_disk("xvdb", path);
+    g_autoptr(SeraiDomain) domain = create(f);
+    SeraiStoreOps ops = *f->host->store->ops;
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    real_ops = f->host->store->ops;
+    ops.list = list_fails;
+    f->host->store->ops = &ops;
+    g_assert_false(serai_domain_attach_device_sync(domain, device, NULL, &error));
+    f->host->store->ops = real_ops;
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_FAILED);
+    g_assert_cmpuint(claims(f), ==, 0);
+    destroy(domain);
+}
+
 /* --- devices taken by another program --------------------------------------------------------- */
 
 static GString *seen;
@@ -325,6 +357,7 @@ main(int argc, char **argv)
       two_guests_share_a_block_device_only_if_both_say_so);
     T("claim_comes_and_goes_with_its_disk", claim_comes_and_goes_with_its_disk);
     T("stale_claims_count_for_nothing", stale_claims_count_for_nothing);
+    T("claims_that_cannot_be_read_are_in_the_way", claims_that_cannot_be_read_are_in_the_way);
     T("device_taken_by_another_is_told_of_once", device_taken_by_another_is_told_of_once);
     T("what_is_ours_is_not_told_of", what_is_ours_is_not_told_of);
     return g_test_run();
