@@ -87,7 +87,12 @@ tear_down(SeraiHost *host, const char *uuid, int domid, gboolean stale, GCancell
     } else if (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN)) {
         g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
-    } /* else not of our making, or taken apart already */
+    } else { /* not of our making, or taken apart already */
+        g_autofree char *state = g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/state", uuid);
+
+        serai_batch_expect(nodes, state, FALSE, SERAI_ERROR_NO_DOMAIN, "");
+        serai_batch_expect(record, state, FALSE, SERAI_ERROR_NO_DOMAIN, "");
+    }
     g_clear_error(&local);
     devices = serai_record_devices(host, uuid);
     if (domid > 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Facts about the pretend machine, and what is asked of its domains in one call each. */
 #include "common.h"
+#include "private/teardown.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -417,6 +418,54 @@ domain_made_anew_is_not_destroyed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* Another process destroys what we are making. */
+static uint32_t
+start_after_destroyer(SeraiStore *store)
+{
+    const char *uuid = racing->config->uuid;
+
+    if (calls_to_wait && --calls_to_wait == 0) {
+        store->ops = real_ops;
+        g_assert_true(serai_teardown(racing->host, uuid, serai_find_domid(racing->host, uuid), NULL, NULL));
+    }
+    return real_ops->start(store);
+}
+
+static void
+domain_destroyed_while_it_is_made_is_not_made(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiStoreOps ops = *f->host->store->ops;
+    guint nodes, failures = 0;
+    SeraiDomain *first;
+
+    racing = f;
+    real_ops = f->host->store->ops;
+    ops.start = start_after_destroyer;
+    first = create(f);
+    destroy(first); /* its directories stay */
+    g_object_unref(first);
+    nodes = serai_fake_nodes(f->host->store);
+    for (guint n = 2;; n++) {
+        g_autoptr(SeraiDomain) domain = NULL;
+        g_autoptr(GError) error = NULL;
+
+        calls_to_wait = n;
+        f->host->store->ops = &ops;
+        domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+        f->host->store->ops = real_ops;
+        if (domain)
+            destroy(domain);
+        g_assert_cmpuint(serai_fake_domains(f->host->hv), ==, 0);
+        g_assert_cmpuint(serai_fake_nodes(f->host->store), ==, nodes);
+        if (calls_to_wait)
+            break;
+        g_assert_null(domain);
+        g_assert_nonnull(error);
+        failures++;
+    }
+    g_assert_cmpuint(failures, >, 1);
+}
+
 static void
 missing_boot_loader_names_its_package(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -454,6 +503,7 @@ main(int argc, char **argv)
     T(who_does_not_fall_asleep_is_as_before);
     T(saved_domain_is_marked_until_it_is_gone);
     T(domain_made_anew_is_not_destroyed);
+    T(domain_destroyed_while_it_is_made_is_not_made);
     T(missing_boot_loader_names_its_package);
     return g_test_run();
 }
