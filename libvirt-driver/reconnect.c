@@ -3,8 +3,9 @@
  * One truth: what the hypervisor says about a domain decides what libvirt shows.
  *
  * xenProcessReconcile() is the only place that draws conclusions.  Events (monitor.c) are mere occasions to
- * call it, so a lost, repeated or late event changes nothing.  Its last two rows, which no event tells of,
- * are looked at as well whenever a client asks how a domain is: xenProcessFollowPause().
+ * call it, so a lost, repeated or late event changes nothing.  Its last three rows, as no event tells of a
+ * pause, nor that another program died in the middle of a save, are looked at as well whenever a client asks
+ * how a domain is: xenProcessFollowPause().
  *
  *   hypervisor says         libvirt showed      then
  *   ----------------------  ------------------  ------------------------------------------------
@@ -100,6 +101,8 @@ wake(virDomainObj *vm)
 
     if (serai_domain_wake(XEN_PRIVATE(vm)->domain, &error))
         VIR_WARN("domain '%s' suspended itself and nobody saves it: it goes on", vm->def->name);
+    else if (g_error_matches(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE))
+        VIR_DEBUG("domain '%s' sleeps: %s", vm->def->name, error->message);
     else
         VIR_WARN("domain '%s' sleeps: %s", vm->def->name, error->message);
 }
@@ -185,10 +188,13 @@ xenProcessReconcile(xenDriver *driver, virDomainObj *vm)
 void
 xenProcessFollowPause(xenDriver *driver, virDomainObj *vm, const SeraiDomainInfo *info)
 {
-    if (vm->def->id != 0 && virDomainObjIsActive(vm) && !info->dying &&
-        info->shutdown_reason == SERAI_SHUTDOWN_NONE && vm->job->active == VIR_JOB_NONE &&
-        vm->job->asyncJob == VIR_ASYNC_JOB_NONE)
+    if (vm->def->id == 0 || !virDomainObjIsActive(vm) || info->dying || vm->job->active != VIR_JOB_NONE ||
+        vm->job->asyncJob != VIR_ASYNC_JOB_NONE)
+        return;
+    if (info->shutdown_reason == SERAI_SHUTDOWN_NONE)
         followPause(driver, vm, info);
+    else if (info->shutdown_reason == SERAI_SHUTDOWN_SUSPEND)
+        wake(vm);
 }
 
 /* A number is used again after a reboot of the host; the UUID tells. */

@@ -65,12 +65,19 @@ stays_on_bus(SeraiDomain *domain, const SeraiDevice *device)
     return serai_pci_has_others(devices, device);
 }
 
-static void
-remove_device(SeraiDomain *domain, const SeraiDevice *device)
+/* What it holds is given back once the store has forgotten it, or else stays for another attempt.  With
+ * @if_gone it is removed only if it has no backend: another process may have put a new one in its place. */
+static gboolean
+remove_device(SeraiDomain *domain, const SeraiDevice *device, gboolean if_gone, GError **error)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(domain->host->store);
     g_autoptr(GPtrArray) list = g_ptr_array_new();
 
+    if (if_gone) {
+        g_autofree char *backend = serai_device_backend_path(domain->domid, device);
+
+        serai_batch_expect(batch, backend, FALSE, SERAI_ERROR_DEVICE_EXISTS, "");
+    }
     if (stays_on_bus(domain, device)) {
         serai_pci_remove_nodes(batch, domain->domid, device);
         serai_record_device_remove(batch, domain->uuid, device);
@@ -78,16 +85,18 @@ remove_device(SeraiDomain *domain, const SeraiDevice *device)
         g_ptr_array_add(list, (gpointer)device);
         serai_device_remove_nodes(batch, domain->domid, domain->uuid, device);
     }
-    serai_batch_commit(batch, NULL, NULL);
+    if (!serai_batch_commit(batch, NULL, error))
+        return FALSE;
     if (device->kind == SERAI_DEVICE_PCI)
         serai_pci_take_back(domain->host, domain->domid, device);
     if (domain->host->fake)
-        return;
+        return TRUE;
     if (serai_device_is_model_disk(device))
         serai_model_remove_disk(domain->host, domain->domid, device);
     serai_devices_wait_gone(list, domain->domid, CLOSE_TIMEOUT);
     if (device->kind == SERAI_DEVICE_NIC && device->nic.ifname)
         serai_link_forget(device->nic.ifname, &device->nic);
+    return TRUE;
 }
 
 static gboolean
@@ -170,7 +179,7 @@ attach(SeraiDomain *domain, const SeraiDevice *device, GCancellable *cancellable
         return FALSE;
     if (serai_devices_wait(host, domain->domid, attaches, NULL, cancellable, error))
         return TRUE;
-    remove_device(domain, ((SeraiAttach *)attaches->pdata[0])->device);
+    remove_device(domain, ((SeraiAttach *)attaches->pdata[0])->device, FALSE, NULL);
     return FALSE;
 }
 
@@ -213,8 +222,7 @@ detach(SeraiDomain *domain, const SeraiDevice *wanted, SeraiDetachFlags flags, G
         g_propagate_error(error, g_steal_pointer(&local));
         return NULL;
     }
-    remove_device(domain, device);
-    return g_steal_pointer(&device);
+    return remove_device(domain, device, FALSE, error) ? g_steal_pointer(&device) : NULL;
 }
 
 gboolean
@@ -248,7 +256,7 @@ serai_domain_finish_detaching_sync(SeraiDomain *domain, GCancellable *cancellabl
         g_autoptr(GError) local = NULL;
 
         if (serai_device_is_gone(domain->host, domain->domid, device)) {
-            remove_device(domain, device);
+            remove_device(domain, device, TRUE, NULL);
             continue;
         }
         if (!backend || !is_leaving(domain, device, backend) ||

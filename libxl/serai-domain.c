@@ -129,13 +129,17 @@ serai_domain_destroy_sync(SeraiDomain *domain, GCancellable *cancellable, GError
 {
     xen_domctl_getdomaininfo_t info;
     char uuid[37] = "";
-    int domid = domain->domid;
+    int domid = domain->domid, recorded;
 
     if (!domid) {
         g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
                             _("The control domain cannot be destroyed."));
         return FALSE;
     }
+    /* Gone, and another process has made it anew. */
+    recorded = serai_record_domid(domain->host, domain->uuid);
+    if (recorded >= 0 && recorded != domid)
+        return TRUE;
     /* The number may be another's by now; then only the record of ours is left to remove. */
     if (serai_hv_domain_info(domain->host->hv, domid, &info, NULL))
         serai_uuid_format(info.handle, uuid);

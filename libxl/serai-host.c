@@ -641,7 +641,7 @@ serai_host_recover_sync(SeraiHost *host, GCancellable *cancellable, GError **err
             removed += recover_sleeper(host, *uuid, domid);
             continue;
         }
-        if (!serai_teardown(host, *uuid, domid, cancellable, error))
+        if (!serai_teardown_stale(host, *uuid, domid, cancellable, error))
             return -1;
         removed++;
     }

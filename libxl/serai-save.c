@@ -234,16 +234,27 @@ wake(SeraiDomain *domain, GError **error)
     return TRUE;
 }
 
-/* Takes the request back; TRUE when the guest had not seen it. */
+static gboolean
+retract_step(SeraiStore *store, uint32_t transaction, gpointer path, GError **error)
+{
+    gsize size;
+    g_autofree char *request = store->ops->read(store, transaction, path, &size);
+
+    if (request && !strcmp(request, "suspend"))
+        return store->ops->write(store, transaction, path, "", 0);
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_FAILED, "");
+    return FALSE;
+}
+
+/* Takes the request back; TRUE when the guest had not seen it, which acknowledges by such a transaction. */
 static gboolean
 retract(SeraiDomain *domain)
 {
-    g_autofree char *path = g_strdup_printf("/local/domain/%u/control/shutdown", domain->domid);
-    g_autofree char *request = serai_store_read(domain->host->store, "%s", path);
+    g_autoptr(SeraiBatch) batch = serai_batch_new(domain->host->store);
 
-    if (!request || strcmp(request, "suspend"))
-        return FALSE;
-    return serai_store_write(domain->host->store, NULL, path, "%s", "");
+    serai_batch_call(batch, retract_step, g_strdup_printf("/local/domain/%u/control/shutdown", domain->domid),
+                     g_free);
+    return serai_batch_commit(batch, NULL, NULL);
 }
 
 static gboolean
@@ -293,17 +304,14 @@ suspend(SeraiDomain *domain, SeraiProgress *progress, GCancellable *cancellable,
 gboolean
 serai_domain_wake(SeraiDomain *domain, GError **error)
 {
-    gboolean suspended;
+    gboolean suspended, done;
 
-    if (serai_record_another_saves(domain->host, domain->uuid)) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
-                            _("Another process is saving the domain."));
+    /* Ours meanwhile, so that nobody begins to save what wakes up. */
+    if (!serai_record_set_saving(domain->host, domain->uuid, TRUE, error))
         return FALSE;
-    }
     retract(domain);
-    if (!is_suspended(domain, &suspended, error) || (suspended && !wake(domain, error)))
-        return FALSE;
-    return serai_record_set_saving(domain->host, domain->uuid, FALSE, error);
+    done = is_suspended(domain, &suspended, error) && (!suspended || wake(domain, error));
+    return serai_record_set_saving(domain->host, domain->uuid, FALSE, done ? error : NULL) && done;
 }
 
 /* --- saving ----------------------------------------------------------------------------------- */
@@ -353,22 +361,21 @@ serai_domain_save_sync(SeraiDomain *domain, int fd, GBytes *metadata, SeraiSaveF
     SeraiProgress p = {.func = progress, .data = progress_data};
     g_autofree char *name = serai_domain_dup_name(domain);
     xen_domctl_getdomaininfo_t info;
-    gboolean ok = serai_domain_raw_info(domain, &info, error) && check_devices(domain, error) &&
-                  serai_record_set_saving(domain->host, domain->uuid, TRUE, error) &&
-                  suspend(domain, &p, cancellable, error);
-    gboolean asleep = ok;
+    gboolean ours = serai_domain_raw_info(domain, &info, error) && check_devices(domain, error) &&
+                    serai_record_set_saving(domain->host, domain->uuid, TRUE, error);
+    gboolean asleep = ours && suspend(domain, &p, cancellable, error);
+    gboolean ok = asleep && write_image(domain, fd, metadata, &p, cancellable, error);
 
-    ok = ok && write_image(domain, fd, metadata, &p, cancellable, error);
-    if (asleep && (!ok || flags & SERAI_SAVE_KEEP_RUNNING)) {
+    if (ours && (!ok || flags & SERAI_SAVE_KEEP_RUNNING)) {
+        /* It was let run to fall asleep. */
         if (info.flags & XEN_DOMINF_paused)
             serai_hv_pause_domain(domain->host->hv, domain->domid, NULL);
-        if (!wake(domain, ok ? error : NULL))
+        if (asleep && !wake(domain, ok ? error : NULL))
             ok = FALSE;
+        serai_record_set_saving(domain->host, domain->uuid, FALSE, NULL);
     }
     /* One that sleeps on does so for us: the mark stays, so that it goes on if we die before it is destroyed.
      */
-    if (!ok || !(flags & SERAI_SAVE_KEEP_SUSPENDED))
-        serai_record_set_saving(domain->host, domain->uuid, FALSE, NULL);
     if (ok && !(flags & (SERAI_SAVE_KEEP_RUNNING | SERAI_SAVE_KEEP_SUSPENDED)))
         ok = serai_domain_destroy_sync(domain, NULL, error);
     if (!ok)

@@ -57,7 +57,7 @@ clear_stale(SeraiHost *host, const SeraiConfig *config)
         if (domid < 0)
             domid = serai_find_domid(host, uuids[i]);
         if (serai_record_is_stale(host, uuids[i], domid))
-            serai_teardown(host, uuids[i], domid, NULL, NULL);
+            serai_teardown_stale(host, uuids[i], domid, NULL, NULL);
     }
 }
 
@@ -268,6 +268,7 @@ write_nodes(Creation *c, GError **error)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(c->host->store);
 
+    serai_record_expect_ours(batch, c->config->uuid);
     domain_nodes(c, batch);
     serai_record_config(batch, c->config);
     if (!serai_devices_nodes(c->host, c->attaches, c->domid, c->config->uuid, batch, error))
@@ -281,6 +282,7 @@ mark_ready(Creation *c, GError **error)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(c->host->store);
 
+    serai_record_expect_ours(batch, c->config->uuid);
     serai_record_ready(batch, c->config->uuid);
     /* The port of a VNC server is known only now. */
     for (guint i = 0; i < c->attaches->len; i++) {
@@ -352,7 +354,7 @@ undo(Creation *c)
 
     /* Loop devices first, so that nothing holds a file longer than the domain. */
     g_clear_pointer(&c->attaches, g_ptr_array_unref);
-    if (!serai_teardown(c->host, c->config->uuid, c->have_domid ? (int)c->domid : -1, NULL, &local))
+    if (!serai_teardown_stale(c->host, c->config->uuid, c->have_domid ? (int)c->domid : -1, NULL, &local))
         g_debug("half-made domain stays for recovery: %s", local->message);
 }
 

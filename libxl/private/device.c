@@ -433,7 +433,11 @@ serai_devices_nodes(SeraiHost *host, GPtrArray *attaches, guint domid, const cha
     for (guint i = 0; i < attaches->len; i++) {
         const SeraiAttach *attach = attaches->pdata[i];
         const SeraiDevice *device = attach->device;
+        g_autofree char *record = serai_record_device_path(uuid, device);
 
+        /* Another process may have chosen the same number meanwhile. */
+        serai_batch_expect(batch, record, FALSE, SERAI_ERROR_DEVICE_EXISTS,
+                           _("The domain has that device already."));
         if (!serai_record_device(batch, uuid, device, error))
             return FALSE;
         if (is_first_console(device)) {

@@ -45,13 +45,16 @@ claim_free(gpointer data)
     g_free(claim);
 }
 
+/* What cannot be read counts as there. */
 static gboolean
 exists(SeraiStore *store, uint32_t transaction, const char *path)
 {
     gsize size;
-    g_autofree char *value = store->ops->read(store, transaction, path, &size);
+    char *value = store->ops->read(store, transaction, path, &size);
+    gboolean there = value || errno != ENOENT;
 
-    return value != NULL;
+    g_free(value);
+    return there;
 }
 
 /* Whether the disk of a claim is still there. */
@@ -105,10 +108,15 @@ static gboolean
 claim_step(SeraiStore *store, uint32_t transaction, gpointer data, GError **error)
 {
     const Claim *claim = data;
-    g_auto(GStrv) names = store->ops->list(store, transaction, claim->dir);
     g_autofree char *path = g_strdup_printf("%s/%u-%d-%s%s", claim->dir, claim->domid, claim->devid,
                                             claim->writes ? "w" : "r", claim->shares ? "s" : "");
+    g_auto(GStrv) names = store->ops->list(store, transaction, claim->dir);
 
+    /* Claims that cannot be read may be in the way. */
+    if (!names && errno != ENOENT) {
+        serai_set_errno(error, errno, _("Cannot read '%s' in the store"), claim->dir);
+        return FALSE;
+    }
     for (char **name = names; name && *name; name++)
         if (!meet(store, transaction, claim, *name, error))
             return FALSE;

@@ -29,6 +29,14 @@ bad_guest(GError **error, const char *what)
     return FALSE;
 }
 
+static gboolean
+no_memory(GError **error)
+{
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
+                        _("There is no memory for the frame list of the domain."));
+    return FALSE;
+}
+
 gboolean
 serai_guest_copy(SeraiHv *hv, uint32_t domid, const xen_pfn_t *frames, uint64_t count, void *to,
                  GError **error)
@@ -138,32 +146,40 @@ find_tree(SeraiGuestState *s, GError **error)
 
 /* --- the way back from machine frames --------------------------------------------------------- */
 
+/* Who does not know the keys cannot choose frames that are all at one place. */
 static uint64_t
-hash(uint64_t mfn)
+hash(const SeraiGuestState *s, uint64_t mfn)
 {
-    return mfn * 0x9e3779b97f4a7c15UL >> 20;
+    uint64_t x = mfn * s->keys[0];
+
+    return (x ^ x >> 32) * s->keys[1] >> 32;
 }
 
-static void
-make_reverse(SeraiGuestState *s)
+static gboolean
+make_reverse(SeraiGuestState *s, GError **error)
 {
     uint64_t size = 1024;
 
     while (size < s->count * 2)
         size *= 2;
     s->table_mask = size - 1;
-    s->reverse = g_malloc0(size * sizeof(*s->reverse));
+    for (guint i = 0; i < G_N_ELEMENTS(s->keys); i++)
+        s->keys[i] = (uint64_t)g_random_int() << 32 | g_random_int() | 1;
+    s->reverse = g_try_malloc0(size * sizeof(*s->reverse));
+    if (!s->reverse)
+        return no_memory(error);
     for (uint64_t pfn = 0; pfn < s->count; pfn++) {
         uint64_t at;
 
         if (s->p2m[pfn] == SERAI_NO_FRAME)
             continue;
-        at = hash(s->p2m[pfn]) & s->table_mask;
+        at = hash(s, s->p2m[pfn]) & s->table_mask;
         while (s->reverse[at].mfn && s->reverse[at].mfn != (uint32_t)s->p2m[pfn])
             at = (at + 1) & s->table_mask;
         s->reverse[at].mfn = s->p2m[pfn];
         s->reverse[at].pfn = pfn;
     }
+    return TRUE;
 }
 
 xen_pfn_t
@@ -171,7 +187,7 @@ serai_guest_pfn(const SeraiGuestState *s, xen_pfn_t mfn)
 {
     if (!serai_guest_is_frame(mfn))
         return SERAI_NO_FRAME;
-    for (uint64_t at = hash(mfn) & s->table_mask; s->reverse[at].mfn; at = (at + 1) & s->table_mask)
+    for (uint64_t at = hash(s, mfn) & s->table_mask; s->reverse[at].mfn; at = (at + 1) & s->table_mask)
         if (s->reverse[at].mfn == mfn)
             return s->reverse[at].pfn;
     return SERAI_NO_FRAME;
@@ -241,19 +257,15 @@ serai_guest_read(SeraiGuestState *s, SeraiHv *hv, uint32_t domid, GError **error
     s->list_count = (s->count + ENTRIES - 1) / ENTRIES;
     s->list_frames = g_new(xen_pfn_t, s->list_count);
     s->p2m = g_try_malloc(s->list_count << SERAI_PAGE_SHIFT);
-    if (!s->p2m) {
-        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_MEMORY,
-                            _("There is no memory for the frame list of the domain."));
-        return FALSE;
-    }
+    if (!s->p2m)
+        return no_memory(error);
     if (!(s->shared->arch.p2m_cr3 ? find_linear(s, error) : find_tree(s, error)) ||
         !copy_frames(s, s->list_frames, s->list_count, s->p2m, error))
         return FALSE;
     for (uint64_t pfn = 0; pfn < s->count; pfn++)
         if (!serai_guest_is_frame(s->p2m[pfn]))
             s->p2m[pfn] = SERAI_NO_FRAME;
-    make_reverse(s);
-    return TRUE;
+    return make_reverse(s, error);
 }
 
 void

@@ -20,6 +20,7 @@ typedef struct {
     uint64_t list_count;    /* frames that hold the guest's own list */
     xen_pfn_t *list_frames; /* their machine frames */
     uint64_t table_mask;    /* of the reverse table */
+    uint64_t keys[2];       /* of its hash: random, as the guest chooses what is in the table */
     struct {
         uint32_t mfn;
         uint32_t pfn;

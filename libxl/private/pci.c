@@ -71,39 +71,43 @@ serai_pci_check_host(SeraiHost *host, GPtrArray *devices, GError **error)
 
 /* --- what the hypervisor is told -------------------------------------------------------------- */
 
-/* Registers and interrupt: all of it, or, when it is taken back, as much as can be. */
-static gboolean
-permit(SeraiHost *host, guint domid, const char *address, gboolean allow, GError **error)
+/* The first reason is the one that is told: where something failed already, NULL. */
+gboolean
+serai_pci_permit(SeraiHost *host, guint domid, const char *resources, guint irq, gboolean allow,
+                 GError **error)
 {
-    g_autofree char *path = g_strdup_printf(SYSFS "/%s/resource", address), *resources = NULL;
-    g_autofree char *irq_path = g_strdup_printf(SYSFS "/%s/irq", address), *irq = NULL;
-    g_auto(GStrv) lines = NULL;
+    g_auto(GStrv) lines = g_strsplit(resources, "\n", RESOURCES + 1);
     gboolean done = TRUE;
-    guint64 number;
 
-    if (!g_file_get_contents(path, &resources, NULL, error) ||
-        !g_file_get_contents(irq_path, &irq, NULL, error))
-        return FALSE;
-    lines = g_strsplit(resources, "\n", RESOURCES + 1);
     for (guint i = 0; lines[i] && i < RESOURCES && (done || !allow); i++) {
+        GError **reason = done ? error : NULL;
         guint64 first, last, flags;
 
         if (sscanf(lines[i], "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x",
                    &first, &last, &flags) != 3 ||
             !first || last < first)
             continue;
-        if (flags & RESOURCE_IO)
-            done = serai_hv_permit_ports(host->hv, domid, first, last - first + 1, allow, error);
-        else
-            done = serai_hv_permit_frames(host->hv, domid, first >> SERAI_PAGE_SHIFT,
-                                          (last >> SERAI_PAGE_SHIFT) - (first >> SERAI_PAGE_SHIFT) + 1, allow,
-                                          error);
-        if (!allow)
-            error = NULL; /* the first reason is the one */
+        if (!(flags & RESOURCE_IO
+                  ? serai_hv_permit_ports(host->hv, domid, first, last - first + 1, allow, reason)
+                  : serai_hv_permit_frames(host->hv, domid, first >> SERAI_PAGE_SHIFT,
+                                           (last >> SERAI_PAGE_SHIFT) - (first >> SERAI_PAGE_SHIFT) + 1,
+                                           allow, reason)))
+            done = FALSE;
     }
-    number = g_ascii_strtoull(irq, NULL, 10);
-    return (done || !allow) && (!number || serai_hv_permit_irq(host->hv, domid, number, allow, error)) &&
-           done;
+    if (irq && (done || !allow) && !serai_hv_permit_irq(host->hv, domid, irq, allow, done ? error : NULL))
+        done = FALSE;
+    return done;
+}
+
+static gboolean
+permit(SeraiHost *host, guint domid, const char *address, gboolean allow, GError **error)
+{
+    g_autofree char *path = g_strdup_printf(SYSFS "/%s/resource", address), *resources = NULL;
+    g_autofree char *irq_path = g_strdup_printf(SYSFS "/%s/irq", address), *irq = NULL;
+
+    return g_file_get_contents(path, &resources, NULL, error) &&
+           g_file_get_contents(irq_path, &irq, NULL, error) &&
+           serai_pci_permit(host, domid, resources, g_ascii_strtoull(irq, NULL, 10), allow, error);
 }
 
 static gboolean
@@ -272,13 +276,20 @@ serai_pci_step(SeraiHost *host, const SeraiAttach *attach, gboolean *ret_ready)
     return TRUE;
 }
 
-gboolean
-serai_pci_is_leaving(SeraiHost *host, guint domid, const SeraiDevice *device)
+static char *
+device_state_path(guint domid, const SeraiDevice *device)
 {
     g_autofree char *backend = serai_device_backend_path(domid, device);
 
-    return serai_store_read_number(host->store, 0, "%s/state-%d", backend, device->devid) >=
-           XenbusStateClosing;
+    return node(backend, "state", device->devid);
+}
+
+gboolean
+serai_pci_is_leaving(SeraiHost *host, guint domid, const SeraiDevice *device)
+{
+    g_autofree char *path = device_state_path(domid, device);
+
+    return serai_store_read_number(host->store, 0, "%s", path) >= XenbusStateClosing;
 }
 
 /* Whether guest and backend are through with what they were told; the state of the device does not say. */
@@ -296,12 +307,13 @@ serai_pci_close(SeraiHost *host, guint domid, const SeraiDevice *device, gint64 
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_auto(SeraiWaiter) waiter = {0};
     gint64 deadline = g_get_monotonic_time() + timeout_us;
+    int bus = bus_state(host, backend);
 
-    /* A guest without the driver has not touched it. */
-    if (bus_state(host, backend) < XenbusStateConnected)
+    /* A guest without the driver has not touched it, or has let go of all. */
+    if (bus < XenbusStateConnected || bus == XenbusStateClosed)
         return TRUE;
     state = g_strdup_printf("%s/state", backend);
-    device_state = node(backend, "state", device->devid);
+    device_state = device_state_path(domid, device);
     if (has_left(host, domid, device, backend))
         return TRUE; /* as it was asked to before */
     serai_waiter_init(&waiter, host->store);

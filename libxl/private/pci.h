@@ -12,6 +12,10 @@ gboolean serai_pci_check_host(SeraiHost *host, GPtrArray *devices, GError **erro
 /* Makes the device the guest's, registers, interrupt and DMA; the second takes back what of that was done. */
 gboolean serai_pci_give(SeraiHost *host, guint domid, const SeraiDevice *device, GError **error);
 void serai_pci_take_back(SeraiHost *host, guint domid, const SeraiDevice *device);
+/* The part of that which is about registers and interrupt, @resources being the file of sysfs: all of it, or,
+ * when it is taken back, as much as can be. */
+gboolean serai_pci_permit(SeraiHost *host, guint domid, const char *resources, guint irq, gboolean allow,
+                          GError **error);
 
 /*
  * All PCI devices of a domain share one pair of directories in the store, the bus, where each has nodes that

@@ -27,7 +27,7 @@ serai_record_name_key(const char *name)
 
 /* --- owners ----------------------------------------------------------------------------------- */
 
-/* When the process started, in ticks since boot (proc(5), field 22); 0 when there is none. */
+/* When the process started, in ticks since boot (proc(5), field 22); 0 when there is none, or a zombie. */
 static guint64
 start_time(guint64 pid)
 {
@@ -35,7 +35,8 @@ start_time(guint64 pid)
     g_autofree char *text = NULL;
     const char *p;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL) || !(p = strrchr(text, ')')))
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !(p = strrchr(text, ')')) ||
+        g_str_has_prefix(p, ") Z"))
         return 0;
     for (int field = 2; field < 22 && p; field++)
         p = strchr(p + 1, ' ');
@@ -73,31 +74,58 @@ serai_record_save_was_cut_off(SeraiHost *host, const char *uuid)
     return owner && !owner_lives(owner);
 }
 
-gboolean
-serai_record_another_saves(SeraiHost *host, const char *uuid)
+static gboolean
+is_another(const char *owner)
 {
-    g_autofree char *owner = read_owner(host, uuid, "saving");
-
     return owner && owner_lives(owner) && atoi(owner) != getpid();
+}
+
+static char *
+this_process(void)
+{
+    return g_strdup_printf("%d %" G_GUINT64_FORMAT, getpid(), start_time(getpid()));
+}
+
+/* Nothing is written of a domain that has no record, as it is gone or not of our making. */
+static gboolean
+saving_step(SeraiStore *store, uint32_t transaction, gpointer root, GError **error)
+{
+    g_autofree char *state_path = g_strconcat(root, "/state", NULL), *state = NULL;
+    g_autofree char *path = g_strconcat(root, "/saving", NULL), *saver = NULL;
+    g_autofree char *owner = this_process();
+    gsize size;
+
+    saver = store->ops->read(store, transaction, path, &size);
+    if (is_another(saver)) {
+        g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                            _("Another process is saving the domain."));
+        return FALSE;
+    }
+    state = store->ops->read(store, transaction, state_path, &size);
+    if (!state || store->ops->write(store, transaction, path, owner, strlen(owner)))
+        return TRUE;
+    serai_set_errno(error, errno, _("Cannot write '%s' in the store"), path);
+    return FALSE;
 }
 
 gboolean
 serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error)
 {
+    g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_autofree char *path = record_path(uuid, "saving");
 
     if (!saving)
         return serai_store_remove(host->store, path, error);
-    return serai_store_write(host->store, error, path, "%d %" G_GUINT64_FORMAT, getpid(),
-                             start_time(getpid()));
+    serai_batch_call(batch, saving_step, record_path(uuid, ""), g_free);
+    return serai_batch_commit(batch, NULL, error);
 }
 
 static void
 write_owner(SeraiBatch *batch, const char *uuid)
 {
-    g_autofree char *path = record_path(uuid, "owner");
+    g_autofree char *path = record_path(uuid, "owner"), *owner = this_process();
 
-    serai_batch_write(batch, path, "%d %" G_GUINT64_FORMAT, getpid(), start_time(getpid()));
+    serai_batch_write(batch, path, "%s", owner);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -231,16 +259,70 @@ serai_record_expect_ready(SeraiBatch *batch, const char *uuid)
                        _("The domain is being made or destroyed."));
 }
 
+typedef struct {
+    char *root;
+    int domid;
+    gboolean stale;
+} Destruction;
+
+static void
+destruction_free(gpointer data)
+{
+    g_free(((Destruction *)data)->root);
+    g_free(data);
+}
+
+/* Whether the record is still the one that was meant. */
+static gboolean
+destroying_step(SeraiStore *store, uint32_t transaction, gpointer data, GError **error)
+{
+    const Destruction *d = data;
+    g_autofree char *domid_path = g_strconcat(d->root, "/domid", NULL), *domid = NULL;
+    g_autofree char *owner_path = g_strconcat(d->root, "/owner", NULL), *owner = NULL;
+    gsize size;
+
+    domid = store->ops->read(store, transaction, domid_path, &size);
+    owner = store->ops->read(store, transaction, owner_path, &size);
+    if ((!domid || d->domid < 0 || atoi(domid) == d->domid) && !(d->stale && is_another(owner)))
+        return TRUE;
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE,
+                        _("The domain is being made or destroyed."));
+    return FALSE;
+}
+
 gboolean
-serai_record_destroying(SeraiHost *host, const char *uuid, GError **error)
+serai_record_destroying(SeraiHost *host, const char *uuid, int domid, gboolean stale, GError **error)
 {
     g_autoptr(SeraiBatch) batch = serai_batch_new(host->store);
     g_autofree char *state = record_path(uuid, "state");
+    Destruction *d = g_new0(Destruction, 1);
 
+    d->root = record_path(uuid, "");
+    d->domid = domid;
+    d->stale = stale;
     serai_batch_expect(batch, state, TRUE, SERAI_ERROR_NO_DOMAIN, "");
+    serai_batch_call(batch, destroying_step, d, destruction_free);
     serai_batch_write(batch, state, "destroying");
     write_owner(batch, uuid);
     return serai_batch_commit(batch, NULL, error);
+}
+
+static gboolean
+owner_step(SeraiStore *store, uint32_t transaction, gpointer path, GError **error)
+{
+    gsize size;
+    g_autofree char *owner = store->ops->read(store, transaction, path, &size), *ours = this_process();
+
+    if (!g_strcmp0(owner, ours))
+        return TRUE;
+    g_set_error_literal(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN, _("The domain is gone."));
+    return FALSE;
+}
+
+void
+serai_record_expect_ours(SeraiBatch *batch, const char *uuid)
+{
+    serai_batch_call(batch, owner_step, record_path(uuid, "owner"), g_free);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -39,7 +39,13 @@ void serai_record_remove(SeraiBatch *batch, const char *uuid, const char *name);
 void serai_record_rename(SeraiBatch *batch, const char *uuid, const char *from, const char *to);
 /* Adds the condition that the domain is there and not being destroyed. */
 void serai_record_expect_ready(SeraiBatch *batch, const char *uuid);
-gboolean serai_record_destroying(SeraiHost *host, const char *uuid, GError **error);
+/* Begins to destroy domain @domid, or -1 for whatever number it has.  Fails with SERAI_ERROR_NO_DOMAIN when
+ * there is no record, with SERAI_ERROR_INVALID_STATE when it is of a later domain with the same UUID, or when
+ * it was to be @stale and another process has begun to make or destroy the domain. */
+gboolean serai_record_destroying(SeraiHost *host, const char *uuid, int domid, gboolean stale,
+                                 GError **error);
+/* Adds the condition that nobody else has gone on with that since: else SERAI_ERROR_NO_DOMAIN. */
+void serai_record_expect_ours(SeraiBatch *batch, const char *uuid);
 
 /* NULL without @error when there is no record. */
 SeraiConfig *serai_record_load(SeraiHost *host, const char *uuid, GError **error);
@@ -49,10 +55,9 @@ char *serai_record_uuid_of(SeraiHost *host, const char *name);
 char *serai_record_name_key(const char *name);
 /* Whether the process that owns the record still lives. */
 gboolean serai_record_owner_lives(SeraiHost *host, const char *uuid);
-/* Writes down that we are saving the domain, which sleeps meanwhile, or that we are done. */
+/* Writes down that we are saving the domain, which sleeps meanwhile, or waking it; fails with
+ * SERAI_ERROR_INVALID_STATE while another process, which lives, is at that.  Or that we are done. */
 gboolean serai_record_set_saving(SeraiHost *host, const char *uuid, gboolean saving, GError **error);
-/* Whether another process, which lives, is saving it. */
-gboolean serai_record_another_saves(SeraiHost *host, const char *uuid);
 /* Whether somebody who died was saving it. */
 gboolean serai_record_save_was_cut_off(SeraiHost *host, const char *uuid);
 

@@ -59,21 +59,41 @@ release_devices(SeraiHost *host, GPtrArray *devices, int domid)
     }
 }
 
-gboolean
-serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cancellable, GError **error)
+/* FALSE without an error: another process has gone on with it, and what is there may be a new domain. */
+static gboolean
+commit_if_ours(SeraiBatch *batch, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (serai_batch_commit(batch, cancellable, &local))
+        return TRUE;
+    if (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN))
+        g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
+static gboolean
+tear_down(SeraiHost *host, const char *uuid, int domid, gboolean stale, GCancellable *cancellable,
+          GError **error)
 {
     g_autoptr(SeraiBatch) nodes = serai_batch_new(host->store), record = serai_batch_new(host->store);
     g_autofree char *name = serai_store_read(host->store, SERAI_RECORD_ROOT "/domain/%s/name", uuid);
     g_autoptr(GPtrArray) devices = NULL;
     g_autoptr(GError) local = NULL;
 
-    if (!serai_record_destroying(host, uuid, &local)) {
-        if (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN)) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        g_clear_error(&local); /* not of our making, or taken apart already */
+    if (serai_record_destroying(host, uuid, domid, stale, &local)) {
+        serai_record_expect_ours(nodes, uuid);
+        serai_record_expect_ours(record, uuid);
+    } else if (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    } else { /* not of our making, or taken apart already */
+        g_autofree char *state = g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/state", uuid);
+
+        serai_batch_expect(nodes, state, FALSE, SERAI_ERROR_NO_DOMAIN, "");
+        serai_batch_expect(record, state, FALSE, SERAI_ERROR_NO_DOMAIN, "");
     }
+    g_clear_error(&local);
     devices = serai_record_devices(host, uuid);
     if (domid > 0)
         serai_hv_pause_domain(host->hv, domid, NULL);
@@ -83,15 +103,38 @@ serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cance
     remove_nodes(nodes, uuid, domid);
     for (guint i = 0; i < devices->len; i++)
         serai_disk_give_back(nodes, uuid, devices->pdata[i]);
-    if (!serai_batch_commit(nodes, cancellable, error))
+    if (!commit_if_ours(nodes, cancellable, &local) && local) {
+        g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
+    }
     if (domid > 0) {
         if (!serai_hv_destroy_domain(host->hv, domid, cancellable, error))
             return FALSE;
         release_devices(host, devices, domid);
     }
     serai_record_remove(record, uuid, name);
-    return serai_batch_commit(record, NULL, error);
+    if (commit_if_ours(record, NULL, &local) || !local)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
+gboolean
+serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cancellable, GError **error)
+{
+    return tear_down(host, uuid, domid, FALSE, cancellable, error);
+}
+
+gboolean
+serai_teardown_stale(SeraiHost *host, const char *uuid, int domid, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (tear_down(host, uuid, domid, TRUE, cancellable, &local) ||
+        g_error_matches(local, SERAI_ERROR, SERAI_ERROR_INVALID_STATE))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
 }
 
 int

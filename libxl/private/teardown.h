@@ -11,6 +11,9 @@
  */
 gboolean serai_teardown(SeraiHost *host, const char *uuid, int domid, GCancellable *cancellable,
                         GError **error);
+/* The same for who found the record to be stale: nothing is done when it is not any more. */
+gboolean serai_teardown_stale(SeraiHost *host, const char *uuid, int domid, GCancellable *cancellable,
+                              GError **error);
 
 /* Whether a record belongs to nobody any more: its domain is gone, or whoever made or destroyed it is. */
 gboolean serai_record_is_stale(SeraiHost *host, const char *uuid, int domid);

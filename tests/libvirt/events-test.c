@@ -10,6 +10,8 @@
 
 #include <serai.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static virConnectPtr conn;
 static GMutex lock;
@@ -277,6 +279,50 @@ a_pause_by_another_tool_is_seen(void)
     fixture_undefine(domain);
 }
 
+static gint shutdowns;
+
+static void
+on_shutdown(SeraiHost *of, SeraiDomain *domain, guint reason, gpointer data)
+{
+    (void)of;
+    (void)domain;
+    (void)reason;
+    (void)data;
+    g_atomic_int_inc(&shutdowns);
+}
+
+/* Nor does an event tell that a program has died which was saving a guest: it sleeps until somebody asks. */
+static void
+a_guest_left_asleep_goes_on(void)
+{
+    virDomainPtr domain = start("asleep", NULL);
+    g_autoptr(SeraiDomain) asleep = serai_host_lookup_by_name(host, "asleep", NULL);
+    g_autoptr(SeraiDomainInfo) before = NULL, after = NULL;
+    gulong driver = g_signal_handler_find(host, G_SIGNAL_MATCH_ID,
+                                          g_signal_lookup("domain-shutdown", SERAI_TYPE_HOST), 0, NULL, NULL,
+                                          NULL),
+           ours = g_signal_connect(host, "domain-shutdown", G_CALLBACK(on_shutdown), NULL);
+    int fd = memfd_create("image", MFD_CLOEXEC), state, i;
+
+    g_assert_cmpuint(driver, !=, 0);
+    g_signal_handler_block(host, driver);
+    g_assert_true(
+        serai_domain_save_sync(asleep, fd, NULL, SERAI_SAVE_KEEP_SUSPENDED, NULL, NULL, NULL, NULL));
+    close(fd);
+    for (i = 0; i < 400 && !g_atomic_int_get(&shutdowns); i++)
+        g_usleep(25 * 1000);
+    g_signal_handler_disconnect(host, ours);
+    g_signal_handler_unblock(host, driver);
+    before = serai_domain_get_info(asleep, NULL);
+    g_assert_cmpint(before->shutdown_reason, ==, SERAI_SHUTDOWN_SUSPEND);
+
+    CHECK(virDomainGetState(domain, &state, NULL, 0));
+    g_assert_cmpint(state, ==, VIR_DOMAIN_RUNNING);
+    after = serai_domain_get_info(asleep, NULL);
+    g_assert_cmpint(after->shutdown_reason, ==, SERAI_SHUTDOWN_NONE);
+    fixture_undefine(domain);
+}
+
 /* Another tool was faster, so there is nothing to detach any more; and the driver has not heard of it yet. */
 static void
 a_detach_that_fails_is_told(void)
@@ -488,6 +534,7 @@ main(int argc, char **argv)
     }
     g_test_add_func("/libvirt/events/qemu-ends", a_qemu_that_ends_is_told);
     g_test_add_func("/libvirt/events/paused-by-another", a_pause_by_another_tool_is_seen);
+    g_test_add_func("/libvirt/events/left-asleep", a_guest_left_asleep_goes_on);
     g_test_add_func("/libvirt/events/tuned", what_is_tuned_is_told);
     g_test_add_func("/libvirt/events/removal-fails", a_detach_that_fails_is_told);
     g_test_add_func("/libvirt/events/taken-by-another", a_device_taken_by_another_is_told);

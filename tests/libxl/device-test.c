@@ -168,6 +168,139 @@ stale_claims_count_for_nothing(Fixture *f, gconstpointer data)
     destroy(other);
 }
 
+static const SeraiStoreOps *real_ops;
+
+static char **
+list_fails(SeraiStore *store, uint32_t transaction, const char *path)
+{
+    if (!g_str_has_prefix(path, "/serai/block/"))
+        return real_ops->list(store, transaction, path);
+    errno = E2BIG;
+    return NULL;
+}
+
+/* Where nobody knows who else has it, a device is given to nobody. */
+static void
+claims_that_cannot_be_read_are_in_the_way(Fixture *f, gconstpointer data)
+{
+    g_autofree char *path = make_block_device(f, "disk");
+    g_autoptr(SeraiDevice) device = new_disk("xvdb", path);
+    g_autoptr(SeraiDomain) domain = create(f);
+    SeraiStoreOps ops = *f->host->store->ops;
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    real_ops = f->host->store->ops;
+    ops.list = list_fails;
+    f->host->store->ops = &ops;
+    g_assert_false(serai_domain_attach_device_sync(domain, device, NULL, &error));
+    f->host->store->ops = real_ops;
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_FAILED);
+    g_assert_cmpuint(claims(f), ==, 0);
+    destroy(domain);
+}
+
+/* --- two processes at once -------------------------------------------------------------------- */
+
+/* Both choose a number for theirs before either has it written down. */
+static void
+one_number_is_given_to_one_device(Fixture *f, gconstpointer data)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(GPtrArray) present = serai_domain_list_devices(domain, NULL), wanted = g_ptr_array_new();
+    GPtrArray *attaches[2];
+    g_autoptr(SeraiDevice) device = serai_device_new(SERAI_DEVICE_CHANNEL);
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    device->console.name = g_strdup("org.qemu.guest_agent.0");
+    g_ptr_array_add(wanted, device);
+    for (guint i = 0; i < 2; i++)
+        attaches[i] = serai_devices_prepare(f->host, domain->domid, wanted, present, NULL);
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(SeraiBatch) batch = serai_batch_new(f->host->store);
+
+        g_assert_true(serai_devices_nodes(f->host, attaches[i], domain->domid, domain->uuid, batch, NULL));
+        g_assert_cmpint(serai_batch_commit(batch, NULL, &error), ==, !i);
+    }
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_DEVICE_EXISTS);
+    for (guint i = 0; i < 2; i++)
+        g_ptr_array_unref(attaches[i]);
+    destroy(domain);
+}
+
+static gboolean
+removal_fails(SeraiStore *store, uint32_t transaction, const char *path)
+{
+    if (!strstr(path, "/backend/"))
+        return real_ops->remove(store, transaction, path);
+    errno = EIO;
+    return FALSE;
+}
+
+static void
+detach_that_the_store_refuses_is_told_of(Fixture *f, gconstpointer data)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    SeraiStoreOps ops = *f->host->store->ops;
+    g_autoptr(GError) error = NULL;
+
+    (void)data;
+    real_ops = f->host->store->ops;
+    ops.remove = removal_fails;
+    f->host->store->ops = &ops;
+    g_assert_false(serai_domain_detach_device_sync(domain, f->config->devices->pdata[0], 0, NULL, &error));
+    f->host->store->ops = real_ops;
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_IO);
+    g_clear_error(&error);
+    g_assert_true(serai_domain_detach_device_sync(domain, f->config->devices->pdata[0], 0, NULL, &error));
+    g_assert_no_error(error);
+    destroy(domain);
+}
+
+static const char *vanishing;
+
+/* When a process looks for the backend, another is changing the disc: it is there again right after. */
+static char *
+read_in_between(SeraiStore *store, uint32_t transaction, const char *path, gsize *ret_size)
+{
+    if (transaction || !vanishing || strcmp(path, vanishing))
+        return real_ops->read(store, transaction, path, ret_size);
+    errno = ENOENT;
+    return NULL;
+}
+
+static void
+disc_that_was_changed_meanwhile_is_not_cleared_away(Fixture *f, gconstpointer data)
+{
+    g_autoptr(SeraiDevice) drive = new_disk("xvdc", f->config->kernel);
+    g_autoptr(SeraiDomain) domain = NULL;
+    g_autoptr(GPtrArray) devices = NULL;
+    SeraiStoreOps ops = *f->host->store->ops;
+    g_autofree char *backend = NULL;
+    g_autoptr(GError) error = NULL;
+    guint count;
+
+    (void)data;
+    drive->disk.cdrom = TRUE;
+    serai_config_add_device(f->config, serai_device_copy(drive));
+    domain = create(f);
+    devices = serai_domain_list_devices(domain, NULL);
+    count = devices->len;
+    vanishing = backend = g_strdup_printf("/local/domain/0/backend/vbd/%u/%d", domain->domid,
+                                          serai_disk_target_to_devid("xvdc"));
+    real_ops = f->host->store->ops;
+    ops.read = read_in_between;
+    f->host->store->ops = &ops;
+    g_assert_true(serai_domain_finish_detaching_sync(domain, NULL, &error));
+    f->host->store->ops = real_ops;
+    g_assert_no_error(error);
+    g_ptr_array_unref(devices);
+    devices = serai_domain_list_devices(domain, NULL);
+    g_assert_cmpuint(devices->len, ==, count);
+    destroy(domain);
+}
+
 /* --- devices taken by another program --------------------------------------------------------- */
 
 static GString *seen;
@@ -325,6 +458,11 @@ main(int argc, char **argv)
       two_guests_share_a_block_device_only_if_both_say_so);
     T("claim_comes_and_goes_with_its_disk", claim_comes_and_goes_with_its_disk);
     T("stale_claims_count_for_nothing", stale_claims_count_for_nothing);
+    T("claims_that_cannot_be_read_are_in_the_way", claims_that_cannot_be_read_are_in_the_way);
+    T("one_number_is_given_to_one_device", one_number_is_given_to_one_device);
+    T("detach_that_the_store_refuses_is_told_of", detach_that_the_store_refuses_is_told_of);
+    T("disc_that_was_changed_meanwhile_is_not_cleared_away",
+      disc_that_was_changed_meanwhile_is_not_cleared_away);
     T("device_taken_by_another_is_told_of_once", device_taken_by_another_is_told_of_once);
     T("what_is_ours_is_not_told_of", what_is_ours_is_not_told_of);
     return g_test_run();

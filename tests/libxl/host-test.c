@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Facts about the pretend machine, and what is asked of its domains in one call each. */
 #include "common.h"
+#include "private/teardown.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #define T(name) g_test_add("/libxl/host/" #name, Fixture, NULL, fixture_set_up, name, fixture_tear_down)
 
@@ -213,30 +218,252 @@ waking_who_is_awake_is_harmless(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_error(error, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN);
 }
 
-/* What another process saves must sleep until that is done. */
+/* --- two who save one domain ------------------------------------------------------------------ */
+
+/* Writes down that process @pid saves the domain, or one that had its number before. */
 static void
-who_is_saved_by_another_is_not_woken(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+mark_saving(Fixture *f, SeraiDomain *domain, int pid, gboolean itself)
 {
-    g_autoptr(SeraiDomain) domain = create(f);
-    g_autofree char *stat = NULL, *saver = NULL, *record = NULL;
-    g_autoptr(GError) error = NULL;
+    g_autofree char *path =
+                        g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/saving", serai_domain_get_uuid(domain)),
+                    *stat_path = g_strdup_printf("/proc/%d/stat", pid), *stat = NULL;
     g_auto(GStrv) fields = NULL;
 
-    record = g_strdup_printf(SERAI_RECORD_ROOT "/domain/%s/saving", serai_domain_get_uuid(domain));
-    /* The parent lives as long as we do. */
-    saver = g_strdup_printf("/proc/%d/stat", getppid());
-    g_assert_true(g_file_get_contents(saver, &stat, NULL, &error));
+    g_assert_true(g_file_get_contents(stat_path, &stat, NULL, NULL));
     fields = g_strsplit(strrchr(stat, ')'), " ", 0);
-    g_assert_true(serai_store_write(f->host->store, &error, record, "%d %s", getppid(), fields[20]));
+    g_assert_true(serai_store_write(f->host->store, NULL, path, "%d %s", pid, itself ? fields[20] : "1"));
+}
+
+static void
+expect_saver(Fixture *f, SeraiDomain *domain, int pid)
+{
+    g_autofree char *mark = serai_store_read(f->host->store, SERAI_RECORD_ROOT "/domain/%s/saving",
+                                             serai_domain_get_uuid(domain));
+
+    g_assert_cmpint(mark ? atoi(mark) : 0, ==, pid);
+}
+
+static void
+expect_asleep(SeraiDomain *domain, gboolean asleep)
+{
+    g_autoptr(SeraiDomainInfo) info = serai_domain_get_info(domain, NULL);
+
+    g_assert_cmpint(info->shutdown_reason, ==, asleep ? SERAI_SHUTDOWN_SUSPEND : SERAI_SHUTDOWN_NONE);
+}
+
+/* What another process saves must sleep until that is done, and is saved by nobody else meanwhile. */
+static void
+who_is_saved_by_another_is_left_alone(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    int fd = memfd_create("image", MFD_CLOEXEC), full = open("/dev/full", O_WRONLY);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(serai_domain_unpause(domain, NULL));
+    g_assert_true(
+        serai_domain_save_sync(domain, fd, NULL, SERAI_SAVE_KEEP_SUSPENDED, NULL, NULL, NULL, &error));
+    expect_saver(f, domain, getpid());
+    mark_saving(f, domain, getppid(), TRUE); /* who lives as long as we do */
     g_assert_false(serai_domain_wake(domain, &error));
     g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE);
     g_clear_error(&error);
+    g_assert_false(serai_domain_save_sync(domain, full, NULL, SERAI_SAVE_NONE, NULL, NULL, NULL, &error));
+    g_assert_error(error, SERAI_ERROR, SERAI_ERROR_INVALID_STATE);
+    g_clear_error(&error);
+    expect_asleep(domain, TRUE);
+    expect_saver(f, domain, getppid());
 
     /* One who died meanwhile is not waited for. */
-    g_assert_true(serai_store_write(f->host->store, &error, record, "%d 1", getppid()));
+    mark_saving(f, domain, getppid(), FALSE);
     g_assert_true(serai_domain_wake(domain, &error));
     g_assert_no_error(error);
+    expect_asleep(domain, FALSE);
+    expect_saver(f, domain, 0);
+    close(full);
+    close(fd);
     destroy(domain);
+}
+
+/* Nor is one whose parent has not asked yet how it ended. */
+static void
+zombie_saves_nothing(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    siginfo_t ended;
+    pid_t pid = fork();
+
+    if (!pid)
+        _exit(0);
+    g_assert_cmpint(waitid(P_PID, pid, &ended, WEXITED | WNOWAIT), ==, 0);
+    mark_saving(f, domain, pid, TRUE);
+    g_assert_true(serai_record_save_was_cut_off(f->host, serai_domain_get_uuid(domain)));
+    g_assert_cmpint(waitid(P_PID, pid, &ended, WEXITED), ==, 0);
+    destroy(domain);
+}
+
+/* A domain that was paused is let run to fall asleep; when it does not, it is paused again. */
+static void
+who_does_not_fall_asleep_is_as_before(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    g_autoptr(SeraiDomainInfo) info = NULL;
+    int fd = memfd_create("image", MFD_CLOEXEC);
+    g_autoptr(GError) error = NULL;
+
+    g_cancellable_cancel(cancellable);
+    g_assert_false(
+        serai_domain_save_sync(domain, fd, NULL, SERAI_SAVE_NONE, cancellable, NULL, NULL, &error));
+    g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    info = serai_domain_get_info(domain, NULL);
+    g_assert_true(info->paused);
+    expect_asleep(domain, FALSE);
+    expect_saver(f, domain, 0);
+    assert_node(f, domain, "control/shutdown", "");
+    close(fd);
+    destroy(domain);
+}
+
+static const SeraiStoreOps *real_ops;
+static guint marks_removed;
+
+static gboolean
+count_marks(SeraiStore *store, uint32_t transaction, const char *path)
+{
+    marks_removed += g_str_has_suffix(path, "/saving");
+    return real_ops->remove(store, transaction, path);
+}
+
+/* Recovery knows by the mark who sleeps in vain: it stays until the record goes, for we may die any time. */
+static void
+saved_domain_is_marked_until_it_is_gone(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = create(f);
+    SeraiStoreOps ops = *f->host->store->ops;
+    int fd = memfd_create("image", MFD_CLOEXEC);
+    g_autoptr(GError) error = NULL;
+
+    real_ops = f->host->store->ops;
+    ops.remove = count_marks;
+    marks_removed = 0;
+    g_assert_true(serai_domain_unpause(domain, NULL));
+    f->host->store->ops = &ops;
+    g_assert_true(serai_domain_save_sync(domain, fd, NULL, SERAI_SAVE_NONE, NULL, NULL, NULL, &error));
+    f->host->store->ops = real_ops;
+    g_assert_cmpuint(marks_removed, ==, 0);
+    expect_saver(f, domain, 0);
+    close(fd);
+}
+
+/* --- two who destroy one domain --------------------------------------------------------------- */
+
+static Fixture *racing;
+static guint calls_to_wait;
+
+/* As often as one process is about to change the store, another has come first, and made the domain anew. */
+static uint32_t
+start_after_another(SeraiStore *store)
+{
+    if (calls_to_wait && --calls_to_wait == 0) {
+        store->ops = real_ops;
+        g_assert_true(serai_store_remove(
+            store, SERAI_RECORD_ROOT "/domain/6f1c9c5e-0000-4000-8000-000000000001", NULL));
+        g_assert_true(serai_store_remove(store, SERAI_RECORD_ROOT "/name/6775657374", NULL));
+        g_object_unref(create(racing));
+    }
+    return real_ops->start(store);
+}
+
+static void
+expect_new_one(Fixture *f)
+{
+    g_autoptr(SeraiDomain) domain = serai_host_lookup_by_name(f->host, "guest", NULL);
+    g_autofree char *name = serai_store_read(f->host->store, "/vm/%s/name", f->config->uuid);
+
+    g_assert_nonnull(domain);
+    g_assert_cmpuint(domain->domid, ==, 2);
+    g_assert_cmpstr(name, ==, "guest");
+    destroy(domain);
+}
+
+/* Whichever step of destroying it another process is ahead of, its new domain of that name stays whole. */
+static void
+domain_made_anew_is_not_destroyed(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiStoreOps ops = *f->host->store->ops;
+
+    racing = f;
+    real_ops = f->host->store->ops;
+    ops.start = start_after_another;
+    for (guint n = 1; n <= 4; n++) {
+        g_autoptr(SeraiDomain) domain = NULL;
+        g_autoptr(GError) error = NULL;
+
+        g_assert_finalize_object(f->host);
+        f->host = serai_host_open("fake", NULL);
+        domain = create(f);
+        if (n == 4) { /* all was over before */
+            g_autoptr(SeraiDomain) same = serai_host_lookup_by_name(f->host, "guest", NULL);
+
+            destroy(same);
+            g_object_unref(create(f));
+        } else {
+            calls_to_wait = n;
+            f->host->store->ops = &ops;
+        }
+        serai_domain_destroy_sync(domain, NULL, &error);
+        f->host->store->ops = real_ops;
+        g_assert_cmpuint(calls_to_wait, ==, 0);
+        expect_new_one(f);
+    }
+}
+
+/* Another process destroys what we are making. */
+static uint32_t
+start_after_destroyer(SeraiStore *store)
+{
+    const char *uuid = racing->config->uuid;
+
+    if (calls_to_wait && --calls_to_wait == 0) {
+        store->ops = real_ops;
+        g_assert_true(serai_teardown(racing->host, uuid, serai_find_domid(racing->host, uuid), NULL, NULL));
+    }
+    return real_ops->start(store);
+}
+
+static void
+domain_destroyed_while_it_is_made_is_not_made(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    SeraiStoreOps ops = *f->host->store->ops;
+    guint nodes, failures = 0;
+    SeraiDomain *first;
+
+    racing = f;
+    real_ops = f->host->store->ops;
+    ops.start = start_after_destroyer;
+    first = create(f);
+    destroy(first); /* its directories stay */
+    g_object_unref(first);
+    nodes = serai_fake_nodes(f->host->store);
+    for (guint n = 2;; n++) {
+        g_autoptr(SeraiDomain) domain = NULL;
+        g_autoptr(GError) error = NULL;
+
+        calls_to_wait = n;
+        f->host->store->ops = &ops;
+        domain = serai_domain_create_sync(f->host, f->config, NULL, NULL, NULL, &error);
+        f->host->store->ops = real_ops;
+        if (domain)
+            destroy(domain);
+        g_assert_cmpuint(serai_fake_domains(f->host->hv), ==, 0);
+        g_assert_cmpuint(serai_fake_nodes(f->host->store), ==, nodes);
+        if (calls_to_wait)
+            break;
+        g_assert_null(domain);
+        g_assert_nonnull(error);
+        failures++;
+    }
+    g_assert_cmpuint(failures, >, 1);
 }
 
 static void
@@ -271,7 +498,12 @@ main(int argc, char **argv)
     T(maximum_of_memory_moves);
     T(devices_tell_what_they_did);
     T(waking_who_is_awake_is_harmless);
-    T(who_is_saved_by_another_is_not_woken);
+    T(who_is_saved_by_another_is_left_alone);
+    T(zombie_saves_nothing);
+    T(who_does_not_fall_asleep_is_as_before);
+    T(saved_domain_is_marked_until_it_is_gone);
+    T(domain_made_anew_is_not_destroyed);
+    T(domain_destroyed_while_it_is_made_is_not_made);
     T(missing_boot_loader_names_its_package);
     return g_test_run();
 }

@@ -3,6 +3,7 @@
 #include "common.h"
 
 #include <sys/mman.h>
+#include <time.h>
 #include <zlib.h>
 
 #define T(name, func) g_test_add("/libxl/kdump/" name, Fixture, NULL, fixture_set_up, func, fixture_tear_down)
@@ -362,6 +363,60 @@ note_that_no_kernel_writes_is_not_taken(Fixture *f, gconstpointer data G_GNUC_UN
     destroy(domain);
 }
 
+#define LIST (64 * 1024U)
+
+/* The CPU time, in microseconds, that it takes to read a guest that says that @list is its own. */
+static gint64
+time_of_list(const SeraiGuestState *guest, const uint64_t *list)
+{
+    xen_pfn_t middle[512] = {0}, top[512] = {guest->p2m[1001]}, frame = guest->info.shared_info_frame;
+    g_auto(SeraiGuestState) again = {0};
+    SeraiGuestState to = *guest;
+    struct timespec begin, end;
+    shared_info_t *shared;
+
+    for (guint i = 0; i < LIST / 512; i++) {
+        middle[i] = guest->p2m[1024 + i];
+        write_frame(&to, 1024 + i, 0, list + i * 512, 4096);
+    }
+    write_frame(&to, 1001, 0, middle, 4096);
+    write_frame(&to, 1000, 0, top, 4096);
+    shared = serai_hv_map(guest->hv, guest->domid, PROT_READ | PROT_WRITE, 1, &frame, NULL);
+    g_assert_nonnull(shared);
+    shared->arch.p2m_cr3 = 0;
+    shared->arch.pfn_to_mfn_frame_list_list = guest->p2m[1000];
+    shared->arch.max_pfn = LIST;
+    serai_hv_unmap(guest->hv, shared, 1);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    g_assert_true(serai_guest_read(&again, guest->hv, guest->domid, NULL));
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    for (guint i = 0; i < LIST; i++)
+        g_assert_cmpuint(serai_guest_pfn(&again, list[i]), ==, i);
+    return (end.tv_sec - begin.tv_sec) * G_USEC_PER_SEC + (end.tv_nsec - begin.tv_nsec) / 1000;
+}
+
+/* A guest that knows our source writes frames that a hash without a secret puts all in one place. */
+static void
+list_made_to_collide_takes_no_longer(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = running(f);
+    g_autofree uint64_t *list = g_new(uint64_t, LIST);
+    g_auto(SeraiGuestState) guest = {0};
+    gint64 plain, hostile;
+
+    g_assert_true(serai_guest_read(&guest, f->host->hv, serai_domain_get_id(domain), NULL));
+    for (guint i = 0; i < LIST; i++)
+        list[i] = i + 1;
+    plain = time_of_list(&guest, list);
+    for (guint64 i = 0, mfn = 1; i < LIST; mfn++)
+        if ((mfn * 0x9e3779b97f4a7c15UL >> 20 & (2 * LIST - 1)) < 1024)
+            list[i++] = mfn;
+    hostile = time_of_list(&guest, list);
+    g_test_message("%" G_GINT64_FORMAT " and %" G_GINT64_FORMAT " us", plain, hostile);
+    g_assert_cmpint(hostile, <, 10 * plain + 200000);
+    destroy(domain);
+}
+
 static void
 stop_halfway(SeraiStage stage G_GNUC_UNUSED, guint64 done, guint64 total, gpointer data)
 {
@@ -429,6 +484,7 @@ main(int argc, char **argv)
       pointer_to_the_start_info_is_kept_back_and_nothing_else);
     T("pipe_takes_the_flattened_form_of_the_same", pipe_takes_the_flattened_form_of_the_same);
     T("note_that_no_kernel_writes_is_not_taken", note_that_no_kernel_writes_is_not_taken);
+    T("list_made_to_collide_takes_no_longer", list_made_to_collide_takes_no_longer);
     T("canceled_dump_has_no_header_and_the_domain_runs", canceled_dump_has_no_header_and_the_domain_runs);
     T("failed_call_fails_the_dump_only", failed_call_fails_the_dump_only);
     return g_test_run();

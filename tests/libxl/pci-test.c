@@ -154,6 +154,26 @@ one_that_is_leaving_goes(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     expect_bus(f, 1, "dev-1", NULL);
 }
 
+/* A guest that unloaded its driver of the bus has let go of all devices; nobody waits for it. */
+static void
+guest_without_its_driver_is_not_asked(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(SeraiDomain) domain = NULL;
+    g_autoptr(SeraiDevice) first = card("0000:00:10.0");
+    g_autoptr(GError) error = NULL;
+
+    serai_config_add_device(f->config, card("0000:00:10.0"));
+    serai_config_add_device(f->config, card("0000:00:11.0"));
+    domain = create(f);
+    g_assert_true(serai_store_write(f->host->store, NULL, "/local/domain/0/backend/pci/1/0/state", "%d",
+                                    XenbusStateClosed));
+    g_assert_true(serai_domain_detach_device_sync(domain, first, 0, NULL, &error));
+    g_assert_no_error(error);
+    expect_bus(f, 1, "dev-0", NULL);
+    expect_bus(f, 1, "dev-1", "0000:00:11.0");
+    expect_bus(f, 1, "state", "6");
+}
+
 /* A hypervisor that uses no IOMMU. */
 static gboolean
 without_iommu(unsigned int number, const uint64_t args[5])
@@ -191,6 +211,54 @@ what_cannot_be_is_refused(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     close(fd);
 }
 
+/* Of the calls about registers and interrupt: how many there were, and which of them fails. */
+static guint calls, refused;
+
+static gboolean
+permissions(unsigned int number, const uint64_t args[5])
+{
+    struct xen_domctl *op = (void *)(uintptr_t)args[0];
+
+    if (number == __HYPERVISOR_physdev_op)
+        return TRUE;
+    if (number != __HYPERVISOR_domctl ||
+        (op->cmd != XEN_DOMCTL_ioport_permission && op->cmd != XEN_DOMCTL_iomem_permission &&
+         op->cmd != XEN_DOMCTL_irq_permission))
+        return FALSE;
+    if (calls++ != refused)
+        return TRUE;
+    op->domain = DOMID_INVALID; /* which nobody has */
+    return FALSE;
+}
+
+/* What cannot be taken back does not keep the rest, and is told of. */
+static void
+permissions_are_taken_back_as_far_as_can_be(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    static const char resources[] = "0x00000000fe000000 0x00000000fe003fff 0x0000000000040200\n"
+                                    "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+                                    "0x000000000000c000 0x000000000000c03f 0x0000000000040101\n"
+                                    "0x00000000fe004000 0x00000000fe004fff 0x0000000000040200\n";
+    g_autoptr(SeraiDomain) domain = create(f);
+
+    serai_fake_set_spy(f->host->hv, permissions);
+    for (refused = 0; refused <= 4; refused++) {
+        g_autoptr(GError) error = NULL;
+
+        calls = 0;
+        g_assert_cmpint(serai_pci_permit(f->host, 1, resources, 11, FALSE, &error), ==, refused == 4);
+        g_assert_cmpint(error == NULL, ==, refused == 4);
+        g_assert_cmpuint(calls, ==, 4);
+        g_clear_error(&error);
+
+        calls = 0;
+        g_assert_cmpint(serai_pci_permit(f->host, 1, resources, 11, TRUE, &error), ==, refused == 4);
+        g_assert_cmpint(error == NULL, ==, refused == 4);
+        g_assert_cmpuint(calls, ==, MIN(refused + 1, 4));
+    }
+    serai_fake_set_spy(f->host->hv, NULL);
+}
+
 /* Whatever call fails while a domain is made, no device stays with what is left of it. */
 static void
 failures_keep_nothing(Fixture *f, gconstpointer data G_GNUC_UNUSED)
@@ -219,7 +287,9 @@ main(int argc, char **argv)
     ADD("last-one", the_last_one_takes_the_bus_along);
     ADD("one-owner", a_device_has_one_owner);
     ADD("leaving", one_that_is_leaving_goes);
+    ADD("without-driver", guest_without_its_driver_is_not_asked);
     ADD("refused", what_cannot_be_is_refused);
+    ADD("permissions", permissions_are_taken_back_as_far_as_can_be);
     ADD("failures", failures_keep_nothing);
     return g_test_run();
 }
