@@ -395,6 +395,8 @@ xenProcessRestart(xenDriver *driver, virDomainObj *vm)
 
     virErrorPreserveLast(&error);
     release(driver, vm);
+    virDomainAuditStop(vm, "failed");
+    virCloseCallbacksDomainRemove(vm, NULL, NULL);
     forget(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED);
     xenDriverDomainStopped(driver);
     xenProcessStopped(driver, vm, VIR_DOMAIN_EVENT_STOPPED_FAILED);

@@ -530,6 +530,46 @@ a_mac_address_is_one_running_domain_s(void)
     }
 }
 
+static virConnectPtr
+connect_again(void)
+{
+    g_autofree char *uri = g_strdup_printf("xen:///embed?root=%s", fixture_root());
+    virConnectPtr other = virConnectOpen(uri);
+
+    g_assert_nonnull(other);
+    return other;
+}
+
+/* The next start is another's, who did not ask for that. */
+static void
+a_reset_that_fails_ends_the_autodestroy(void)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "kernel", NULL);
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='xen'><name>reset</name><memory unit='MiB'>64</memory>"
+                        "<os><type>linux</type><kernel>%s</kernel></os></domain>",
+                        path);
+    virConnectPtr other = connect_again();
+    virDomainPtr domain = virDomainDefineXML(conn, xml), same = virDomainLookupByName(other, "reset");
+    g_autofree char *kernel = NULL;
+    gsize size;
+
+    g_assert_true(g_file_get_contents(fixture_kernel(), &kernel, &size, NULL));
+    g_assert_true(g_file_set_contents(path, kernel, size, NULL));
+    g_assert_cmpint(virDomainCreateWithFlags(same, VIR_DOMAIN_START_AUTODESTROY), ==, 0);
+    g_assert_true(g_file_set_contents(path, "#!/bin/sh\n", -1, NULL));
+    g_assert_cmpint(virDomainReset(domain, 0), <, 0);
+    expect_named("reset");
+    g_assert_cmpint(virDomainIsActive(domain), ==, 0);
+
+    g_assert_true(g_file_set_contents(path, kernel, size, NULL));
+    g_assert_cmpint(virDomainCreate(domain), ==, 0);
+    virDomainFree(same);
+    virConnectClose(other);
+    g_assert_cmpint(virDomainIsActive(domain), ==, 1);
+    fixture_undefine(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -543,6 +583,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/no-kernel", a_kernel_that_is_none_fails_whole);
     g_test_add_func("/libvirt/errors/flags", flags_that_only_qemu_has);
     g_test_add_func("/libvirt/errors/mac-address", a_mac_address_is_one_running_domain_s);
+    g_test_add_func("/libvirt/errors/failed-reset", a_reset_that_fails_ends_the_autodestroy);
     result = g_test_run();
     fixture_close();
     return result;
