@@ -570,6 +570,60 @@ a_reset_that_fails_ends_the_autodestroy(void)
     fixture_undefine(domain);
 }
 
+static char *
+titled(const char *title)
+{
+    g_autofree char *xml = fixture_domain_xml("titled", "<graphics type='vnc'/>");
+    g_auto(GStrv) parts = g_strsplit(xml, "<name>titled</name>", 2);
+
+    return g_strdup_printf("%s<name>titled</name><uuid>5e1a1000-0000-4000-8000-00000000000e</uuid>"
+                           "<title>%s</title>%s",
+                           parts[0], title, parts[1]);
+}
+
+/* What is written is what was given last; returns how many were. */
+static gpointer
+define_often(gpointer stop)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "etc", "titled.xml", NULL);
+    int number = 0;
+
+    while (!g_atomic_int_get((gint *)stop)) {
+        g_autofree char *title = g_strdup_printf("number %d", ++number);
+        g_autofree char *xml = titled(title);
+        g_autofree char *written = NULL;
+        virDomainPtr domain = virDomainDefineXML(conn, xml);
+
+        g_assert_nonnull(domain);
+        virDomainFree(domain);
+        g_assert_true(g_file_get_contents(path, &written, NULL, NULL));
+        if (!strstr(written, title))
+            g_error("'%s' is not in %s", title, written);
+    }
+    return GINT_TO_POINTER(number);
+}
+
+static void
+a_definition_of_a_domain_that_starts_is_kept(void)
+{
+    g_autofree char *first = titled("number 0");
+    virDomainPtr domain = virDomainDefineXML(conn, first);
+    gint stop = 0;
+    GThread *thread = g_thread_new("define", define_often, &stop);
+    g_autofree char *title = NULL;
+    g_autofree char *xml = NULL;
+
+    for (int i = 0; i < 10; i++) {
+        g_assert_cmpint(virDomainCreate(domain), ==, 0);
+        g_assert_cmpint(virDomainDestroy(domain), ==, 0);
+    }
+    g_atomic_int_set(&stop, 1);
+    title = g_strdup_printf("<title>number %d</title>", GPOINTER_TO_INT(g_thread_join(thread)));
+    xml = virDomainGetXMLDesc(domain, 0);
+    g_assert_nonnull(strstr(xml, title));
+    fixture_undefine(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -584,6 +638,7 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/flags", flags_that_only_qemu_has);
     g_test_add_func("/libvirt/errors/mac-address", a_mac_address_is_one_running_domain_s);
     g_test_add_func("/libvirt/errors/failed-reset", a_reset_that_fails_ends_the_autodestroy);
+    g_test_add_func("/libvirt/errors/defined-meanwhile", a_definition_of_a_domain_that_starts_is_kept);
     result = g_test_run();
     fixture_close();
     return result;
