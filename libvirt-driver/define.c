@@ -67,7 +67,7 @@ xenDomainDefineXMLFlags(virConnectPtr conn, const char *xml, unsigned int flags)
         return NULL;
     }
 
-    vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt, 0, &oldDef);
+    vm = xenDomainAdd(driver, &def, 0, &oldDef);
     if (!vm)
         return NULL;
 

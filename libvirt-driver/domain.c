@@ -123,6 +123,45 @@ xenDomainObjFromDomain(virDomainPtr dom)
     return vm;
 }
 
+/* A job with which @vm is not being started, and does not come to be; it may be being saved. */
+static int
+beginAddJob(virDomainObj *vm)
+{
+    for (;;) {
+        virDomainJob job = virDomainObjIsActive(vm) ? VIR_JOB_QUERY : VIR_JOB_MODIFY;
+
+        if (virDomainObjBeginJob(vm, job) < 0)
+            return -1;
+        if (job == VIR_JOB_MODIFY || virDomainObjIsActive(vm))
+            return 0;
+        virDomainObjEndJob(vm);
+    }
+}
+
+virDomainObj *
+xenDomainAdd(xenDriver *driver, virDomainDef **def, unsigned int flags, virDomainDef **oldDef)
+{
+    virDomainObj *present = virDomainObjListFindByUUID(driver->domains, (*def)->uuid);
+    virDomainObj *vm;
+
+    if (!present)
+        return virDomainObjListAdd(driver->domains, def, driver->xmlopt, flags, oldDef);
+    if (beginAddJob(present) < 0) {
+        virDomainObjEndAPI(&present);
+        return NULL;
+    }
+    /* The lock of the list comes first. */
+    virObjectUnlock(present);
+    vm = virDomainObjListAdd(driver->domains, def, driver->xmlopt, flags, oldDef);
+    if (vm != present)
+        virObjectLock(present);
+    virDomainObjEndJob(present);
+    if (vm != present)
+        virObjectUnlock(present);
+    virObjectUnref(present);
+    return vm;
+}
+
 int
 xenDomainJobBegin(virDomainObj *vm, virDomainAsyncJob job, virDomainJobOperation operation,
                   unsigned int flags)

@@ -30,6 +30,12 @@ virDomainXMLOption *xenDomainXMLOptionNew(xenDriver *driver);
 virDomainObj *xenDomainObjFromDomain(virDomainPtr dom);
 
 /*
+ * virDomainObjListAdd(), once a domain of that UUID is not being started: until then it has no number, and
+ * @def would take the place of what it is started with.
+ */
+virDomainObj *xenDomainAdd(xenDriver *driver, virDomainDef **def, unsigned int flags, virDomainDef **oldDef);
+
+/*
  * A job that lasts and can be aborted.  Between begin and end the lock may be given up with
  * xenDomainJobWork() and taken again with xenDomainJobDone(); xenDomainJobProgress is for libserai.
  */

@@ -10,6 +10,7 @@
 #include "error.h"
 
 #include "domain_driver.h"
+#include "node_device_conf.h"
 #include "viraccessapicheck.h"
 
 #define VIR_FROM_THIS VIR_FROM_LIBXL
@@ -334,18 +335,34 @@ xenNodeDeviceDettach(virNodeDevicePtr dev)
     return xenNodeDeviceDetachFlags(dev, NULL, 0);
 }
 
+/* As the daemon of devices has it, which may be another. */
+static virNodeDeviceDef *
+describe(virNodeDevicePtr dev)
+{
+    g_autoptr(virConnect) conn = virGetConnectNodeDev();
+    g_autoptr(virNodeDevice) device = conn ? virNodeDeviceLookupByName(conn, dev->name) : NULL;
+    g_autofree char *xml = device ? virNodeDeviceGetXMLDesc(device, 0) : NULL;
+
+    return xml ? virNodeDeviceDefParse(xml, NULL, EXISTING_DEVICE, NULL, NULL, NULL, false) : NULL;
+}
+
+/* Libvirt's helper asks for the right and gives the device back in one; what is ours comes in between. */
 int
 xenNodeDeviceReAttach(virNodeDevicePtr dev)
 {
     xenDriver *driver = dev->conn->privateData;
-    virPCIDeviceAddress at = {0};
+    g_autoptr(virNodeDeviceDef) def = describe(dev);
+    g_autoptr(virPCIDevice) device = NULL;
+    virPCIDeviceAddress address = {0};
 
-    if (sscanf(dev->name, "pci_%x_%x_%x_%x", &at.domain, &at.bus, &at.slot, &at.function) == 4) {
-        g_autofree char *address = virPCIDeviceAddressAsString(&at);
-
-        xenHostdevForget(driver, address);
-    }
-    return virDomainDriverNodeDeviceReAttach(dev, driver->hostdevs);
+    if (!def || virNodeDeviceReAttachEnsureACL(dev->conn, def) < 0 ||
+        virDomainDriverNodeDeviceGetPCIInfo(def, &address) < 0)
+        return -1;
+    device = virPCIDeviceNew(&address);
+    if (!device)
+        return -1;
+    xenHostdevForget(driver, device);
+    return virHostdevPCINodeDeviceReAttach(driver->hostdevs, device);
 }
 
 int

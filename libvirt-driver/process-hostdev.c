@@ -34,8 +34,8 @@ checkHost(xenDriver *driver, virDomainObj *vm)
  * loaded later.  It keeps no device by forgetting it, and remembers none that came to it in another way.
  * The hypervisor as well keeps apart what a guest had: dom0's driver would have it without DMA and MSI.
  */
-void
-xenHostdevForget(xenDriver *driver, const char *address)
+static void
+forget(xenDriver *driver, const char *address)
 {
     g_autoptr(GError) error = NULL;
 
@@ -43,6 +43,18 @@ xenHostdevForget(xenDriver *driver, const char *address)
         VIR_DEBUG("PCI device %s stays as it is: %s", address, error->message);
     if (virFileWriteStr("/sys/bus/pci/drivers/pciback/remove_slot", address, 0) < 0)
         VIR_DEBUG("xen-pciback does not remember %s: %s", address, g_strerror(errno));
+}
+
+void
+xenHostdevForget(xenDriver *driver, virPCIDevice *device)
+{
+    virPCIDeviceList *active = driver->hostdevs->activePCIHostdevs;
+
+    /* Locked, so that it does not become a guest's meanwhile. */
+    virObjectLock(active);
+    if (!virPCIDeviceListFind(active, virPCIDeviceGetAddress(device)))
+        forget(driver, virPCIDeviceGetName(device));
+    virObjectUnlock(active);
 }
 
 int
@@ -71,7 +83,7 @@ xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **ho
         g_autofree char *address = virPCIDeviceAddressAsString(&hostdevs[i]->source.subsys.u.pci.addr);
 
         if (hostdevs[i]->managed)
-            xenHostdevForget(driver, address);
+            forget(driver, address);
     }
     virHostdevReAttachPCIDevices(driver->hostdevs, XEN_DRIVER_INTERNAL_NAME, vm->def->name, hostdevs, count);
     virErrorRestore(&error);

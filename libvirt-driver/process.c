@@ -180,18 +180,21 @@ closeConsoles(virDomainObj *vm)
     priv->devs = virChrdevAlloc();
 }
 
+/* Without the lock, as both take their time. */
 static int
-destroyGuest(virDomainObj *vm)
+destroyGuest(xenDriver *driver, virDomainObj *vm)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
     g_autoptr(SeraiDomain) domain = priv->domain ? g_object_ref(priv->domain) : NULL;
+    g_autofree char *name = g_strdup(vm->def->name);
     g_autoptr(GError) error = NULL;
+    int id = vm->def->id;
     gboolean done;
 
-    if (!domain)
-        return 0;
     virObjectUnlock(vm);
-    done = serai_domain_destroy_sync(domain, NULL, &error);
+    done = !domain || serai_domain_destroy_sync(domain, NULL, &error);
+    if (done)
+        xenBlkioRemove(driver, id, name);
     virObjectLock(vm);
 
     if (!done) {
@@ -268,9 +271,8 @@ launch(xenDriver *driver, virDomainObj *vm, int restoreFd, unsigned int flags)
 undo:
     virErrorPreserveLast(&saved);
     withdraw(driver, vm);
-    if (destroyGuest(vm) < 0)
+    if (destroyGuest(driver, vm) < 0)
         VIR_WARN("domain '%s' is left behind: %s", vm->def->name, virGetLastErrorMessage());
-    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     g_clear_object(&priv->domain);
     vm->def->id = -1;
     virErrorRestore(&saved);
@@ -355,10 +357,9 @@ xenProcessStop(xenDriver *driver, virDomainObj *vm, virDomainShutoffReason reaso
 {
     bool hasQemu = xenQmpExists(driver, vm);
 
-    if (destroyGuest(vm) < 0)
+    if (destroyGuest(driver, vm) < 0)
         return -1;
 
-    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     if (hasQemu)
         xenLogShutdown(driver, vm->def, reason);
     withdraw(driver, vm);
@@ -386,15 +387,16 @@ xenProcessRestart(xenDriver *driver, virDomainObj *vm)
 {
     virErrorPtr error;
 
-    if (destroyGuest(vm) < 0)
+    if (destroyGuest(driver, vm) < 0)
         return -1;
-    xenBlkioRemove(driver, vm->def->id, vm->def->name);
     withdraw(driver, vm);
     if (launch(driver, vm, -1, 0) == 0)
         return 0;
 
     virErrorPreserveLast(&error);
     release(driver, vm);
+    virDomainAuditStop(vm, "failed");
+    virCloseCallbacksDomainRemove(vm, NULL, NULL);
     forget(driver, vm, VIR_DOMAIN_SHUTOFF_FAILED);
     xenDriverDomainStopped(driver);
     xenProcessStopped(driver, vm, VIR_DOMAIN_EVENT_STOPPED_FAILED);

@@ -61,8 +61,8 @@ void xenNetDeactivate(xenDriver *driver, virDomainObj *vm, virDomainNetDef *net)
 int xenHostdevsAcquire(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count);
 void xenHostdevsRelease(xenDriver *driver, virDomainObj *vm, virDomainHostdevDef **hostdevs, size_t count);
 void xenHostdevsMeet(xenDriver *driver, virDomainObj *vm);
-/* Before a device at @address, "0000:00:1f.2", goes back to dom0's driver. */
-void xenHostdevForget(xenDriver *driver, const char *address);
+/* Before a device goes back to dom0's driver that is no domain's; one that is stays as it is. */
+void xenHostdevForget(xenDriver *driver, virPCIDevice *device);
 
 /*
  * A MAC address is one running domain's; xenNetAcquire() takes it, an error names who has it.  Taken alone

@@ -252,12 +252,13 @@ reconnect(xenDriver *driver, virDomainObj *vm)
 
     priv->domain = findGuest(driver, vm);
     xenDriverDomainStarted(driver);
+    /* Of one that has ended as well: what is not known to be its is not given back to dom0. */
+    xenHostdevsMeet(driver, vm);
     if (!priv->domain) {
         /* It ended while nobody looked, or the host was rebooted. */
         stop(driver, vm, VIR_DOMAIN_SHUTOFF_UNKNOWN, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
     } else {
         takeBackPorts(vm);
-        xenHostdevsMeet(driver, vm);
         xenProcessFillIn(driver, vm);
         for (i = 0; i < vm->def->nnets; i++) {
             virDomainNetDef *net = vm->def->nets[i];

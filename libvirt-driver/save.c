@@ -259,8 +259,7 @@ restoreFrom(virConnectPtr conn, const char *path, const char *dxml, unsigned int
     if ((flags & VIR_DOMAIN_SAVE_BYPASS_CACHE) && !(wrapper = bypassCache(&fd, path)))
         return -1;
 
-    vm = virDomainObjListAdd(driver->domains, &def, driver->xmlopt,
-                             VIR_DOMAIN_OBJ_LIST_ADD_LIVE | VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL);
+    vm = xenDomainAdd(driver, &def, VIR_DOMAIN_OBJ_LIST_ADD_LIVE | VIR_DOMAIN_OBJ_LIST_ADD_CHECK_LIVE, NULL);
     if (!vm)
         goto cleanup;
     if (xenDomainJobBegin(vm, VIR_ASYNC_JOB_START, VIR_DOMAIN_JOB_OPERATION_RESTORE, flags) < 0)

@@ -5,8 +5,9 @@
     acl-test.py DRIVER_FOLDER
 
 libvirt generates a check for each call, named after it.  An entry must call its own, or be a call of another
-entry of the table and nothing else.  Connections are not asked about what they are, and libvirt's helpers for
-devices of the node ask by themselves.
+entry of the table and nothing else, and of the driver's functions call none before it that does anything.
+Connections are not asked about what they are, and libvirt's helpers for devices of the node ask by
+themselves.
 """
 
 import pathlib
@@ -17,9 +18,10 @@ import sys
 WITHOUT = {"connectURIProbe", "connectClose", "connectIsEncrypted", "connectIsSecure", "connectIsAlive"}
 BY_HELPER = {
     "nodeDeviceDetachFlags": "virDomainDriverNodeDeviceDetachFlags",
-    "nodeDeviceReAttach": "virDomainDriverNodeDeviceReAttach",
     "nodeDeviceReset": "virDomainDriverNodeDeviceReset",
 }
+# What finds out whom to ask about.
+HARMLESS = {"xenDomainObjFromDomain", "xenPostParseString"}
 
 
 def functions(folder):
@@ -31,14 +33,22 @@ def functions(folder):
     return found
 
 
+def too_early(body):
+    """What is called in BODY, where nobody was asked yet, or None."""
+    calls = set(re.findall(r"\b((?:xen|serai_)\w+)\(", body)) - HARMLESS
+    return f"calls {', '.join(sorted(calls))} before it asks" if calls else None
+
+
 def reason(entry, body, table):
     """What is wrong with an entry, or None."""
     check = f"vir{entry[0].upper()}{entry[1:]}".lower()
     # Some are spelled otherwise than their calls (OpenGraphicsFD and Fd), some handed to a shared function.
-    if any(call.lower() == check for call in re.findall(r"\b(vir\w+?)(?:EnsureACL|CheckACL)\b", body)):
-        return None
+    for asked in re.finditer(r"\b(vir\w+?)(?:EnsureACL|CheckACL)\b", body):
+        if asked.group(1).lower() == check:
+            return too_early(body[:asked.start()])
     if entry in BY_HELPER:
-        return None if BY_HELPER[entry] in body else f"does not call {BY_HELPER[entry]}"
+        before, helper, _ = body.partition(BY_HELPER[entry])
+        return too_early(before) if helper else f"does not call {BY_HELPER[entry]}"
     statements = [line.strip() for line in body.strip().split(";") if line.strip()]
     other = re.match(r"return (\w+)\(", statements[-1])
     if other and other.group(1) in table.values() and len(statements) == 1:

@@ -530,6 +530,100 @@ a_mac_address_is_one_running_domain_s(void)
     }
 }
 
+static virConnectPtr
+connect_again(void)
+{
+    g_autofree char *uri = g_strdup_printf("xen:///embed?root=%s", fixture_root());
+    virConnectPtr other = virConnectOpen(uri);
+
+    g_assert_nonnull(other);
+    return other;
+}
+
+/* The next start is another's, who did not ask for that. */
+static void
+a_reset_that_fails_ends_the_autodestroy(void)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "kernel", NULL);
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='xen'><name>reset</name><memory unit='MiB'>64</memory>"
+                        "<os><type>linux</type><kernel>%s</kernel></os></domain>",
+                        path);
+    virConnectPtr other = connect_again();
+    virDomainPtr domain = virDomainDefineXML(conn, xml), same = virDomainLookupByName(other, "reset");
+    g_autofree char *kernel = NULL;
+    gsize size;
+
+    g_assert_true(g_file_get_contents(fixture_kernel(), &kernel, &size, NULL));
+    g_assert_true(g_file_set_contents(path, kernel, size, NULL));
+    g_assert_cmpint(virDomainCreateWithFlags(same, VIR_DOMAIN_START_AUTODESTROY), ==, 0);
+    g_assert_true(g_file_set_contents(path, "#!/bin/sh\n", -1, NULL));
+    g_assert_cmpint(virDomainReset(domain, 0), <, 0);
+    expect_named("reset");
+    g_assert_cmpint(virDomainIsActive(domain), ==, 0);
+
+    g_assert_true(g_file_set_contents(path, kernel, size, NULL));
+    g_assert_cmpint(virDomainCreate(domain), ==, 0);
+    virDomainFree(same);
+    virConnectClose(other);
+    g_assert_cmpint(virDomainIsActive(domain), ==, 1);
+    fixture_undefine(domain);
+}
+
+static char *
+titled(const char *title)
+{
+    g_autofree char *xml = fixture_domain_xml("titled", "<graphics type='vnc'/>");
+    g_auto(GStrv) parts = g_strsplit(xml, "<name>titled</name>", 2);
+
+    return g_strdup_printf("%s<name>titled</name><uuid>5e1a1000-0000-4000-8000-00000000000e</uuid>"
+                           "<title>%s</title>%s",
+                           parts[0], title, parts[1]);
+}
+
+/* What is written is what was given last; returns how many were. */
+static gpointer
+define_often(gpointer stop)
+{
+    g_autofree char *path = g_build_filename(fixture_root(), "etc", "titled.xml", NULL);
+    int number = 0;
+
+    while (!g_atomic_int_get((gint *)stop)) {
+        g_autofree char *title = g_strdup_printf("number %d", ++number);
+        g_autofree char *xml = titled(title);
+        g_autofree char *written = NULL;
+        virDomainPtr domain = virDomainDefineXML(conn, xml);
+
+        g_assert_nonnull(domain);
+        virDomainFree(domain);
+        g_assert_true(g_file_get_contents(path, &written, NULL, NULL));
+        if (!strstr(written, title))
+            g_error("'%s' is not in %s", title, written);
+    }
+    return GINT_TO_POINTER(number);
+}
+
+static void
+a_definition_of_a_domain_that_starts_is_kept(void)
+{
+    g_autofree char *first = titled("number 0");
+    virDomainPtr domain = virDomainDefineXML(conn, first);
+    gint stop = 0;
+    GThread *thread = g_thread_new("define", define_often, &stop);
+    g_autofree char *title = NULL;
+    g_autofree char *xml = NULL;
+
+    for (int i = 0; i < 10; i++) {
+        g_assert_cmpint(virDomainCreate(domain), ==, 0);
+        g_assert_cmpint(virDomainDestroy(domain), ==, 0);
+    }
+    g_atomic_int_set(&stop, 1);
+    title = g_strdup_printf("<title>number %d</title>", GPOINTER_TO_INT(g_thread_join(thread)));
+    xml = virDomainGetXMLDesc(domain, 0);
+    g_assert_nonnull(strstr(xml, title));
+    fixture_undefine(domain);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -543,6 +637,8 @@ main(int argc, char **argv)
     g_test_add_func("/libvirt/errors/no-kernel", a_kernel_that_is_none_fails_whole);
     g_test_add_func("/libvirt/errors/flags", flags_that_only_qemu_has);
     g_test_add_func("/libvirt/errors/mac-address", a_mac_address_is_one_running_domain_s);
+    g_test_add_func("/libvirt/errors/failed-reset", a_reset_that_fails_ends_the_autodestroy);
+    g_test_add_func("/libvirt/errors/defined-meanwhile", a_definition_of_a_domain_that_starts_is_kept);
     result = g_test_run();
     fixture_close();
     return result;
