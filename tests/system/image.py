@@ -95,6 +95,7 @@ def debootstrap(part, packages, options=(), **environment):
             os.chmod(work, 0o755)
             cache.run(['mmdebstrap', '--variant=minbase', '--format=tar', f'--include={",".join(packages)}',
                        '--aptopt=Apt::Install-Recommends "false"',
+                       '--dpkgopt=force-unsafe-io',         # an archive that was cut off is made again
                        *(f'--dpkgopt=path-exclude=/{p}' for p in EXCLUDE),
                        '--skip=download/empty', '--skip=essential/unlink',
                        '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
