@@ -215,7 +215,7 @@ put_cpumask(const struct xenctl_bitmap *bitmap, const cpumask_t *mask)
 int
 sched_cpupool_op(struct xen_sysctl_cpupool_op *op)
 {
-    cpumask_t mask;
+    cpumask_t mask = {0};
     struct domain *d;
 
     switch (op->op) {
@@ -226,11 +226,9 @@ sched_cpupool_op(struct xen_sysctl_cpupool_op *op)
         op->n_dom = 0;
         for_each_domain(d)
             op->n_dom++;
-        cpumask_zero(&mask);
         cpumask_copy(&mask, &cpu_online);
         return put_cpumask(&op->cpumap, &mask);
     case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
-        cpumask_zero(&mask);
         return put_cpumask(&op->cpumap, &mask);
     case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN:
         if (!domain_find(op->domid))
