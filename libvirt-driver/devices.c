@@ -223,7 +223,7 @@ xenDomainDetachDeviceAlias(virDomainPtr dom, const char *alias, unsigned int fla
         goto cleanup;
     if (virDomainObjBeginJob(vm, VIR_JOB_MODIFY) < 0)
         goto cleanup;
-    if (xenDomainSettleImpact(vm, &flags) == 0)
+    if (xenDomainCheckGuest(vm) == 0 && xenDomainSettleImpact(vm, &flags) == 0)
         ret = detachAlias(dom->conn->privateData, vm, alias, flags);
     virDomainObjEndJob(vm);
 

@@ -239,11 +239,30 @@ meetCutOffSave(xenDriver *driver, virDomainObj *vm)
         VIR_WARN("%s", virGetLastErrorMessage());
 }
 
+/* What a guest that runs has of the host is known to be its own again. */
+static void
+takeUp(xenDriver *driver, virDomainObj *vm)
+{
+    size_t i;
+
+    xenProcessFillIn(driver, vm);
+    takeBackPorts(vm);
+    for (i = 0; i < vm->def->nnets; i++) {
+        virDomainNetDef *net = vm->def->nets[i];
+        g_autoptr(virConnect) network = NULL;
+
+        if (xenNetTakeMac(driver, vm, net) < 0)
+            VIR_WARN("%s", virGetLastErrorMessage());
+        if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
+            virDomainNetNotifyActualDevice(network, vm->def, net);
+    }
+    xenBlkioReconnect(driver, vm);
+}
+
 static void
 reconnect(xenDriver *driver, virDomainObj *vm)
 {
     xenDomainPrivate *priv = XEN_PRIVATE(vm);
-    size_t i;
 
     if (!virDomainObjIsActive(vm) || vm->def->id == 0)
         return;
@@ -258,19 +277,8 @@ reconnect(xenDriver *driver, virDomainObj *vm)
         /* It ended while nobody looked, or the host was rebooted. */
         stop(driver, vm, VIR_DOMAIN_SHUTOFF_UNKNOWN, VIR_DOMAIN_EVENT_STOPPED_DESTROYED);
     } else {
-        takeBackPorts(vm);
-        xenProcessFillIn(driver, vm);
-        for (i = 0; i < vm->def->nnets; i++) {
-            virDomainNetDef *net = vm->def->nets[i];
-            g_autoptr(virConnect) network = NULL;
-
-            if (xenNetTakeMac(driver, vm, net) < 0)
-                VIR_WARN("%s", virGetLastErrorMessage());
-            if (net->type == VIR_DOMAIN_NET_TYPE_NETWORK && (network = virGetConnectNetwork()))
-                virDomainNetNotifyActualDevice(network, vm->def, net);
-        }
+        takeUp(driver, vm);
         xenDevicesSettle(driver, vm);
-        xenBlkioReconnect(driver, vm);
         meetCutOffSave(driver, vm);
         xenProcessReconcile(driver, vm);
         xenDomainSaveStatus(driver, vm);
@@ -287,7 +295,9 @@ adopt(xenDriver *driver, virDomainObj *vm, SeraiDomain *domain, const SeraiDomai
     vm->def->id = info->domid;
     virDomainObjSetState(vm, info->paused ? VIR_DOMAIN_PAUSED : VIR_DOMAIN_RUNNING, 0);
     xenDriverDomainStarted(driver);
-    xenProcessFillIn(driver, vm);
+    xenHostdevsMeet(driver, vm);
+    takeUp(driver, vm);
+    xenDevicesFollow(driver, vm);
     xenDomainSaveStatus(driver, vm);
     xenProcessReconcile(driver, vm);
 }
