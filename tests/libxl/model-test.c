@@ -39,6 +39,22 @@ die_with_the_test(gpointer data G_GNUC_UNUSED)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
+/* Whether a socket is there that listens, which it does a moment later.  QEMU talks to one at a time, so that
+ * a connection to try it would be in the way. */
+static gboolean
+listens(const char *path)
+{
+    g_autofree char *sockets = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    g_assert_true(g_file_get_contents("/proc/net/unix", &sockets, NULL, NULL));
+    lines = g_strsplit(sockets, "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (g_str_has_suffix(*line, path) && strstr(*line, " 00010000 ")) /* __SO_ACCEPTCON */
+            return TRUE;
+    return FALSE;
+}
+
 static GPid
 start_qemu(const char *dir, int number)
 {
@@ -51,7 +67,7 @@ start_qemu(const char *dir, int number)
 
     g_assert_true(g_spawn_async(NULL, (char **)argv, environment, G_SPAWN_DO_NOT_REAP_CHILD,
                                 die_with_the_test, NULL, &pid, &error));
-    for (int i = 0; i < 6000 && access(socket, F_OK); i++)
+    for (int i = 0; i < 6000 && !listens(socket); i++)
         g_usleep(10000);
     return pid;
 }
