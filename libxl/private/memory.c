@@ -32,7 +32,7 @@ populate_range(SeraiGuestMemory *memory, uint64_t start, uint64_t end, int node,
         const uint64_t pages = 1UL << extents[i].order;
 
         while (end - pfn >= pages) {
-            size_t count = MIN((end - pfn) / pages, extents[i].batch), got = 0;
+            size_t count = MIN((end - pfn) >> extents[i].order, extents[i].batch), got = 0;
             g_autoptr(GError) local = NULL;
 
             if (g_cancellable_set_error_if_cancelled(cancellable, error))

@@ -193,14 +193,14 @@ on_pages(Restorer *r, GError **error)
     SeraiRecordPages *record = (SeraiRecordPages *)r->buffer;
     uint64_t pfns[SERAI_PAGE_BATCH], wanted[SERAI_PAGE_BATCH];
     uint8_t types[SERAI_PAGE_BATCH];
+    const guint count = r->length < sizeof(*record) ? 0 : record->count;
     guint with_data = 0, to_populate = 0;
 
     if (!r->count)
         return damaged(error, _("memory comes before its size"));
-    if (r->length < sizeof(*record) || !record->count || record->count > SERAI_PAGE_BATCH ||
-        r->length < sizeof(*record) + record->count * 8)
+    if (!count || count > SERAI_PAGE_BATCH || r->length < sizeof(*record) + count * 8)
         return damaged(error, _("a record of pages is malformed"));
-    for (guint i = 0; i < record->count; i++) {
+    for (guint i = 0; i < count; i++) {
         pfns[i] = record->pfns[i] & SERAI_PAGE_PFN_MASK;
         types[i] = record->pfns[i] >> SERAI_PAGE_TYPE_SHIFT;
         if (pfns[i] >= r->count || (types[i] >= 5 && types[i] <= 8))
@@ -210,10 +210,10 @@ on_pages(Restorer *r, GError **error)
             wanted[to_populate++] = pfns[i];
         r->types[pfns[i]] = types[i];
     }
-    if (r->length != sizeof(*record) + record->count * 8 + (size_t)with_data * SERAI_PAGE_SIZE)
+    if (r->length != sizeof(*record) + count * 8 + (size_t)with_data * SERAI_PAGE_SIZE)
         return damaged(error, _("a record of pages has the wrong length"));
     if (!populate(r, wanted, to_populate, error) ||
-        !load_pages(r, pfns, types, record->count, r->buffer + sizeof(*record) + record->count * 8, error))
+        !load_pages(r, pfns, types, count, r->buffer + sizeof(*record) + count * 8, error))
         return FALSE;
     serai_progress(r->progress, SERAI_STAGE_MEMORY, r->pages << SERAI_PAGE_SHIFT,
                    r->count << SERAI_PAGE_SHIFT);
