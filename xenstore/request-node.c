@@ -38,19 +38,17 @@ struct place {
  * not exist is noted, since that was learned.
  */
 static int
-call_find(struct call *call, unsigned int wanted, unsigned int note, struct place *ret_place)
+call_find(struct call *call, unsigned int wanted, unsigned int note, struct place *place)
 {
-    struct place place;
     unsigned int access;
     int rc;
 
-    place.missing = tree_find_nearest(*call_root(call), call->path, &place.node, &place.parent);
-    access = perms_access(place.node.perms, &call->who);
-    rc = call_note(call, call->path, strlen(call->path), *place.missing ? ACCESS_EXISTS : note);
+    place->missing = tree_find_nearest(*call_root(call), call->path, &place->node, &place->parent);
+    access = perms_access(place->node.perms, &call->who);
+    rc = call_note(call, call->path, strlen(call->path), *place->missing ? ACCESS_EXISTS : note);
     if (rc)
         return rc;
-    *ret_place = place;
-    if (!*place.missing)
+    if (!*place->missing)
         return (access & wanted) == wanted ? 0 : -EACCES;
     return access & wanted ? -ENOENT : -EACCES;
 }
@@ -253,8 +251,9 @@ request_mkdir(struct call *call)
     struct place place;
     int rc = call_only_path(call);
 
-    if (!rc)
-        rc = call_find(call, PERM_WRITE, ACCESS_EXISTS | ACCESS_PERMS, &place);
+    if (rc)
+        return rc;
+    rc = call_find(call, PERM_WRITE, ACCESS_EXISTS | ACCESS_PERMS, &place);
     if (rc == -ENOENT) {
         rc = create(call, &place, NULL, 0);
         if (rc)
@@ -275,11 +274,12 @@ request_rm(struct call *call)
     struct block *removed;
     struct perms *parent_perms;
     struct node node;
-    struct place place = {0};
+    struct place place;
     int rc = call_only_path(call);
 
-    if (!rc)
-        rc = call_find(call, PERM_WRITE, ACCESS_SUBTREE | ACCESS_PERMS, &place);
+    if (rc)
+        return rc;
+    rc = call_find(call, PERM_WRITE, ACCESS_SUBTREE | ACCESS_PERMS, &place);
     if (rc == -ENOENT && !strchr(place.missing + 1, '/')) {
         /* Not there, but its parent is: that is what was asked for. */
         size_t length = place.missing - call->path;

@@ -108,8 +108,7 @@ read_perms(struct reader *reader)
     for (i = 0; i < count; i++) {
         struct state_perm perm;
 
-        take_into(reader, &perm, sizeof(perm));
-        if (perm.access > PERM_BOTH)
+        if (!take_into(reader, &perm, sizeof(perm)) || perm.access > PERM_BOTH)
             return damaged(reader, "A record of permissions grants what does not exist.");
         entries[i] = (struct perm){.domid = perm.domid, .access = perm.access};
     }
