@@ -206,7 +206,6 @@ cleanup:
 int
 xenDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned int flags)
 {
-    g_autoptr(xenDomainFacts) live = NULL;
     virDomainObj *vm;
     int ret = -1;
 
@@ -217,10 +216,7 @@ xenDomainGetState(virDomainPtr dom, int *state, int *reason, unsigned int flags)
         return -1;
     if (virDomainGetStateEnsureACL(dom->conn, vm->def) < 0)
         goto cleanup;
-    if (virDomainObjIsActive(vm) && XEN_PRIVATE(vm)->domain)
-        live = serai_domain_get_info(XEN_PRIVATE(vm)->domain, NULL);
-    if (live)
-        xenProcessFollowPause(dom->conn->privateData, vm, live);
+    xenProcessAskForPause(dom->conn->privateData, vm);
     *state = virDomainObjGetState(vm, reason);
     ret = 0;
 

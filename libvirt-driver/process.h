@@ -32,6 +32,8 @@ int xenProcessRestart(xenDriver *driver, virDomainObj *vm);
 void xenProcessReconcile(xenDriver *driver, virDomainObj *vm);
 /* Who has asked already shows it; without a job, and only whether @vm is paused. */
 void xenProcessFollowPause(xenDriver *driver, virDomainObj *vm, const SeraiDomainInfo *info);
+/* The same, after the hypervisor was asked. */
+void xenProcessAskForPause(xenDriver *driver, virDomainObj *vm);
 /* The same of all domains, asked for one by one, when @flags choose domains by their state. */
 void xenProcessFollowPauses(xenDriver *driver, unsigned int flags);
 

@@ -355,8 +355,8 @@ forEach(xenDriver *driver, void (*function)(xenDriver *, virDomainObj *))
     g_free(vms);
 }
 
-static void
-askForPause(xenDriver *driver, virDomainObj *vm)
+void
+xenProcessAskForPause(xenDriver *driver, virDomainObj *vm)
 {
     SeraiDomain *domain = virDomainObjIsActive(vm) ? XEN_PRIVATE(vm)->domain : NULL;
     g_autoptr(xenDomainFacts) info = domain ? serai_domain_get_info(domain, NULL) : NULL;
@@ -369,7 +369,7 @@ void
 xenProcessFollowPauses(xenDriver *driver, unsigned int flags)
 {
     if (flags & VIR_CONNECT_LIST_DOMAINS_FILTERS_STATE)
-        forEach(driver, askForPause);
+        forEach(driver, xenProcessAskForPause);
 }
 
 void

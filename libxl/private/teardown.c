@@ -59,16 +59,16 @@ release_devices(SeraiHost *host, GPtrArray *devices, int domid)
     }
 }
 
-/* FALSE without an error: another process has gone on with it, and what is there may be a new domain. */
+/* Nothing is to be done where another process has gone on with it: what is there may be a new domain. */
 static gboolean
 commit_if_ours(SeraiBatch *batch, GCancellable *cancellable, GError **error)
 {
     g_autoptr(GError) local = NULL;
 
-    if (serai_batch_commit(batch, cancellable, &local))
+    if (serai_batch_commit(batch, cancellable, &local) ||
+        g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN))
         return TRUE;
-    if (!g_error_matches(local, SERAI_ERROR, SERAI_ERROR_NO_DOMAIN))
-        g_propagate_error(error, g_steal_pointer(&local));
+    g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
 }
 
@@ -103,20 +103,15 @@ tear_down(SeraiHost *host, const char *uuid, int domid, gboolean stale, GCancell
     remove_nodes(nodes, uuid, domid);
     for (guint i = 0; i < devices->len; i++)
         serai_disk_give_back(nodes, uuid, devices->pdata[i]);
-    if (!commit_if_ours(nodes, cancellable, &local) && local) {
-        g_propagate_error(error, g_steal_pointer(&local));
+    if (!commit_if_ours(nodes, cancellable, error))
         return FALSE;
-    }
     if (domid > 0) {
         if (!serai_hv_destroy_domain(host->hv, domid, cancellable, error))
             return FALSE;
         release_devices(host, devices, domid);
     }
     serai_record_remove(record, uuid, name);
-    if (commit_if_ours(record, NULL, &local) || !local)
-        return TRUE;
-    g_propagate_error(error, g_steal_pointer(&local));
-    return FALSE;
+    return commit_if_ours(record, NULL, error);
 }
 
 gboolean

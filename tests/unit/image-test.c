@@ -231,7 +231,8 @@ broken_bytes_never_read_outside(void)
         struct image_kernel k;
 
         for (unsigned i = 0; i < 1 + round % 4; i++)
-            copy->data[g_test_rand_int_range(0, head)] = g_test_rand_bit() ? g_test_rand_int() : 0xff;
+            copy->data[g_test_rand_int_range(0, head)] =
+                g_test_rand_int_range(0, 4) ? g_test_rand_int() : 0xff;
         if (parse(copy, &k))
             continue;
         for (unsigned i = 0; i < k.segment_count; i++) {
